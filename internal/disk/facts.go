@@ -1,0 +1,60 @@
+package disk
+
+import "time"
+
+// Facts is what one look at a medium found.
+type Facts struct {
+	Name        string // configured name
+	Mount       string
+	Mounted     bool   // the mount point is really a mount
+	Device      string // "/dev/sdb1"
+	FSType      string
+	UUID        string // of the file system that is mounted; empty: not known
+	Unit        string // configured name of the disk that is mounted; empty: none that is known
+	Foreign     bool   // something is mounted there, but none of the configured disks
+	DeviceGone  bool   // mounted, but the device has left the system
+	Writable    bool
+	ReadOnly    string // why it is not writable, in words with the value seen; empty: it is
+	Total       int64  // bytes
+	Used        int64
+	Available   int64 // to us, without root's reserve
+	Inodes      int64
+	InodesFree  int64
+	ErrorsCount int64    // ext4's errors_count; -1: not ext4, or not readable
+	Kernel      []string // kernel log lines about this device that mean trouble
+	Smart       Health
+}
+
+// Present says whether one of the configured disks is mounted and reachable.
+func (f Facts) Present() bool { return f.Mounted && !f.Foreign && !f.DeviceGone }
+
+// UsedRatio is used / (used + available), 0..1, as df counts.
+func (f Facts) UsedRatio() float64 {
+	if f.Used+f.Available <= 0 {
+		return 0
+	}
+	return float64(f.Used) / float64(f.Used+f.Available)
+}
+
+// Health is what SMART says.
+type Health struct {
+	At          time.Time // when it was read; zero: never
+	Err         string    // why there is no data; empty: there is
+	Standby     bool      // the disk sleeps and was not woken
+	Model       string
+	Serial      string
+	Passed      *bool   // overall verdict; nil: it gives none
+	Temperature int     // °C; 0: not known
+	Wear        float64 // share of the rated endurance that is used, 0..; -1: not known
+	PowerOn     time.Duration
+	Findings    []Finding
+}
+
+// Finding is one value of SMART that has crossed a limit, or moved.
+type Finding struct {
+	Name     string // "Reallocated_Sector_Ct"
+	Value    int64
+	Limit    string // in words, such as "0" or "threshold 10"
+	Critical bool
+	Text     string // one sentence
+}
