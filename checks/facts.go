@@ -1,0 +1,73 @@
+// Package checks judges: from a policy, the facts of every system and the time
+// it makes a report. It is pure: no I/O, no clock of its own, and it calls
+// nothing of the systems whose facts it takes.
+package checks
+
+import (
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/disk"
+	"cairn/pbs"
+	"cairn/pg"
+	"cairn/proxmox"
+	"cairn/restic"
+)
+
+// Facts is everything known of a lab. Maps are keyed by configured name; a
+// system that was not asked this time (--only) has no entry.
+type Facts struct {
+	Proxmox  map[string]backup.Observed[proxmox.Facts]
+	PBS      map[string]backup.Observed[pbs.Facts]
+	Restic   map[string]backup.Observed[restic.Facts]
+	Postgres map[string]backup.Observed[pg.Facts]
+	Disks    map[string]backup.Observed[disk.Facts]
+	Past     Past
+}
+
+// Past is what the history adds to a survey. The zero value is a history that
+// remembers nothing.
+type Past struct {
+	Durations map[string]time.Duration // usual duration of a source's runs, by source name ("pbs.nas")
+	Runs      map[string]backup.Run    // the last run that cairn itself made, by source name
+	Fill      map[string][]FillSample  // of each disk, oldest first, at most 30 days
+	Since     map[string]time.Time     // when a problem was first seen, by its id
+	Acks      map[string]string        // fingerprints of acknowledged problems, by id
+	Hold      *Hold                    // an incident is open
+	Restores  map[string]Measured      // measured restores, by kind ("proxmox.restore", …)
+	Absent    map[string]time.Time     // when each disk ("usb/a") was last seen
+}
+
+// FillSample is how full a disk was.
+type FillSample struct {
+	At    time.Time
+	Used  int64
+	Total int64
+}
+
+// Hold says that nothing may be forgotten, since when and why.
+type Hold struct {
+	Since time.Time
+	By    string
+	Why   string
+}
+
+// Measured sums up the measured runs of one kind.
+type Measured struct {
+	Runs  int
+	Fixed time.Duration
+	Rate  float64 // bytes a second
+	P90   float64 // factor on the median
+}
+
+// Policy is what the lab should look like: the configured tables.
+type Policy struct {
+	Proxmox  map[string]proxmox.Config
+	Guests   map[string]proxmox.GuestConfig // by "CLUSTER/VMID"
+	PBS      map[string]pbs.Config
+	Restic   map[string]restic.Config
+	Postgres map[string]pg.Config
+	Disks    map[string]disk.Config
+	Assets   map[string]backup.CompositeConfig
+	Home     *time.Location // whose calendar days retention counts; nil: UTC
+}
