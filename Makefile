@@ -1,0 +1,48 @@
+# make demo and make test need Debian 12 or newer with Go >= 1.25, make and git;
+# everything else they install themselves (as root) or say what is missing.
+SHELL := /bin/bash
+GO ?= go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+export CAIRN_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cairn/tools
+
+.PHONY: all build demo test vet lint unit tools bench clean setup-demo setup-test
+
+all: build
+
+# The binary is static: it runs on any Linux of its architecture.
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o cairn .
+
+demo: setup-demo build
+	@tools/build.sh rest-server
+	@./cairn demo
+
+# Everything: static checks, unit, golden frames, contract tests on real tools,
+# fault injection, end to end in a terminal; all with the race detector.
+test: setup-test tools build vet lint unit
+
+vet:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not gofmt-ed:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+
+lint:
+	$$(tools/build.sh lint)/staticcheck ./...
+
+unit:
+	$(GO) test -race -p 2 -timeout 12m ./...
+
+tools:
+	@for t in lint rest-server restic-0.18 restic-0.19 s3-gateway; do tools/build.sh $$t >/dev/null || exit 1; done
+
+# Benchmarks against the budgets of docs/performance.md, as one table.
+bench: build
+	$(GO) test -run '^$$' -bench . -benchtime 1x -benchmem ./... | grep -E '^(Benchmark|pkg:)'
+
+setup-demo:
+	@tools/setup.sh demo
+
+setup-test:
+	@tools/setup.sh test
+
+clean:
+	rm -f cairn

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed is who may import whom, within the module. A package that is missing
+// here may be imported by nobody but main.
+var allowed = map[string][]string{
+	"internal/backup":     {},
+	"internal/plan":       {},
+	"internal/secret":     {},
+	"internal/command":    {},
+	"internal/background": {},
+	"internal/testkit":    {},
+
+	"proxmox":       leaves,
+	"pbs":           leaves,
+	"restic":        leaves,
+	"pg":            leaves,
+	"internal/disk": leaves,
+
+	"checks":          slices.Concat(leaves, systems),
+	"internal/config": slices.Concat(leaves, systems),
+
+	"internal/history":   {"internal/backup", "internal/plan"},
+	"internal/watch":     slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history"}),
+	"internal/operation": {"internal/backup", "internal/plan", "internal/secret", "internal/command", "internal/history"},
+	"internal/runbook":   slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/operation", "internal/watch"}),
+
+	"tui":          slices.Concat(leaves, systems, above, []string{"internal/background"}),
+	"internal/cli": slices.Concat(leaves, systems, above, []string{"internal/lab"}),
+
+	"internal/lab":     {"internal/command", "internal/lab/pve", "internal/lab/pbs"},
+	"internal/lab/pve": {"internal/command"},
+	"internal/lab/pbs": {"internal/command"},
+}
+
+var (
+	leaves  = []string{"internal/backup", "internal/plan", "internal/secret", "internal/command"}
+	systems = []string{"proxmox", "pbs", "restic", "pg", "internal/disk"}
+	above   = []string{"checks", "internal/config", "internal/history", "internal/watch", "internal/operation", "internal/runbook"}
+)
+
+func TestWhoMayImportWhom(t *testing.T) {
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, "cairn/")
+		if p.ImportPath == "cairn" {
+			continue // main wires everything
+		}
+		may, known := allowed[name]
+		if !known {
+			t.Errorf("package %s has no place in the house: say in this test who it may import", name)
+		}
+		for _, i := range p.Imports {
+			if other, ours := strings.CutPrefix(i, "cairn/"); ours && !slices.Contains(may, other) {
+				t.Errorf("%s imports %s: it may import %v", name, other, may)
+			}
+		}
+	}
+}
+
+// TestOnlyOnePackageStartsProcesses: child processes start in internal/command.
+func TestOnlyOnePackageStartsProcesses(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.ImportPath != "cairn/internal/command" && p.ImportPath != "cairn/internal/testkit" && slices.Contains(p.Imports, "os/exec") {
+			t.Errorf("%s imports os/exec", p.ImportPath)
+		}
+	}
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []goPackage
+	for d := json.NewDecoder(bytes.NewReader(out)); d.More(); {
+		var p goPackage
+		if err := d.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	return all
+}

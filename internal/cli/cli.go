@@ -1,0 +1,185 @@
+// Package cli is cairn's command line: the commands and their output formats.
+// Scripts depend on the names, the JSON and the exit codes.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cairn/internal/backup"
+	"cairn/internal/config"
+	"cairn/internal/watch"
+)
+
+// Exit codes besides those of check (0 ok, 1 warning, 2 critical, 3 unknown);
+// the numbers of sysexits.h where one fits.
+const (
+	ExitUsage     = 64 // the command line is wrong
+	ExitBlocked   = 65 // the plan has blockers, or its confirmation is missing
+	ExitFailed    = 70
+	ExitResumable = 75 // an operation stopped half-way and can go on
+	ExitConfig    = 78 // the configuration is missing or wrong
+)
+
+// Console is what the commands need of the terminal console. main gives it, so
+// that neither of the two knows the other.
+type Console struct {
+	Run  func(ctx context.Context, w *watch.Watcher, c *config.Config) error
+	Text func(s *watch.State, title string, now time.Time, width int) string
+}
+
+// Env is what surrounds a run of cairn.
+type Env struct {
+	In      *os.File
+	Out     io.Writer
+	Err     io.Writer
+	Console Console
+	Version string
+}
+
+// failure is an error with the exit code that it asks for.
+type failure struct {
+	code int
+	err  error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+func fail(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{code, err}
+}
+
+// quiet ends the program with a code and says nothing: the output said it.
+type quiet int
+
+func (q quiet) Error() string { return fmt.Sprintf("exit code %d", int(q)) }
+
+// Main runs the command line and returns the exit code.
+func Main(ctx context.Context, args []string, env Env) int {
+	a := &app{env: env}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(env.Out)
+	root.SetErr(env.Err)
+	return a.exit(root.ExecuteContext(ctx))
+}
+
+func (a *app) exit(err error) int {
+	var said quiet
+	var f *failure
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &said):
+		return int(said)
+	case errors.As(err, &f):
+		fmt.Fprintln(a.env.Err, "cairn:", err)
+		return f.code
+	}
+	fmt.Fprintln(a.env.Err, "cairn:", err)
+	return ExitFailed
+}
+
+// app carries the global flags to the commands.
+type app struct {
+	env      Env
+	file     string
+	readOnly bool
+	noColor  bool
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "cairn",
+		Short:         "Would I get it back? The copies of a home lab on one board, and the way back.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return a.console(c.Context()) },
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fail(ExitUsage, fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
+	})
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.file, "config", "", "configuration `FILE` (default: config.toml of $XDG_CONFIG_HOME/cairn, then of /etc/cairn)")
+	flags.BoolVar(&a.readOnly, "read-only", false, "take away every key and command that changes something")
+	flags.BoolVar(&a.noColor, "no-color", false, "draw without colours")
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(a.checkCommand(), a.copiesCommand(), a.historyCommand(), a.holdCommand(), a.ackCommand(), a.demoCommand(), a.versionCommand())
+	for _, c := range root.Commands() {
+		wrapUsage(c)
+	}
+	return root
+}
+
+// wrapUsage makes wrong arguments of c and its subcommands end with ExitUsage.
+func wrapUsage(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return fail(ExitUsage, fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		wrapUsage(sub)
+	}
+}
+
+// load reads the configuration that --config or the usual places name.
+func (a *app) load() (*config.Config, error) {
+	path := a.file
+	if path == "" {
+		found, err := config.Find()
+		if err != nil {
+			return nil, fail(ExitConfig, fmt.Errorf("%w; write one (config.example.toml shows every key), or see what cairn does: cairn demo", err))
+		}
+		path = found
+	}
+	c, err := config.Load(path)
+	if err != nil {
+		return nil, fail(ExitConfig, err)
+	}
+	c.ReadOnly = c.ReadOnly || a.readOnly
+	return c, nil
+}
+
+// exitOf is the exit code of check for a status: the codes of Nagios plugins.
+func exitOf(s backup.Status) int {
+	switch s {
+	case backup.OK:
+		return 0
+	case backup.Warning:
+		return 1
+	case backup.Critical:
+		return 2
+	}
+	return 3
+}
+
+func oneOf(name, value string, allowed ...string) error {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return fail(ExitUsage, fmt.Errorf("--%s %s: it is one of %v", name, value, allowed))
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		_, err := fmt.Fprintln(a.env.Out, "cairn", a.env.Version)
+		return err
+	}}
+}

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"cairn/internal/backup"
+	"cairn/internal/history"
+)
+
+func (a *app) historyCommand() *cobra.Command {
+	var format string
+	var limit int
+	c := &cobra.Command{
+		Use:   "history",
+		Short: "Show who did what, and the latest runs of every job",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return a.history(c.Context(), format, limit) },
+	}
+	c.Flags().StringVar(&format, "format", "text", "`FORMAT`: text or json")
+	c.Flags().IntVar(&limit, "limit", 30, "at most `N` lines of each")
+	return c
+}
+
+// withHistory opens the history of the configuration for do.
+func (a *app) withHistory(ctx context.Context, do func(*history.Store) error) error {
+	c, err := a.load()
+	if err != nil {
+		return err
+	}
+	store, err := openHistory(c)(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if notice := store.Notice(); notice != "" {
+		fmt.Fprintln(a.env.Err, "cairn:", notice)
+	}
+	return do(store)
+}
+
+type runLine struct {
+	Source  string        `json:"source"`
+	Job     string        `json:"job"`
+	Subject string        `json:"subject"`
+	Started any           `json:"started"`
+	Ended   any           `json:"ended"`
+	Status  backup.Status `json:"status"`
+	Text    string        `json:"text"`
+}
+
+func (a *app) history(ctx context.Context, format string, limit int) error {
+	if err := oneOf("format", format, "text", "json"); err != nil {
+		return err
+	}
+	return a.withHistory(ctx, func(s *history.Store) error {
+		trail, err := s.Trail(ctx, limit)
+		if err != nil {
+			return err
+		}
+		runs, err := s.Runs(ctx, "", limit)
+		if err != nil {
+			return err
+		}
+		if format == "json" {
+			return printJSON(a.env.Out, map[string]any{
+				"schema_version": schemaVersion,
+				"actions":        each(trail, func(e history.Entry) history.Entry { return e }),
+				"runs": each(runs, func(r backup.Run) runLine {
+					return runLine{r.Source, r.Job, r.Subject, moment(r.Started), moment(r.Ended), r.Status, r.Text}
+				}),
+			})
+		}
+		return a.printHistory(trail, runs)
+	})
+}
+
+func (a *app) printHistory(trail []history.Entry, runs []backup.Run) error {
+	const clock = "2006-01-02 15:04"
+	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "WHEN\tWHO\tFROM\tWHAT\tTARGET\tRESULT\tWHY")
+	for _, e := range trail {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.At.Local().Format(clock), e.Who, e.Origin, e.What, e.Target, e.Result, e.Why)
+	}
+	fmt.Fprintln(t, "\nSTARTED\tSOURCE\tJOB\tTOOK\tSTATUS\tSAID\t")
+	for _, r := range runs {
+		took := "runs"
+		if !r.Running() {
+			took = backup.Age(r.Ended.Sub(r.Started))
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t\n", r.Started.Local().Format(clock), r.Source, r.Job, took, r.Status, r.Text)
+	}
+	return t.Flush()
+}

@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cairn/internal/history"
+)
+
+func (a *app) holdCommand() *cobra.Command {
+	var why string
+	c := &cobra.Command{
+		Use:       "hold on|off",
+		Short:     "Keep every copy while an incident is open: nothing is forgotten or pruned",
+		ValidArgs: []string{"on", "off"},
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		RunE:      func(c *cobra.Command, args []string) error { return a.hold(c.Context(), args[0] == "on", why) },
+	}
+	c.Flags().StringVar(&why, "why", "", "`REASON`, for the audit trail")
+	return c
+}
+
+func (a *app) hold(ctx context.Context, on bool, why string) error {
+	return a.withHistory(ctx, func(s *history.Store) error {
+		now, what, said := time.Now(), "hold off", "The hold is off: retention applies again."
+		var h *history.Hold
+		if on {
+			h = &history.Hold{Since: now, Who: who(), Why: why}
+			what, said = "hold on", "The hold is on: nothing is forgotten, pruned or synced away by cairn until cairn hold off."
+		}
+		if err := s.SetHold(ctx, h); err != nil {
+			return err
+		}
+		if err := s.Audit(ctx, history.Entry{At: now, Who: who(), Origin: origin(), Why: why, What: what, Result: "done"}); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(a.env.Out, said)
+		return err
+	})
+}
+
+func (a *app) ackCommand() *cobra.Command {
+	var off bool
+	c := &cobra.Command{
+		Use:   "ack ID",
+		Short: "Take note of a problem: it no longer counts until it worsens",
+		Args:  cobra.ExactArgs(1),
+		RunE:  func(c *cobra.Command, args []string) error { return a.ack(c.Context(), args[0], off) },
+	}
+	c.Flags().BoolVar(&off, "off", false, "take the acknowledgement back")
+	return c
+}
+
+func (a *app) ack(ctx context.Context, id string, off bool) error {
+	if off {
+		return a.withHistory(ctx, func(s *history.Store) error { return s.Unacknowledge(ctx, id) })
+	}
+	state, err := a.survey(ctx, nil, time.Minute)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, p := range state.Report.Problems {
+		ids = append(ids, p.ID)
+		if p.ID != id {
+			continue
+		}
+		return a.withHistory(ctx, func(s *history.Store) error {
+			now := time.Now()
+			if err := s.Acknowledge(ctx, id, p.Fingerprint, who(), now); err != nil {
+				return err
+			}
+			if err := s.Audit(ctx, history.Entry{At: now, Who: who(), Origin: origin(), What: "acknowledge", Target: id, Result: p.Summary}); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(a.env.Out, "Noted, until it worsens: %s\n", p.Summary)
+			return err
+		})
+	}
+	return fail(ExitUsage, fmt.Errorf("there is no problem %q now; there are: %s", id, strings.Join(ids, ", ")))
+}
+
+// who is the person at the keyboard: behind sudo, the one who called it.
+func who() string {
+	if name := os.Getenv("SUDO_USER"); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
+}
+
+// origin is the address that an SSH session comes from, or "local".
+func origin() string {
+	if from, _, ok := strings.Cut(os.Getenv("SSH_CONNECTION"), " "); ok {
+		return from
+	}
+	return "local"
+}

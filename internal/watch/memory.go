@@ -1,0 +1,143 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cairn/checks"
+	"cairn/internal/backup"
+	"cairn/internal/disk"
+	"cairn/internal/history"
+)
+
+// memory is the open history. What fails in it is a warning and stops nothing.
+type memory struct{ store *history.Store }
+
+// fillWindow is how far back fill levels count for a forecast.
+const fillWindow = 30 * backup.Day
+
+// remember opens the history and enters what it knows: last facts, and the past.
+func (w *Watcher) remember(ctx context.Context) {
+	if w.options.History == nil {
+		return
+	}
+	store, err := w.options.History(ctx)
+	if err != nil {
+		w.warn("history", fmt.Sprintf("No history is kept: %v. Trends and last known facts are missing.", err))
+		return
+	}
+	if notice := store.Notice(); notice != "" {
+		w.warn("history", notice)
+	}
+	w.memory = &memory{store}
+	w.recall(ctx)
+	w.mu.Lock()
+	for _, s := range w.sources {
+		err := s.recall(func(source string, into any) (time.Time, error) { return store.LoadFacts(ctx, source, into) }, &w.facts)
+		if err != nil {
+			w.warnings["facts "+s.name] = fmt.Sprintf("The last known facts of %s cannot be used: %v.", s.name, err)
+		}
+	}
+	w.mu.Unlock()
+	signal(w.dirty)
+}
+
+// forget closes the clients and the history.
+func (w *Watcher) forget() {
+	for _, s := range w.sources {
+		s.close()
+	}
+	if w.memory != nil {
+		if err := w.memory.store.Close(); err != nil {
+			w.warn("history", fmt.Sprintf("The history could not be closed: %v.", err))
+		}
+	}
+}
+
+// recall reads the past anew.
+func (w *Watcher) recall(ctx context.Context) {
+	past, err := w.memory.past(ctx, w.options.Now())
+	if err != nil {
+		w.warn("past", fmt.Sprintf("The history cannot be read: %v.", err))
+		return
+	}
+	w.mu.Lock()
+	w.facts.Past = past
+	w.mu.Unlock()
+}
+
+// keep writes what a survey of source found.
+func (w *Watcher) keep(ctx context.Context, source string, now time.Time, facts any) {
+	if w.memory == nil {
+		return
+	}
+	err := errors.Join(
+		w.memory.store.SaveFacts(ctx, source, now, facts),
+		w.memory.store.RecordRuns(ctx, false, w.learn(source, facts)...),
+		w.memory.recordDisk(ctx, now, facts),
+	)
+	text := ""
+	if err != nil {
+		text = fmt.Sprintf("The history could not be written: %v.", err)
+	}
+	w.warn("writing history", text)
+	w.recall(ctx)
+}
+
+// note writes which problems there are, so that their age can be told.
+func (w *Watcher) note(ctx context.Context, s *State) {
+	if w.memory == nil {
+		return
+	}
+	ids := make([]string, len(s.Report.Problems))
+	for i, p := range s.Report.Problems {
+		ids[i] = p.ID
+	}
+	ctx = context.WithoutCancel(ctx)
+	if err := w.memory.store.RecordProblems(ctx, s.Report.At, ids); err != nil {
+		w.warn("problems", fmt.Sprintf("The history could not be written: %v.", err))
+		return
+	}
+	w.recall(ctx)
+}
+
+func (m *memory) recordDisk(ctx context.Context, now time.Time, facts any) error {
+	f, ok := facts.(disk.Facts)
+	if !ok || !f.Present() {
+		return nil
+	}
+	err := m.store.RecordFill(ctx, f.Name, history.Fill{At: now, Used: f.Used, Total: f.Used + f.Available})
+	return errors.Join(err, m.store.RecordSeen(ctx, f.Name+"/"+f.Unit, now))
+}
+
+func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
+	var p checks.Past
+	var errs [6]error
+	p.Durations, errs[0] = m.store.UsualDurations(ctx)
+	p.Since, errs[1] = m.store.ProblemsSince(ctx)
+	p.Acks, errs[2] = m.store.Acknowledgements(ctx)
+	p.Absent, errs[3] = m.store.LastSeen(ctx)
+	fill, err := m.store.FillSince(ctx, now.Add(-fillWindow))
+	errs[4] = err
+	p.Fill = map[string][]checks.FillSample{}
+	for name, samples := range fill {
+		for _, s := range samples {
+			p.Fill[name] = append(p.Fill[name], checks.FillSample{At: s.At, Used: s.Used, Total: s.Total})
+		}
+	}
+	hold, err := m.store.HeldBy(ctx)
+	errs[5] = err
+	if hold != nil {
+		p.Hold = &checks.Hold{Since: hold.Since, By: hold.Who, Why: hold.Why}
+	}
+	own, err := m.store.OwnRuns(ctx)
+	p.Runs = map[string]backup.Run{}
+	for _, r := range own {
+		if r.Job == backupJob {
+			p.Runs[r.Source] = r
+		}
+	}
+	return p, errors.Join(append(errs[:], err)...)
+}
