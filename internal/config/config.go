@@ -3,6 +3,8 @@
 package config
 
 import (
+	"time"
+
 	"cairn/internal/backup"
 	"cairn/internal/disk"
 	"cairn/pbs"
@@ -14,16 +16,18 @@ import (
 // Config is a whole configuration. Each system owns the type of its table; the
 // maps are keyed by the table's name, which is its id on screen and in commands.
 type Config struct {
-	Title    string
-	ReadOnly bool
-	StateDir string // where operations, locks and the history lie
-	Theme    string // "auto", "dark" or "light"; empty: auto
+	Title    string         `toml:"title"`
+	ReadOnly bool           `toml:"read_only"`
+	StateDir string         `toml:"state_dir"` // where operations, locks and the history lie
+	Theme    string         `toml:"theme"`     // "auto", "dark" or "light"
+	Timezone string         `toml:"timezone"`  // IANA name; empty: this host's
+	Home     *time.Location `toml:"-"`         // what Timezone names
 
-	Proxmox  map[string]proxmox.Config
-	Guests   map[string]proxmox.GuestConfig // by "CLUSTER/VMID"
-	PBS      map[string]pbs.Config
-	Restic   map[string]restic.Config
-	Postgres map[string]pg.Config
-	Disks    map[string]disk.Config
-	Assets   map[string]backup.CompositeConfig
+	Proxmox  map[string]proxmox.Config         `toml:"proxmox"`
+	Guests   map[string]proxmox.GuestConfig    `toml:"guest"` // by "CLUSTER/VMID"
+	PBS      map[string]pbs.Config             `toml:"pbs"`
+	Restic   map[string]restic.Config          `toml:"restic"`
+	Postgres map[string]pg.Config              `toml:"postgres"`
+	Disks    map[string]disk.Config            `toml:"disk"`
+	Assets   map[string]backup.CompositeConfig `toml:"asset"`
 }

@@ -1,0 +1,57 @@
+package pg
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// dsnKeys are the keys that a DSN may hold. The password is not among them: it
+// is read from its own place. A key outside of this list would be sent to the
+// server as a setting, so that "hots=spare" would connect to the local socket.
+var dsnKeys = []string{
+	"host", "port", "user", "dbname", "database", "application_name", "options", "connect_timeout",
+	"sslmode", "ssl", "sslcert", "sslkey", "sslrootcert", "sslcertmode", "sslnegotiation", "sslsni",
+	"target_session_attrs", "channel_binding", "require_auth", "krbsrvname", "krbspn",
+	"passfile", "service", "servicefile", "min_protocol_version", "max_protocol_version",
+}
+
+// mentionsPassword is wide on purpose: nothing of a DSN that may hold a
+// password is ever cited.
+var mentionsPassword = regexp.MustCompile(`(?i)password|^postgres(ql)?://[^/@]*:[^/@]*@`)
+
+// CheckDSN tells what is wrong with a connection string, "key=value …" or
+// postgres://…, without connecting. A password in it is wrong. The error cites
+// no value of it.
+func CheckDSN(dsn string) error {
+	_, err := parseDSN(dsn)
+	return err
+}
+
+// parseDSN reads a DSN as libpq does: what it leaves out comes from the
+// variables PGHOST, PGPORT, PGUSER, PGDATABASE, PGSSLMODE, … and a password
+// from PGPASSWORD, PGPASSFILE or ~/.pgpass. A configured password goes before
+// these, see Client.
+func parseDSN(dsn string) (*pgx.ConnConfig, error) {
+	if mentionsPassword.MatchString(dsn) {
+		return nil, errors.New("holds a password")
+	}
+	options := pgx.ParseConfigOptions{ParseConfigOptions: pgconn.ParseConfigOptions{ConnStringAllowedKeys: dsnKeys}}
+	cfg, err := pgx.ParseConfigWithOptions(dsn, options)
+	if err == nil {
+		return cfg, nil
+	}
+	// After the cited string come what failed and, in brackets, a cause that may
+	// cite values.
+	text := err.Error()
+	reason, _, _ := strings.Cut(text[strings.LastIndex(text, "`: ")+1:], " (")
+	reason = strings.TrimPrefix(reason, ": ")
+	if rest, ok := strings.CutPrefix(reason, "connection string key "); ok {
+		key, _, _ := strings.Cut(rest, " is not")
+		return nil, errors.New("holds the key " + key + ", which no connection string of PostgreSQL has")
+	}
+	return nil, errors.New("is no connection string: " + reason)
+}

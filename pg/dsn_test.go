@@ -1,0 +1,35 @@
+package pg
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestCheckDSN(t *testing.T) {
+	for dsn, want := range map[string]string{
+		"host=127.0.0.1 port=5432 user=cairn dbname=postgres":   "",
+		"host=/run/postgresql user=cairn":                       "",
+		"postgres://cairn@db.lan:5433/postgres?sslmode=require": "",
+		"host='/srv/a b' user='o''brien'":                       "is no connection string",
+		"host=a password=hunter22":                              "holds a password",
+		"host=a PASSWORD = 'hunter22'":                          "holds a password",
+		"postgres://cairn:hunter22@db.lan/x":                    "holds a password",
+		"postgres://db.lan/x?password=hunter22":                 "holds a password",
+		"hots=spare user=hunter22":                              `holds the key "hots"`,
+		"host=a port=hunter22":                                  "is no connection string: invalid port",
+		"host=a sslmode=hunter22":                               "is no connection string",
+		"hunter22":                                              "is no connection string",
+		"postgres://%zz/hunter22":                               "is no connection string",
+	} {
+		err := CheckDSN(dsn)
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", dsn, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: got %v, want %s", dsn, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "hunter22") {
+			t.Errorf("%s: the error cites it: %v", dsn, err)
+		}
+	}
+}
