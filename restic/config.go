@@ -3,6 +3,11 @@
 package restic
 
 import (
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+
 	"cairn/internal/backup"
 	"cairn/internal/secret"
 )
@@ -35,3 +40,54 @@ type Match struct {
 	Hosts []string `toml:"hosts"`
 	Tags  []string `toml:"tags"`
 }
+
+// remote matches the location of a repository that is not a local directory.
+var remote = regexp.MustCompile(`^(sftp|rest|s3|gs|azure|swift|b2|rclone):`)
+
+// Dir returns the directory of a local repository; empty: it is remote.
+func (c Config) Dir() string {
+	if c.Repository == "" || remote.MatchString(c.Repository) {
+		return ""
+	}
+	return filepath.Clean(strings.TrimPrefix(c.Repository, "local:"))
+}
+
+// Where returns the repository's location without a password that it may hold.
+func (c Config) Where() string {
+	if _, password := c.userinfo(); password == "" {
+		return c.Repository
+	}
+	scheme, address := cutScheme(c.Repository)
+	u, err := url.Parse(address)
+	if err != nil {
+		return scheme + ":" + secret.Redacted
+	}
+	return scheme + ":" + u.Redacted()
+}
+
+// userinfo returns the user and password in the repository's URL.
+func (c Config) userinfo() (user, password string) {
+	_, address := cutScheme(c.Repository)
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil {
+		if strings.Contains(address, "@") && !strings.HasPrefix(c.Repository, "sftp:") && c.Dir() == "" {
+			return "", address // not to be read as a URL: all of it may be secret
+		}
+		return "", ""
+	}
+	password, _ = u.User.Password()
+	return u.User.Username(), password
+}
+
+func cutScheme(repository string) (scheme, address string) {
+	if m := remote.FindString(repository); m != "" {
+		return strings.TrimSuffix(m, ":"), repository[len(m):]
+	}
+	return "local", repository
+}
+
+// OffSite says whether the repository lies on another site than home.
+func (c Config) OffSite() bool { return c.Site != "" && c.Site != backup.HomeSite }
+
+// Source is the configured name of a repository as facts carry it.
+func Source(name string) string { return "restic." + name }

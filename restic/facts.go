@@ -13,10 +13,11 @@ type Facts struct {
 	ID         string     // the repository's id
 	Snapshots  []Snapshot // those that match, oldest first
 	Others     int        // snapshots in the repository that do not match
-	Size       int64      // of the repository's data, bytes; 0: not known
+	Size       int64      // of the files in data/, bytes; 0: not known, as of every remote repository
 	Locks      []Lock
-	Running    bool         // a backup by us or by the unit of run_by runs now
-	Runs       []backup.Run // the unit's last run, if run_by names one
+	Running    bool          // a backup runs now: run_by's unit is active, or a live lock says so
+	Runs       []backup.Run  // the unit's last run, if run_by names one
+	Copies     []backup.Copy // one per snapshot and path, as Copies makes them
 	Incomplete []Incompletion
 }
 
@@ -50,7 +51,16 @@ type Lock struct {
 	Hostname  string
 	Username  string
 	PID       int
+	Dead      bool // made on this host by a process that no longer runs
 }
+
+// StaleAge is the age from which restic itself takes a lock for abandoned: a
+// live process renews its lock every few minutes.
+const StaleAge = 30 * time.Minute
+
+// Stale says whether nobody holds the lock any more: its process is gone, or
+// it was not renewed for StaleAge.
+func (l Lock) Stale(now time.Time) bool { return l.Dead || now.Sub(l.Time) > StaleAge }
 
 // Incompletion is something that could not be read: its subject and why.
 type Incompletion struct{ Subject, Err string }

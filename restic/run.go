@@ -1,0 +1,237 @@
+package restic
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"cairn/internal/command"
+)
+
+// call is one run of restic.
+type call struct {
+	args   []string          // the command and its flags: where and who is added
+	limit  time.Duration     // 0: only the context's
+	eager  bool              // give up when the server does not answer a few times
+	stdout func(line []byte) // nil: collected
+	raw    io.Writer         // or the bytes as they come, of dump
+	files  []*os.File        // descriptors 5, 6, … of restic
+}
+
+// outcome is what a run of restic wrote.
+type outcome struct {
+	stdout []byte
+	notes  []string // lines of standard error that are not its last words
+	code   int
+	took   time.Duration
+}
+
+// patience is how many requests may fail before an eager call gives up. restic
+// waits longer each time: four take about six seconds.
+const patience = 4
+
+var errPatience = errors.New("a server that does not answer")
+
+func (c *Client) binary() string { return cmp.Or(c.cfg.Binary, "restic") }
+
+// bare runs restic without a repository.
+func (c *Client) bare(ctx context.Context, args ...string) ([]byte, error) {
+	r, err := command.Run(ctx, command.Spec{Argv: append([]string{c.binary()}, args...)})
+	if err != nil {
+		return nil, c.failure(ctx, r.Code, "", command.LastLine(r.Stderr), err)
+	}
+	return r.Stdout, nil
+}
+
+// query runs a command that only reads and takes no lock. A local repository
+// needs no cache; that of a remote one spares fetching each snapshot again.
+func (c *Client) query(ctx context.Context, args ...string) (outcome, error) {
+	return c.run(ctx, call{args: c.reading(args...), eager: true})
+}
+
+func (c *Client) reading(args ...string) []string {
+	args = append(args, "--no-lock")
+	if c.dir != nil {
+		args = append(args, "--no-cache")
+	}
+	return args
+}
+
+// run runs restic on the repository. The password and the location, which may
+// hold another, reach it through pipes: neither is in argv, in a file or in an
+// environment. An exit code other than 0 is an *Error; 3 (Partial) comes with
+// an outcome that counts.
+func (c *Client) run(ctx context.Context, what call) (outcome, error) {
+	if what.limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, what.limit, errLimit)
+		defer cancel()
+	}
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	env, err := c.env(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	password, err := c.secrets.Read(ctx, c.cfg.Password, "the password of "+c.source)
+	if err != nil {
+		return outcome{}, c.noSecret(err)
+	}
+	given, err := feed(password.Reveal(), c.cfg.Repository)
+	if err != nil {
+		return outcome{}, fmt.Errorf("%s: passing the password to restic: %w", c.source, err)
+	}
+	defer given.close()
+	said := words{}
+	result, err := command.Run(ctx, command.Spec{
+		Argv:       append([]string{c.binary(), "--password-file", "/dev/fd/3", "--repository-file", "/dev/fd/4"}, what.args...),
+		Env:        env,
+		Stdout:     what.stdout,
+		Raw:        what.raw,
+		ExtraFiles: append(given.files, what.files...),
+		Stderr: func(line []byte) {
+			said.hear(parseStderr(line))
+			if what.eager && said.retries >= patience {
+				giveUp(errPatience)
+			}
+		},
+	})
+	out := outcome{stdout: result.Stdout, code: result.Code, took: result.Took}
+	for _, note := range said.notes {
+		out.notes = append(out.notes, c.secrets.Scrubber.String(note))
+	}
+	if err != nil {
+		return out, c.failure(ctx, cmp.Or(said.code, result.Code), said.retry, said.last(), err)
+	}
+	return out, nil
+}
+
+// words is what restic said on standard error.
+type words struct {
+	notes   []string
+	exit    string // why it ended
+	code    int    // its own exit code, from its last words
+	retry   string // the last error that it tried again after
+	retries int
+}
+
+// notesKept bounds what is kept of a restic that complains about every file.
+const notesKept = 1000
+
+func (w *words) hear(line stderrLine) {
+	switch {
+	case line.Text == "":
+	case line.Exit:
+		w.exit, w.code = line.Text, line.Code
+	case line.Retry:
+		w.retries++
+		_, after, _ := strings.Cut(line.Text, "retrying after ")
+		_, w.retry, _ = strings.Cut(after, ": ")
+	case len(w.notes) < notesKept:
+		w.notes = append(w.notes, line.Text)
+	}
+}
+
+// last returns why restic ended. Versions that mark no last words write what
+// went wrong first, then a stack trace or advice.
+func (w *words) last() string {
+	if w.exit != "" {
+		return w.exit
+	}
+	for _, note := range w.notes {
+		if !strings.HasPrefix(note, "unable to open cache") && !strings.HasPrefix(note, "Warning: ") {
+			return note
+		}
+	}
+	return cmp.Or(w.retry, "it did not say why")
+}
+
+// failure makes the *Error of a run of restic that ended with err.
+func (c *Client) failure(ctx context.Context, code int, retry, last string, err error) *Error {
+	var exit *command.ExitError
+	var e *Error
+	switch {
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		e = c.explain(NoBinary, "")
+	case ctx.Err() != nil:
+		e = c.ended(ctx, retry)
+	case errors.As(err, &exit):
+		err = &command.ExitError{Program: exit.Program, Code: exit.Code, Stderr: c.secrets.Scrubber.String(exit.Stderr)}
+		e = c.explain(classify(code, last), last)
+		if e.Kind == Failed {
+			e.Why = fmt.Sprintf("restic ended with exit code %d: %s", code, last)
+		}
+	default:
+		e = c.explain(Failed, err.Error())
+	}
+	e.Why = c.secrets.Scrubber.String(e.Why) // only now: a short password can be a word that tells the kind
+	e.Err = err
+	return e
+}
+
+// ended explains why a run ended before restic did: the last error that it
+// tried again after says most.
+func (c *Client) ended(ctx context.Context, retry string) *Error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.Canceled) && retry == "" {
+		e := c.explain(Canceled, "")
+		e.Err = cause
+		return e
+	}
+	kind, why := Unreachable, "no answer within "+c.limit.String()
+	if errors.Is(cause, context.DeadlineExceeded) {
+		why = "no answer within the time given"
+	}
+	if retry != "" {
+		why = retry
+		if k := classify(0, retry); k != Failed {
+			kind = k
+		}
+	}
+	e := c.explain(kind, why)
+	e.Err = cause
+	return e
+}
+
+// pipes feeds texts to a child, each through a pipe of its own.
+type pipes struct {
+	files []*os.File // the ends to read from
+	done  chan struct{}
+}
+
+// feed starts writing each text into a pipe: the first is the child's
+// descriptor 3. A text may be longer than a pipe holds.
+func feed(texts ...string) (*pipes, error) {
+	p := &pipes{done: make(chan struct{}, len(texts))}
+	for _, text := range texts {
+		r, w, err := os.Pipe()
+		if err != nil {
+			p.close()
+			return nil, err
+		}
+		p.files = append(p.files, r)
+		go func() {
+			_, _ = io.WriteString(w, text) // fails when the child did not want it
+			_ = w.Close()
+			p.done <- struct{}{}
+		}()
+	}
+	return p, nil
+}
+
+// close ends the feeding, whether or not the child read all.
+func (p *pipes) close() {
+	for _, f := range p.files {
+		_ = f.Close()
+	}
+	for range p.files {
+		<-p.done
+	}
+}
