@@ -17,13 +17,17 @@ type Facts struct {
 	Maintenance string // "read-only", "offline", "unmount", …, with its message; empty: none
 	Usage       Usage
 	Namespaces  []string // those that were read; "" is the root
+	Unread      []string // those that should have been read and could not be; "**": it is not known which there are
 	Snapshots   []Snapshot
 	Jobs        []Job
 	GC          *Job // garbage collection; nil: not readable
 	GCStatus    GCStatus
-	Runs        []backup.Run // recent tasks on this datastore, newest first
-	Hidden      []Hidden
-	Incomplete  []Incompletion
+	Runs        []backup.Run // recent tasks on this datastore and all that run, newest first
+	// TasksComplete says that Runs holds every task of the last two weeks, those
+	// of others and those that run included: what runs there, runs.
+	TasksComplete bool
+	Hidden        []Hidden
+	Incomplete    []Incompletion
 }
 
 // Mounted says whether the datastore can be read at all.
@@ -34,8 +38,20 @@ type Usage struct {
 	Total, Used, Available int64 // bytes; all 0 when not known
 	History                []Sample
 	Full                   time.Time // when PBS expects it to be full; zero: no estimate
+	Trend                  Trend     // why there is no estimate; empty where there is one
 	Err                    string    // why PBS could not tell
 }
+
+// Trend says why there is no date at which a datastore will be full.
+type Trend string
+
+// The reasons.
+const (
+	TooLittleData Trend = "too little data"
+	Flat          Trend = "flat"
+	Shrinking     Trend = "shrinking"
+	FarAway       Trend = "years away" // over five: PBS extrapolates a month
+)
 
 // Sample is one value of the usage history.
 type Sample struct {
@@ -98,7 +114,7 @@ type Job struct {
 	Remote    string
 	Keep      backup.Keep // a prune job's
 	NextRun   time.Time
-	LastRun   backup.Run // the zero value: never ran
+	LastRun   backup.Run // the zero value: never ran; while it runs its Status is Unknown
 }
 
 // GCStatus holds the counters of the last garbage collection that ended well.
