@@ -129,6 +129,7 @@ type GuestBackup struct {
 	Status      backup.Status
 	Text        string // the reason of a failure or warning, as the log says it
 	Consistency backup.Consistency
+	Archive     string // file name, or PBS snapshot ("vm/100/2026-11-21T20:00:00Z"); empty when the log does not say
 }
 
 // Hidden is something that the token's privileges keep from us.

@@ -1,0 +1,62 @@
+package proxmox
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// assemble makes the facts of what was read and what is remembered.
+func (s *survey) assemble() Facts {
+	m := s.memory
+	f := Facts{Name: s.client.name, Endpoint: s.answered.server, Version: m.version, Nodes: s.resources.nodes,
+		Jobs: slices.Clone(m.jobs), NotBackedUp: slices.Clone(m.loose)}
+	if !s.answered.date.IsZero() {
+		f.ServerTime, f.Skew = s.answered.date, s.answered.date.Sub(s.client.Now()).Round(time.Second)
+	}
+	present := map[int]bool{}
+	for _, row := range s.resources.guests {
+		present[int(row.VMID)] = true
+		f.Guests = append(f.Guests, m.guests[int(row.VMID)].facts(row))
+	}
+	m.forget(s.now, present)
+	f.Storages = m.storages.storages(s.resources.storages)
+	f.Backups = m.guestBackups()
+	f.Runs = m.runs(s.client.name)
+	f.Copies = append(snapshotCopies(s.client.name, f.Guests), m.archiveCopies(s.client.name, f.Backups)...)
+	if m.permissions != nil {
+		f.Hidden = m.permissions.hides(f.Storages)
+	}
+	notes := maps.Clone(m.notes)
+	for _, g := range f.Guests {
+		if err := m.guests[g.VMID].err; err != nil {
+			notes[strings.TrimSpace(fmt.Sprintf("guest %d %s", g.VMID, g.Name))] = err
+		}
+	}
+	for _, subject := range slices.Sorted(maps.Keys(notes)) {
+		var e *Error
+		if errors.As(notes[subject], &e) && e.Status == http.StatusForbidden {
+			f.Hidden = append(f.Hidden, Hidden{What: subject, Path: e.Object, Privilege: e.Privilege})
+		} else {
+			f.Incomplete = append(f.Incomplete, Incompletion{Subject: subject, Err: notes[subject].Error()})
+		}
+	}
+	return f
+}
+
+// facts joins the row, which is of this very survey, with what was last read of
+// the guest.
+func (g *guestMemory) facts(row resource) Guest {
+	f := row.facts()
+	if g.read.IsZero() {
+		return f
+	}
+	g.config.apply(&f)
+	f.Lock = string(row.Lock)
+	f.Snapshots, f.SnapshotsAt = g.tree.Snapshots, g.read
+	return f
+}
