@@ -1,0 +1,129 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The smallest terminal that pages are drawn for.
+const (
+	leastWidth  = 60
+	leastHeight = 16
+)
+
+// View draws the frame: a head, the page, and the bottom row. It is made again
+// only after a message that may have changed it.
+func (m *Model) View() string {
+	if m.stale {
+		m.frame, m.stale = m.draw(), false
+	}
+	return m.frame
+}
+
+func (m *Model) draw() string {
+	if m.w <= 0 || m.h <= 0 {
+		return ""
+	}
+	if m.w < leastWidth || m.h < leastHeight {
+		return m.colors.render(m.tooSmall(), m.w, m.h)
+	}
+	lines := append([]line{m.header()}, m.page(m.w, m.h-2)...)
+	for len(lines) < m.h-1 {
+		lines = append(lines, nil)
+	}
+	lines = append(lines[:m.h-1], m.bottom())
+	return m.colors.render(lines, m.w, m.h)
+}
+
+// page is the top screen's; one that cannot be drawn says so.
+func (m *Model) page(w, h int) (lines []line) {
+	defer func() {
+		if r := recover(); r != nil {
+			lines = []line{nil, say(alarm, fmt.Sprintf(" This page cannot be drawn: %v", r)), words(" esc goes back.")}
+		}
+	}()
+	var choices []line
+	if m.prompt != nil {
+		choices = m.prompt.choices(m, w, h/2)
+	}
+	lines = m.top().view(m, w, h-len(choices))
+	for len(lines) < h-len(choices) {
+		lines = append(lines, nil)
+	}
+	return append(lines[:h-len(choices):h-len(choices)], choices...)
+}
+
+func (m *Model) header() line {
+	left := line{{" cairn", strong}, {"   " + m.o.Title, plain}}
+	for _, s := range m.stack[1:] {
+		left = left.add(span{" › ", faint}, span{s.title(), plain})
+	}
+	right := m.standing()
+	return ends(left, append(right, span{" ", plain}), m.w)
+}
+
+// standing says how fresh the page is and what goes on.
+func (m *Model) standing() line {
+	var parts []line
+	if busy := m.busy(); busy != "" {
+		parts = append(parts, say(strong, busy))
+	}
+	if m.readOnly() != "" {
+		parts = append(parts, words("read-only"))
+	}
+	if m.state.Facts.Past.Hold != nil {
+		parts = append(parts, say(caution, "on hold"))
+	}
+	if n := m.state.Asking(); n > 0 {
+		parts = append(parts, say(faint, fmt.Sprintf("asking %d of %d", n, len(m.state.Surveys))))
+	}
+	if at := m.state.Report.At; !at.IsZero() {
+		text := "as of " + m.clock(at)
+		if old := m.now.Sub(at); old >= 10*time.Minute {
+			text += " (" + brief(old) + " ago)"
+		}
+		parts = append(parts, words(text))
+	}
+	var out line
+	for i, part := range parts {
+		if i > 0 {
+			out = out.add(span{"   ", plain})
+		}
+		out = out.join(part)
+	}
+	return out
+}
+
+func (m *Model) busy() string {
+	if m.o.Busy == nil {
+		return ""
+	}
+	what := m.o.Busy(m.state)
+	if first, _, found := strings.Cut(what, " on without"); found {
+		return first
+	}
+	return what
+}
+
+func (m *Model) bottom() line {
+	switch {
+	case m.prompt != nil:
+		return m.prompt.line(m, m.w)
+	case m.note != "":
+		return append(line{{" ", plain}}, say(strong, m.note)...)
+	}
+	if s, ok := m.top().(searcher); ok && *s.filterText() != "" {
+		return ends(line{{" filter ", faint}, {*s.filterText(), strong}, {"   esc shows all  / changes it", plain}}, nil, m.w)
+	}
+	return m.footer(m.w)
+}
+
+func (m *Model) tooSmall() []line {
+	text := fmt.Sprintf("This terminal has %d x %d characters; cairn needs %d x %d. Make it larger, or leave with q and try: cairn check", m.w, m.h, leastWidth, leastHeight)
+	var lines []line
+	for _, row := range wrap(text, m.w) {
+		lines = append(lines, words(row))
+	}
+	return lines
+}

@@ -1,0 +1,57 @@
+package tui
+
+import "strings"
+
+// helpScreen lists the keys of the screen below it, with why one cannot run.
+func helpScreen(m *Model) screen {
+	of := m.top()
+	if len(m.stack) > 0 && of.title() == "help" {
+		return nil
+	}
+	return &listing{
+		name: "help",
+		items: func(m *Model, w int) ([]line, []item) {
+			all := append(of.keys(m), m.globals()...)
+			var out []item
+			for _, b := range all {
+				out = append(out, helpItem(m, b, w))
+			}
+			for _, text := range []string{
+				"Status: ok, warning, unknown, CRITICAL. Unknown means that a system could not be read: what is shown of it is old.",
+				"Age: of the newest copy of the asset that is worst off in a source, not of the newest copy of all.",
+				"3-2-1 holds for an asset with 3 copies on 2 media, 1 of them off-site, the live one counted, all of them fresh.",
+				"You lose: the time since the newest usable copy. Back in: median and p90 of measured runs, or assumed.",
+			} {
+				var lines []line
+				for _, row := range wrap(text, w-1) {
+					lines = append(lines, words(row))
+				}
+				out = append(out, item{lines: []line{nil}}, item{id: text, lines: lines})
+			}
+			return []line{say(strong, " Keys of: "+of.title())}, out
+		},
+	}
+}
+
+func helpItem(m *Model, b binding, w int) item {
+	var names []string
+	for _, k := range b.keys {
+		names = append(names, keyName(k))
+	}
+	key := pad(say(strong, strings.Join(names, " ")), 14)
+	why := b.why
+	if why == "" && b.grade > safe {
+		why = m.readOnly()
+	}
+	text := b.help
+	switch b.grade {
+	case reversible:
+		text += " (asks first)"
+	case destructive:
+		text += " (a review first, then a name typed)"
+	}
+	if why != "" {
+		return item{id: b.keys[0], lines: []line{cut(key.add(span{text + " — not now: " + why, faint}), w)}}
+	}
+	return item{id: b.keys[0], lines: []line{cut(key.add(span{text, plain}), w)}}
+}

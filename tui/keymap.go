@@ -1,0 +1,95 @@
+package tui
+
+import (
+	"slices"
+
+	tea "github.com/charmbracelet/bubbletea"
+)
+
+// grade says what a key may do to the lab.
+type grade int
+
+const (
+	safe        grade = iota // looks only
+	reversible               // asks first
+	destructive              // a review page first, then the target's own name typed
+)
+
+// binding is one key with all that is said of it, so that what is shown and
+// what is done cannot part.
+type binding struct {
+	keys  []string // as Bubble Tea names them; the first is shown
+	label string   // a word for the bottom row; empty: only help shows it
+	help  string   // what it does
+	grade grade
+	why   string // why it cannot run now; empty: it can
+	do    func(*Model) tea.Cmd
+}
+
+func (b binding) matches(key string) bool { return slices.Contains(b.keys, key) }
+
+// bindings returns every key of the current screen, its own first. In
+// read-only mode those that change something stay visible, with the reason.
+func (m *Model) bindings() []binding {
+	all := append(m.top().keys(m), m.globals()...)
+	if reason := m.readOnly(); reason != "" {
+		for i := range all {
+			if all[i].grade > safe && all[i].why == "" {
+				all[i].why = reason
+			}
+		}
+	}
+	return all
+}
+
+func (m *Model) globals() []binding {
+	all := []binding{
+		{keys: []string{"a"}, label: "assets", help: "every asset, with its copies by source", do: goTo(assetsScreen)},
+		{keys: []string{"p"}, label: "problems", help: "every problem, with what to do", do: goTo(problemsScreen)},
+		{keys: []string{"r"}, label: "refresh", help: "ask every system again now", do: func(m *Model) tea.Cmd { return m.refresh("") }},
+		{keys: []string{":"}, label: "go", help: "go to a screen or a source by name", do: func(m *Model) tea.Cmd { m.prompt = newPalettePrompt(); return nil }},
+		{keys: []string{"?"}, label: "help", help: "the keys of this screen", do: goTo(helpScreen)},
+		{keys: []string{"esc", "backspace"}, help: "back", do: func(m *Model) tea.Cmd { m.back(); return nil }},
+		{keys: []string{"ctrl+l"}, help: "draw the screen again", do: func(*Model) tea.Cmd { return tea.ClearScreen }},
+		{keys: []string{"q"}, help: "quit", do: (*Model).quit},
+		{keys: []string{"ctrl+c"}, help: "quit at once", do: func(*Model) tea.Cmd { return tea.Quit }},
+	}
+	if m.o.Refresh == nil {
+		all[2].why = "nothing here can be asked again"
+	}
+	return all
+}
+
+func goTo(make func(*Model) screen) func(*Model) tea.Cmd {
+	return func(m *Model) tea.Cmd { m.open(make(m)); return nil }
+}
+
+// footer shows the labelled keys of the screen, as many as fit; help comes last
+// and always.
+func (m *Model) footer(w int) line {
+	last := line{{"?", strong}, {" help", plain}}
+	out, room := line{{" ", plain}}, w-1-last.width()
+	for _, b := range m.bindings() {
+		if b.label == "" || b.keys[0] == "?" {
+			continue
+		}
+		key, label := span{keyName(b.keys[0]), strong}, span{" " + b.label + "  ", plain}
+		if b.why != "" {
+			key.tone, label.tone = faint, faint
+		}
+		if n := width(key.text) + width(label.text); n <= room {
+			out, room = out.add(key, label), room-n
+		}
+	}
+	return out.join(last)
+}
+
+func keyName(key string) string {
+	switch key {
+	case " ":
+		return "space"
+	case "pgdown":
+		return "pgdn"
+	}
+	return key
+}

@@ -1,0 +1,196 @@
+package tui
+
+import (
+	"slices"
+	"strings"
+
+	tea "github.com/charmbracelet/bubbletea"
+)
+
+// item is what a list shows: a row that can be chosen, which may take several
+// lines, or a heading, which has no id.
+type item struct {
+	id    string
+	lines []line
+	find  string // what a filter looks at; empty: its lines
+}
+
+// list is a window on items. What is chosen is an id and not a place, so that
+// new facts never move the cursor onto another row.
+type list struct {
+	items  []item
+	chosen string
+	place  int // where the chosen item was last; tells what is near when it is gone
+	top    int // first visible line
+	height int // of the latest view
+}
+
+// set replaces the items and keeps what is chosen. Only an empty choice takes
+// the first row.
+func (l *list) set(items []item) {
+	l.items = items
+	if l.chosen == "" {
+		l.step(0)
+	}
+	if at := l.at(); at >= 0 {
+		l.place = at
+	}
+}
+
+func (l *list) at() int {
+	if l.chosen == "" {
+		return -1
+	}
+	return slices.IndexFunc(l.items, func(i item) bool { return i.id == l.chosen })
+}
+
+// step moves the choice by so many rows, past headings. Where the chosen row is
+// gone it starts from its former place.
+func (l *list) step(by int) {
+	at := l.at()
+	gone := at < 0
+	if gone {
+		at = min(l.place, len(l.items)-1)
+	}
+	way := 1
+	if by < 0 {
+		way = -1
+	}
+	last := -1
+	for i, left := at, by; i >= 0 && i < len(l.items); i += way {
+		if l.items[i].id == "" {
+			continue
+		}
+		if i != at || gone {
+			left -= way
+		}
+		last = i
+		if left*way <= 0 {
+			break
+		}
+	}
+	if last < 0 && gone {
+		last = slices.IndexFunc(l.items, func(i item) bool { return i.id != "" })
+	}
+	if last >= 0 {
+		l.chosen, l.place = l.items[last].id, last
+	}
+}
+
+// view returns h lines of w cells around the chosen item. At an edge it moves
+// on by half a window: over a slow line scrolling is what costs.
+func (l *list) view(w, h int) []line {
+	l.height = h
+	lines, from, to := l.draw(w)
+	l.top = window(l.top, from, to, len(lines), h)
+	lines = lines[l.top:min(l.top+h, len(lines))]
+	return lines
+}
+
+func (l *list) draw(w int) (lines []line, from, to int) {
+	for _, it := range l.items {
+		mark := it.id != "" && it.id == l.chosen
+		if mark {
+			from, to = len(lines), len(lines)+len(it.lines)
+		}
+		for i, row := range it.lines {
+			lines = append(lines, cut(marked(row, mark && i == 0, it.id != ""), w))
+		}
+	}
+	return lines, from, to
+}
+
+// marked puts the cursor before a row: a sign, because some terminals show
+// neither colour nor reverse, and the row's first words in reverse.
+func marked(row line, here, row0 bool) line {
+	if !row0 {
+		return append(line{{" ", plain}}, row...)
+	}
+	if !here {
+		return append(line{{" ", plain}}, row...)
+	}
+	out := append(line{{">", strong}}, row...)
+	for i := 1; i < len(out); i++ {
+		if strings.TrimSpace(out[i].text) != "" {
+			out[i].tone = chosen
+			break
+		}
+	}
+	return out
+}
+
+// window moves top so that the lines from..to are seen in h of total lines.
+func window(top, from, to, total, h int) int {
+	switch {
+	case from < top:
+		top = min(from, max(from-h/2, 0))
+	case to > top+h:
+		top = min(to-h/2, from)
+		top = max(top, to-h)
+	}
+	return max(0, min(top, total-h))
+}
+
+// rows counts what can be chosen.
+func (l *list) rows() int {
+	n := 0
+	for _, it := range l.items {
+		if it.id != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// moves are the keys that walk a list; after is called with each.
+func (l *list) moves(after func(*Model) tea.Cmd) []binding {
+	by := func(n func() int) func(*Model) tea.Cmd {
+		return func(m *Model) tea.Cmd { l.step(n()); return after(m) }
+	}
+	fixed := func(n int) func() int { return func() int { return n } }
+	return []binding{
+		{keys: []string{"down", "j"}, help: "next row", do: by(fixed(1))},
+		{keys: []string{"up", "k"}, help: "previous row", do: by(fixed(-1))},
+		{keys: []string{"pgdown", "ctrl+f"}, help: "a page on", do: by(func() int { return max(l.height-2, 1) })},
+		{keys: []string{"pgup", "ctrl+b"}, help: "a page back", do: by(func() int { return -max(l.height-2, 1) })},
+		{keys: []string{"home", "g"}, help: "first row", do: by(func() int { return -len(l.items) })},
+		{keys: []string{"end", "G"}, help: "last row", do: by(func() int { return len(l.items) })},
+	}
+}
+
+// filter keeps the items that hold every word of text, and the headings of
+// those that remain.
+func filter(items []item, text string) []item {
+	want := strings.Fields(strings.ToLower(text))
+	if len(want) == 0 {
+		return items
+	}
+	var out, heads []item
+	for _, it := range items {
+		if it.id == "" {
+			if len(it.lines) > 0 && strings.TrimSpace(it.lines[0].text()) != "" {
+				heads = []item{it}
+			}
+			continue
+		}
+		if it.holds(want) {
+			out = append(append(out, heads...), it)
+			heads = nil
+		}
+	}
+	return out
+}
+
+func (it item) holds(want []string) bool {
+	text := it.find
+	for _, l := range it.lines {
+		text += " " + l.text()
+	}
+	text = strings.ToLower(text)
+	for _, word := range want {
+		if !strings.Contains(text, word) {
+			return false
+		}
+	}
+	return true
+}

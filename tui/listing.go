@@ -1,0 +1,174 @@
+package tui
+
+import (
+	"time"
+
+	"cairn/internal/watch"
+	tea "github.com/charmbracelet/bubbletea"
+)
+
+// sideBySide is the width from which a list and the detail of its chosen row
+// stand side by side.
+const sideBySide = 110
+
+// rest is how long the cursor stays on a row before its detail is drawn
+// beside: while a key is held down only the cursor moves.
+const rest = 150 * time.Millisecond
+
+// listing is a screen that is one list: a heading that stays, rows to choose
+// from, and the detail of one row beside or behind it.
+type listing struct {
+	name  string
+	items func(m *Model, w int) (head []line, items []item)
+	empty string                           // said where there is no row
+	about func(m *Model, id string) *sheet // detail of a row; nil: none
+	more  func(*Model, *listing) []binding // keys of this screen besides the usual
+	of    string                           // the source that it is about, if one
+
+	list   list
+	find   string
+	beside aside
+	made   cached
+}
+
+// aside remembers whose detail stands beside.
+type aside struct {
+	id   string
+	turn int
+}
+
+type restMsg struct {
+	of   *aside
+	turn int
+}
+
+// cached keeps what was laid out for a state, a minute and a width.
+type cached struct {
+	state  *watch.State
+	minute int64
+	w      int
+	find   string
+	head   []line
+}
+
+func (l *listing) title() string       { return l.name }
+func (l *listing) source() string      { return l.of }
+func (l *listing) filterText() *string { return &l.find }
+
+func (l *listing) keys(m *Model) []binding {
+	keys := []binding{}
+	if l.about != nil {
+		enter := binding{keys: []string{"enter"}, label: "open", help: "open the chosen row", do: func(m *Model) tea.Cmd {
+			if l.list.at() >= 0 {
+				if s := l.about(m, l.list.chosen); s != nil {
+					m.open(sheetScreen(s, l.list.chosen, l.about))
+				}
+			}
+			return nil
+		}}
+		keys = append(keys, enter)
+	}
+	if l.more != nil {
+		keys = append(keys, l.more(m, l)...)
+	}
+	keys = append(keys, filterKey())
+	if l.find != "" {
+		keys = append(keys, binding{keys: []string{"esc"}, help: "show all rows again", do: func(*Model) tea.Cmd { l.find = ""; return nil }})
+	}
+	return append(keys, l.list.moves(l.moved)...)
+}
+
+func filterKey() binding {
+	return binding{keys: []string{"/"}, label: "filter", help: "show only rows with these words", do: func(m *Model) tea.Cmd {
+		m.prompt = newFilterPrompt(m)
+		return nil
+	}}
+}
+
+func (l *listing) moved(*Model) tea.Cmd { return l.beside.moved() }
+
+// moved asks for the detail once the cursor rests.
+func (a *aside) moved() tea.Cmd {
+	a.turn++
+	turn := a.turn
+	return tea.Tick(rest, func(time.Time) tea.Msg { return restMsg{a, turn} })
+}
+
+// receive settles the detail after a rest.
+func (l *listing) receive(_ *Model, msg tea.Msg) tea.Cmd {
+	if r, ok := msg.(restMsg); ok && r.of == &l.beside && r.turn == l.beside.turn {
+		l.beside.id = l.list.chosen
+	}
+	return nil
+}
+
+func (l *listing) view(m *Model, w, h int) []line {
+	left, right := w, 0
+	if l.about != nil && w >= sideBySide {
+		left = w * 3 / 5
+		right = w - left - 3
+	}
+	l.make(m, left-1)
+	out := append([]line{}, l.made.head...)
+	if l.list.rows() == 0 {
+		out = append(out, words(" "+l.nothing(m)))
+	} else {
+		out = append(out, l.list.view(left, h-len(out))...)
+	}
+	if right == 0 {
+		return out
+	}
+	if l.beside.id == "" {
+		l.beside.id = l.list.chosen
+	}
+	return sideways(out, left, l.besideLines(m, right, h), right, h)
+}
+
+func (l *listing) besideLines(m *Model, w, h int) []line {
+	s := l.about(m, l.beside.id)
+	if s == nil {
+		return nil
+	}
+	return s.lines(w, h)
+}
+
+func (l *listing) nothing(m *Model) string {
+	if l.find != "" {
+		return "No row has these words. esc shows all."
+	}
+	if !m.known {
+		return "Nothing is known yet: asking …"
+	}
+	return l.empty
+}
+
+func (l *listing) make(m *Model, w int) {
+	key := cached{state: m.state, minute: m.now.Unix() / 60, w: w, find: l.find}
+	if l.made.head != nil && l.made.state == key.state && l.made.minute == key.minute && l.made.w == w && l.made.find == l.find {
+		return
+	}
+	head, items := l.items(m, w)
+	changed := l.made.find != l.find
+	key.head = append([]line{}, head...)
+	l.made = key
+	l.list.set(filter(items, l.find))
+	if changed && l.list.at() < 0 {
+		l.list.step(0)
+	}
+}
+
+// sideways puts two pages side by side.
+func sideways(a []line, aw int, b []line, bw, h int) []line {
+	out := make([]line, h)
+	for i := range out {
+		var left, right line
+		if i < len(a) {
+			left = a[i]
+		}
+		if i < len(b) {
+			right = cut(b[i], bw)
+		}
+		out[i] = pad(left, aw).add(span{" │ ", faint}).join(right)
+	}
+	return out
+}

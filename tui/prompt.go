@@ -1,0 +1,206 @@
+package tui
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	tea "github.com/charmbracelet/bubbletea"
+)
+
+// prompt reads a line of text in the bottom row: a filter or a name to go to.
+type prompt struct {
+	mark    string
+	text    string
+	pick    int // which of the choices; -1: none
+	changed func(m *Model, text string)
+	offer   func(m *Model, text string) []choice
+	done    func(m *Model, text string, picked *choice) tea.Cmd
+	left    func(m *Model) // esc
+}
+
+// choice completes what was typed.
+type choice struct {
+	name, help string
+	do         func(*Model) tea.Cmd
+}
+
+func newFilterPrompt(m *Model) *prompt {
+	s, ok := m.top().(searcher)
+	if !ok {
+		return nil
+	}
+	text := s.filterText()
+	return &prompt{
+		mark: "/", text: *text,
+		changed: func(_ *Model, typed string) { *text = typed },
+		done:    func(*Model, string, *choice) tea.Cmd { return nil },
+		left:    func(*Model) { *text = "" },
+	}
+}
+
+// press takes a key; every one is the prompt's while it is open.
+func (p *prompt) press(m *Model, key tea.KeyMsg) tea.Cmd {
+	switch key.String() {
+	case "esc":
+		m.prompt = nil
+		if p.left != nil {
+			p.left(m)
+		}
+		return nil
+	case "enter":
+		m.prompt = nil
+		return p.done(m, p.text, p.picked(m))
+	case "backspace", "ctrl+h":
+		if p.text == "" {
+			m.prompt = nil
+			return nil
+		}
+		_, n := utf8.DecodeLastRuneInString(p.text)
+		p.set(m, p.text[:len(p.text)-n])
+	case "ctrl+u":
+		p.set(m, "")
+	case "ctrl+w":
+		p.set(m, p.text[:strings.LastIndex(strings.TrimRight(p.text, " "), " ")+1])
+	case "tab":
+		if c := p.picked(m); c != nil {
+			p.set(m, c.name)
+		}
+	case "down", "ctrl+n":
+		p.move(m, 1)
+	case "up", "ctrl+p":
+		p.move(m, -1)
+	default:
+		if (key.Type == tea.KeyRunes || key.Type == tea.KeySpace) && !key.Alt && len(p.text) < 200 {
+			p.set(m, p.text+clean(string(key.Runes)))
+		}
+	}
+	return nil
+}
+
+func (p *prompt) set(m *Model, text string) {
+	p.text, p.pick = text, 0
+	if p.changed != nil {
+		p.changed(m, text)
+	}
+}
+
+func (p *prompt) move(m *Model, by int) {
+	if p.offer == nil {
+		return
+	}
+	if n := len(p.offer(m, p.text)); n > 0 {
+		p.pick = min(max(p.pick+by, 0), n-1)
+	}
+}
+
+func (p *prompt) picked(m *Model) *choice {
+	if p.offer == nil {
+		return nil
+	}
+	all := p.offer(m, p.text)
+	if p.pick < 0 || p.pick >= len(all) {
+		return nil
+	}
+	return &all[p.pick]
+}
+
+func (p *prompt) line(_ *Model, w int) line {
+	keys := "enter keeps it  esc drops it"
+	if p.offer != nil {
+		keys = "tab completes  enter goes  esc leaves"
+	}
+	return ends(line{{" " + p.mark, strong}, {p.text, plain}, {"_", strong}}, line{{keys, faint}, {" ", plain}}, w)
+}
+
+// choices are the completions above the bottom row, at most h lines.
+func (p *prompt) choices(m *Model, w, h int) []line {
+	if p.offer == nil {
+		return nil
+	}
+	all := p.offer(m, p.text)
+	out := []line{rule(w)}
+	if len(all) == 0 {
+		return append(out, say(doubt, " nothing has this name"))
+	}
+	h = min(h-1, 8)
+	top := window(0, p.pick, p.pick+1, len(all), h)
+	for i := top; i < min(top+h, len(all)); i++ {
+		row := pad(words(all[i].name), 22).add(span{"  " + all[i].help, faint})
+		out = append(out, cut(marked(row, i == p.pick, true), w))
+	}
+	return out
+}
+
+// newPalettePrompt goes to a screen, a source or an asset by name.
+func newPalettePrompt() *prompt {
+	return &prompt{
+		mark:  ":",
+		offer: offers,
+		done: func(m *Model, text string, picked *choice) tea.Cmd {
+			if picked == nil {
+				m.note = "nothing here is called " + or(text, "that")
+				return nil
+			}
+			return picked.do(m)
+		},
+	}
+}
+
+// offers are the places and commands whose name holds what was typed, those
+// that begin with it first.
+func offers(m *Model, text string) []choice {
+	text = strings.ToLower(strings.TrimSpace(text))
+	var out []choice
+	for _, c := range places(m) {
+		if strings.Contains(strings.ToLower(c.name), text) {
+			out = append(out, c)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b choice) int { return rank(a.name, text) - rank(b.name, text) })
+	return out
+}
+
+func rank(name, text string) int {
+	switch name = strings.ToLower(name); {
+	case name == text:
+		return 0
+	case strings.HasPrefix(name, text):
+		return 1
+	}
+	return 2
+}
+
+func places(m *Model) []choice {
+	all := []choice{
+		{"board", "the first page", func(m *Model) tea.Cmd { m.home(); return nil }},
+		{"assets", "every asset, with its copies by source", goTo(assetsScreen)},
+		{"problems", "every problem, with what to do", goTo(problemsScreen)},
+		{"failures", "what you lose and how you come back", goTo(failuresScreen)},
+	}
+	for _, t := range m.state.Report.Tiers {
+		for _, s := range t.Sources {
+			all = append(all, choice{s.Name, or(s.Title, s.Kind), openRow("source:" + s.Name)})
+		}
+	}
+	for _, d := range m.state.Report.Disks {
+		all = append(all, choice{"disk." + d.Name, "disk at " + d.Mount, openRow("disk:" + d.Name)})
+	}
+	all = append(all,
+		choice{"refresh", "ask every system again now", func(m *Model) tea.Cmd { return m.refresh("") }},
+		choice{"help", "the keys of this screen", goTo(helpScreen)},
+		choice{"quit", "leave", (*Model).quit})
+	for _, a := range m.state.Report.Assets {
+		all = append(all, choice{a.ID.String(), or(a.Name, a.Detail), openRow("asset:" + a.ID.String())})
+	}
+	return all
+}
+
+func openRow(id string) func(*Model) tea.Cmd {
+	return func(m *Model) tea.Cmd {
+		if s := aboutRow(m, id); s != nil {
+			m.open(sheetScreen(s, id, aboutRow))
+		}
+		return nil
+	}
+}
