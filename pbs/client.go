@@ -19,17 +19,18 @@ import (
 // by several goroutines. It never repeats a call by itself: a call that hangs
 // may hold a thread of the server for good.
 type Client struct {
-	name    string
-	cfg     Config
-	base    *url.URL // https://host:port, no path
-	secrets secret.Reader
-	reader  *account
-	actor   *account // the reader where no other is configured
-	http    *http.Client
-	slots   chan struct{}    // bounds the calls in flight
-	now     func() time.Time // a test's clock
-	pace    time.Duration    // between two looks at a task
-	broken  error            // what is wrong with cfg; every call returns it
+	name                 string
+	cfg                  Config
+	base                 *url.URL // https://host:port, no path
+	secrets              secret.Reader
+	reader               *account
+	actor                *account // the reader where no other is configured
+	http                 *http.Client
+	slots                chan struct{}    // bounds the calls in flight
+	now                  func() time.Time // a test's clock
+	pace                 time.Duration    // between two looks at a task
+	callLimit, walkLimit time.Duration
+	broken               error // what is wrong with cfg; every call returns it
 
 	mu        sync.Mutex
 	rested    map[string]time.Time // walks that hung: not asked again before
@@ -51,7 +52,7 @@ const (
 // wrong with cfg is the error of every call.
 func New(name string, cfg Config, secrets secret.Reader) *Client {
 	c := &Client{
-		name: name, cfg: cfg, secrets: secrets, now: time.Now, pace: followEvery,
+		name: name, cfg: cfg, secrets: secrets, now: time.Now, pace: followEvery, callLimit: callLimit, walkLimit: walkLimit,
 		slots:  make(chan struct{}, inParallel),
 		reader: &account{Token: Token{TokenID: cfg.TokenID, TokenSecret: cfg.TokenSecret}, owner: "pbs." + name},
 		rested: map[string]time.Time{}, lists: map[string]listing{},
@@ -135,9 +136,9 @@ func (c *Client) do(ctx context.Context, rq request, read func(http.Header, io.R
 	case <-ctx.Done():
 		return c.failure(ctx, c.call(rq), ctx.Err())
 	}
-	limit := callLimit
+	limit := c.callLimit
 	if rq.walk {
-		limit = walkLimit
+		limit = c.walkLimit
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, limit, tooSlow(limit))
 	defer cancel()

@@ -1,6 +1,7 @@
 package pbs
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // number takes what servers write for an integer: 12, "12", 12.0, null. The
@@ -21,7 +23,7 @@ type number struct {
 // UnmarshalJSON never fails: one odd number must not cost the whole answer.
 func (n *number) UnmarshalJSON(text []byte) error {
 	*n = number{}
-	plain := strings.TrimSpace(strings.Trim(string(text), `"`))
+	plain := strings.Trim(string(text), `" `)
 	if v, err := strconv.ParseInt(plain, 10, 64); err == nil {
 		*n = number{v, true}
 	} else if f, err := strconv.ParseFloat(plain, 64); err == nil && math.Abs(f) < 1<<62 {
@@ -67,6 +69,10 @@ func (t *text) UnmarshalJSON(raw []byte) error {
 		return nil
 	case raw[0] != '"':
 		*t = text(raw)
+		return nil
+	}
+	if body := raw[1 : len(raw)-1]; bytes.IndexByte(body, '\\') < 0 && utf8.Valid(body) {
+		*t = text(body) // most are plain, and there are hundreds of thousands
 		return nil
 	}
 	var plain string
