@@ -22,6 +22,7 @@ func (c *Client) Survey(ctx context.Context) (Facts, error) {
 	if err := s.datastore(ctx); err != nil {
 		return Facts{}, err
 	}
+	s.state = s.facts
 	var silent error // of the snapshots, when there was no answer at all
 	var wait sync.WaitGroup
 	wait.Go(func() { silent = s.snapshots(ctx) })
@@ -42,7 +43,8 @@ func (c *Client) Survey(ctx context.Context) (Facts, error) {
 // survey gathers facts from calls that run side by side.
 type survey struct {
 	c         *Client
-	tasksSeen bool // those of others too
+	tasksSeen bool  // those of others too
+	state     Facts // who, when and in what state, from before the calls side by side
 
 	mu    sync.Mutex
 	facts Facts
@@ -165,7 +167,7 @@ func (s *survey) describe(entry, usage store) {
 // snapshots reads every namespace that is configured. The error says that no
 // answer came at all, so that the last facts stay better than these.
 func (s *survey) snapshots(ctx context.Context) error {
-	switch f := &s.facts; {
+	switch f := s.state; {
 	case !f.Mounted():
 		return nil // a state, not a failure: the disk is elsewhere
 	case unreadable(f.Maintenance):
@@ -244,7 +246,7 @@ func (s *survey) jobs(ctx context.Context, kind JobKind) {
 
 // work reads the garbage collection and the tasks.
 func (s *survey) work(ctx context.Context) {
-	if s.facts.Mounted() && !unreadable(s.facts.Maintenance) {
+	if s.state.Mounted() && !unreadable(s.state.Maintenance) {
 		row, err := s.c.gc(ctx)
 		if err != nil {
 			s.incomplete("garbage collection", err, Hidden{"the garbage collection", "/datastore/" + s.c.cfg.Datastore, datastoreAudit})
@@ -252,7 +254,7 @@ func (s *survey) work(ctx context.Context) {
 			s.gc = &row
 		}
 	}
-	runs, complete, err := s.c.tasks(ctx, s.facts.ServerTime)
+	runs, complete, err := s.c.tasks(ctx, s.state.ServerTime)
 	if err != nil {
 		s.incomplete("tasks", err, Hidden{"the tasks", "/system/tasks", sysAudit})
 		return
