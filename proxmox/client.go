@@ -116,7 +116,8 @@ func (a *api) do(ctx context.Context, method, path string, body map[string]any, 
 		raw = json.RawMessage("null") // go-proxmox leaves its target alone then
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
-		return &Error{Method: method, Path: path, Err: fmt.Errorf("the answer is not what Proxmox VE sends there: %w", err)}
+		return &Error{Method: method, Path: path, Uncertain: method != http.MethodGet,
+			Err: fmt.Errorf("the answer is not what Proxmox VE sends there: %w", err)}
 	}
 	return nil
 }
@@ -135,5 +136,5 @@ func (a *api) explain(ctx context.Context, method, path string, err error) error
 	if errors.As(err, &bad) || errors.As(err, &wrong) {
 		err = fmt.Errorf("the answer is no JSON of Proxmox VE: %w; check that the URL is its API (port 8006)", err)
 	}
-	return &Error{Method: method, Path: path, Err: err}
+	return &Error{Method: method, Path: path, Uncertain: method != http.MethodGet, Err: err}
 }

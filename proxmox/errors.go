@@ -22,6 +22,7 @@ type Error struct {
 	Params       map[string]string // of a 400: what is wrong with which parameter
 	Object       string            // of a 403: the path that the privilege is missing on, "/vms/100"
 	Privilege    string            // of a 403: "VM.Audit"; several that would do are kept as "A|B"
+	Local        bool              // no call was made: the configuration or the secret stands in the way
 	Unreachable  bool              // no server answered at all
 	Uncertain    bool              // it may have been carried out all the same
 	Err          error             // the cause where there was no status
@@ -163,7 +164,10 @@ func newStatusError(method, path string, status int, line string, body []byte) *
 	if e.Reason == "" {
 		e.Reason = http.StatusText(status)
 	}
-	if status == http.StatusForbidden {
+	switch status { // 595 comes before anything reached the node, the others may come after
+	case 596, 597, 598, 599, http.StatusBadGateway, http.StatusGatewayTimeout:
+		e.Uncertain = method != http.MethodGet
+	case http.StatusForbidden:
 		e.Object, e.Privilege = parseDenied(e.Reason)
 	}
 	return e

@@ -37,11 +37,11 @@ type wire struct {
 func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	path := strings.TrimPrefix(req.URL.Path, "/api2/json")
 	if w.broken != nil {
-		return nil, &Error{Method: req.Method, Path: path, Err: w.broken}
+		return nil, &Error{Method: req.Method, Path: path, Local: true, Err: w.broken}
 	}
 	token, err := w.credential.header(req.Context())
 	if err != nil {
-		return nil, &Error{Method: req.Method, Path: path, Err: err}
+		return nil, &Error{Method: req.Method, Path: path, Local: true, Err: err}
 	}
 	var failures []error
 	for _, s := range w.servers.inOrder() {
