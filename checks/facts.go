@@ -22,6 +22,7 @@ type Facts struct {
 	Restic   map[string]backup.Observed[restic.Facts]
 	Postgres map[string]backup.Observed[pg.Facts]
 	Disks    map[string]backup.Observed[disk.Facts]
+	OffSite  map[string]OffSiteProof // what was compared off-site with the copies here; any key
 	Past     Past
 }
 
@@ -36,6 +37,15 @@ type Past struct {
 	Hold      *Hold                    // an incident is open
 	Restores  map[string]Measured      // measured restores, by kind ("proxmox.restore", …)
 	Absent    map[string]time.Time     // when each disk ("usb/a") was last seen
+
+	// First is when the first copy of an asset was seen in a source, by
+	// CopyKey(source, asset): a young source is not to blame for few periods.
+	First map[string]time.Time
+	// Proofs are drills and checks of copies, by CopyKey(source, copy's id).
+	Proofs map[string][]backup.Proven
+	// Elsewhere are copies on disks that take turns and are not in now, as they
+	// were last seen.
+	Elsewhere []backup.Copy
 }
 
 // FillSample is how full a disk was.

@@ -58,6 +58,7 @@ type Source struct {
 	Running   bool
 	LastRun   *Run
 	Retention []Retention
+	Frozen    string // why nothing may be forgotten here now; empty: it may
 }
 
 // Age is how old the copy is that freshness is judged by: the stalest asset's.

@@ -1,0 +1,88 @@
+package checks
+
+import (
+	"strconv"
+
+	"cairn/internal/backup"
+	"cairn/proxmox"
+)
+
+// snapshotSource gathers the snapshots of a cluster's guests.
+func (l *lab) snapshotSource(name string) *source {
+	cfg, seen := l.policy.Proxmox[name], l.facts.Proxmox[name]
+	s := &source{name: "proxmox." + name, kind: "proxmox", title: "Proxmox " + name, noun: "guest",
+		tier: backup.LocalRollback, medium: backup.LiveMedium, site: backup.HomeSite, reach: observed(seen, l.now),
+		again: "Make one: cairn snapshot create GUEST"}
+	if s.reach.known {
+		s.blind = hiddenGuests(seen.Value)
+	}
+	plan := scheduled(cfg.Snapshots.Every.Std(), 0, l.facts.Past.Durations[s.name], backup.Keep{})
+	for i := range seen.Value.Guests {
+		one := &seen.Value.Guests[i]
+		g := s.of(guestID(name, one.VMID))
+		known := l.guests[g.asset]
+		g.label, g.parked, g.schedule = l.label(known), known.parked, plan
+		g.expected = plan.every > 0 && g.parked == ""
+		for _, snap := range one.Snapshots {
+			g.copies = append(g.copies, snapshotCopy(s, one, snap))
+		}
+	}
+	s.running, s.last = latest(snapshotRuns(seen.Value.Runs), s.reach.current)
+	return s
+}
+
+func snapshotRuns(runs []backup.Run) []backup.Run {
+	var out []backup.Run
+	for _, r := range runs {
+		if r.Job == "snapshot" {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func snapshotCopy(s *source, g *proxmox.Guest, snap proxmox.Snapshot) backup.Copy {
+	c := backup.Copy{Asset: guestID(s.name[len("proxmox."):], g.VMID), Tier: s.tier, Source: s.name,
+		ID: strconv.Itoa(g.VMID) + "/" + snap.Name, Kind: "snapshot", Medium: s.medium, Site: s.site, Taken: snap.Taken,
+		State: backup.Complete}
+	switch snap.State {
+	case "":
+	case "prepare":
+		c.State, c.Why = backup.InFlight, "it is being made"
+	default:
+		c.State, c.Why = backup.Torn, "PVE left it in state "+snap.State
+	}
+	return c
+}
+
+// archiveSource gathers the vzdump archives that lie on storages of the cluster
+// itself. They have no schedule of their own, but each is a copy. Nil: none.
+func (l *lab) archiveSource(name string) *source {
+	seen := l.facts.Proxmox[name]
+	s := &source{name: "vzdump." + name, kind: "proxmox", title: "vzdump archives of " + name, noun: "guest",
+		tier: backup.DurableLocal, medium: backup.LiveMedium, site: backup.HomeSite, reach: observed(seen, l.now)}
+	for _, c := range seen.Value.Copies {
+		if c.Kind == "snapshot" || c.Asset.Kind != backup.Guest {
+			continue
+		}
+		c.Source, c.Tier = s.name, s.tier
+		if c.Site == "" {
+			c.Site = s.site
+		}
+		if c.Medium == "" {
+			c.Medium = s.medium // on the hypervisor's own disks, as far as is known
+		}
+		g := s.of(c.Asset)
+		g.label = l.labelOf(c.Asset)
+		if known, ok := l.guests[c.Asset]; ok {
+			g.parked = known.parked
+		} else {
+			g.parked = "deleted"
+		}
+		g.copies = append(g.copies, c)
+	}
+	if len(s.groups) == 0 {
+		return nil
+	}
+	return s
+}

@@ -1,0 +1,151 @@
+package checks
+
+import (
+	"slices"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/restic"
+)
+
+// resticSource gathers a repository's snapshots by the configured paths that
+// they hold.
+func (l *lab) resticSource(name string) *source {
+	cfg, seen := l.policy.Restic[name], l.facts.Restic[name]
+	f := seen.Value
+	s := &source{name: "restic." + name, kind: "restic", title: "restic " + name, noun: "path", reach: observed(seen, l.now)}
+	l.place(s, cfg.Disk, cfg.Site, cfg.Repository, cfg.Repository)
+	s.again = "Run it again: cairn backup " + name
+	if cfg.RunBy != nil {
+		s.again = "Read its log: journalctl -u " + cfg.RunBy.Unit + ", then start it again: systemctl start " + cfg.RunBy.Unit
+	}
+	if d, ok := l.disks[s.disk]; ok && d.gone != "" {
+		s.away = d.gone
+	}
+	for _, i := range f.Incomplete {
+		s.blind = i.Subject + " could not be read: " + sentence(i.Err)
+	}
+	plan := l.resticSchedule(s, cfg, f)
+	paths := l.pathsOf(name)
+	if len(paths) == 0 && len(f.Snapshots) > 0 {
+		paths = newestSnapshot(f).Paths
+	}
+	for _, p := range paths {
+		g := s.of(backup.AssetID{Kind: backup.Path, Name: p})
+		g.label, g.schedule, g.expected, g.carrier = p, plan, true, l.carries(p)
+		for i := range f.Snapshots {
+			if snap := &f.Snapshots[i]; holdsPath(snap, p) {
+				g.copies = append(g.copies, resticCopy(s, g.asset, snap))
+			}
+		}
+	}
+	s.running, s.last = resticRuns(s, f, l.facts.Past.Runs[s.name], l.now)
+	return s
+}
+
+func (l *lab) resticSchedule(s *source, cfg restic.Config, f restic.Facts) schedule {
+	usual := l.facts.Past.Durations[s.name]
+	if usual <= 0 && cfg.CopyFrom == "" {
+		usual = usualRestic(f)
+	}
+	plan := scheduled(cfg.Every.Std(), cfg.Grace.Std(), usual, cfg.Keep)
+	if origin, ok := l.policy.Restic[cfg.CopyFrom]; ok && cfg.CopyFrom != "" {
+		from := scheduled(origin.Every.Std(), origin.Grace.Std(), 0, backup.Keep{})
+		plan.lag = from.every + from.grace
+	}
+	return plan
+}
+
+// usualRestic is the median duration of the newest backups, which restic has
+// written into its snapshots since 0.17.
+func usualRestic(f restic.Facts) time.Duration {
+	var all []time.Duration
+	for i := len(f.Snapshots) - 1; i >= 0 && len(all) < shrunkOf; i-- {
+		if sum := f.Snapshots[i].Summary; sum != nil && sum.Ended.After(sum.Started) && !sum.Started.IsZero() {
+			all = append(all, sum.Ended.Sub(sum.Started))
+		}
+	}
+	return median(all)
+}
+
+// pathsOf is what a repository backs up: its own paths, or those of the one
+// that it copies.
+func (l *lab) pathsOf(name string) []string {
+	for range len(l.policy.Restic) + 1 { // a ring of copies ends
+		cfg := l.policy.Restic[name]
+		if len(cfg.Paths) > 0 || cfg.CopyFrom == "" {
+			return cfg.Paths
+		}
+		name = cfg.CopyFrom
+	}
+	return nil
+}
+
+func newestSnapshot(f restic.Facts) *restic.Snapshot {
+	newest := &f.Snapshots[0]
+	for i := range f.Snapshots {
+		if f.Snapshots[i].Time.After(newest.Time) {
+			newest = &f.Snapshots[i]
+		}
+	}
+	return newest
+}
+
+func holdsPath(snap *restic.Snapshot, p string) bool {
+	return slices.ContainsFunc(snap.Paths, func(top string) bool { return within(p, top) })
+}
+
+// carries says whether a path only holds copies made by others, such as a PBS
+// datastore or a directory of dumps on a disk for copies: it is watched, but it
+// is no asset of its own.
+func (l *lab) carries(p string) bool {
+	var dirs []string
+	for _, cfg := range l.policy.PBS {
+		dirs = append(dirs, cfg.Path)
+	}
+	for _, cfg := range l.policy.Postgres {
+		if cfg.Dump != nil {
+			dirs = append(dirs, cfg.Dump.Dir)
+		}
+		if cfg.Base != nil {
+			dirs = append(dirs, cfg.Base.Dir)
+		}
+		if cfg.WAL != nil {
+			dirs = append(dirs, cfg.WAL.Dir)
+		}
+	}
+	return slices.ContainsFunc(dirs, func(dir string) bool {
+		return within(p, dir) || within(dir, p) && l.diskAt(p) != ""
+	})
+}
+
+func resticCopy(s *source, id backup.AssetID, snap *restic.Snapshot) backup.Copy {
+	c := backup.Copy{Asset: id, Tier: s.tier, Source: s.name, ID: snap.ID, Kind: "backup", Medium: s.medium, Site: s.site,
+		Taken: snap.Time, Encrypted: true, State: backup.Complete}
+	if snap.Summary != nil {
+		c.Finished = snap.Summary.Ended
+		if len(snap.Paths) == 1 {
+			c.Size = snap.Summary.Bytes
+		}
+	}
+	return c
+}
+
+// resticRuns tells what runs now and how the last run ended, from the unit's
+// runs and those that cairn made itself.
+func resticRuns(s *source, f restic.Facts, own backup.Run, now time.Time) (running, last *backup.Run) {
+	running, last = latest(append(slices.Clone(f.Runs), own), s.reach.current)
+	if running != nil && !f.Running && running.ID == own.ID && running.Started.Equal(own.Started) {
+		running = nil // it was ours, and no such process is left
+	}
+	if f.Running && running == nil && s.reach.current {
+		began := s.reach.at
+		for _, lock := range f.Locks {
+			if now.Sub(lock.Time) < lockStale && lock.Time.Before(began) {
+				began = lock.Time
+			}
+		}
+		running = &backup.Run{Source: s.name, Job: "backup", Started: began}
+	}
+	return running, last
+}

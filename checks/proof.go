@@ -1,0 +1,477 @@
+package checks
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+)
+
+// OffSiteProof says that an off-site snapshot was compared with all that a copy
+// needs: for a PBS backup its index.json.blob, its indexes and every chunk that
+// they name; for a dump its files. A path in a listing proves nothing.
+type OffSiteProof struct {
+	Asset    backup.AssetID
+	Source   string    // of the copy, "pbs.nas"
+	Copy     string    // the copy's id there
+	Taken    time.Time // when the copy was made
+	In       string    // the off-site source, "restic.cloud"
+	Snapshot string    // the snapshot's id there
+	Complete bool
+	Missing  string       // what is not there, one sentence; empty: nothing
+	Level    backup.Proof // how far it was looked at
+	At       time.Time    // when it was looked at
+}
+
+// CopyKey names one copy, or one asset, of a source: a key of Past's maps.
+func CopyKey(source, id string) string { return source + " " + id }
+
+// carrier is an off-site or other repository whose snapshots include the
+// directory that copies of another source lie in.
+type carrier struct {
+	in    *source
+	group *group
+}
+
+// carriers finds the repositories that back up a directory.
+func (l *lab) carriers(of *source, dir string) []carrier {
+	var out []carrier
+	if dir == "" || !path.IsAbs(dir) {
+		return nil
+	}
+	for _, s := range l.sources {
+		if s.kind != "restic" || s == of {
+			continue
+		}
+		var best *group
+		for _, g := range s.groups {
+			if within(dir, g.asset.Name) && g.newest() != nil &&
+				(best == nil || g.newest().Taken.After(best.newest().Taken)) {
+				best = g
+			}
+		}
+		if best != nil {
+			out = append(out, carrier{s, best})
+		}
+	}
+	return out
+}
+
+// directoryOf is where a group's copies lie on this host; empty: not here.
+func (l *lab) directoryOf(s *source, g *group) string {
+	_, name, _ := strings.Cut(s.name, ".")
+	switch {
+	case s.kind == "pbs":
+		return l.policy.PBS[name].Path
+	case s.kind != "postgres":
+	case g.asset.Kind == backup.Database && l.policy.Postgres[name].Dump != nil:
+		return l.policy.Postgres[name].Dump.Dir
+	case g.asset.Kind == backup.Cluster && l.policy.Postgres[name].Base != nil:
+		return l.policy.Postgres[name].Base.Dir
+	}
+	return ""
+}
+
+// within a carrier: the newest copy that its newest snapshot can hold. When
+// retention has already taken the copies of that time away here, the snapshot
+// holds some that are as old as itself at most; a group that is still short of
+// its retention is younger than the snapshot, and not in it.
+func carriedCopy(g *group, c *backup.Copy) (taken time.Time, ok bool) {
+	for i := range g.copies {
+		if own := &g.copies[i]; own.Usable() && !own.Taken.After(c.Taken) && !own.Finished.After(c.Taken) {
+			return own.Taken, true
+		}
+	}
+	if g.usable() == 0 || g.schedule.keep == (backup.Keep{}) {
+		return time.Time{}, false
+	}
+	for _, k := range retained(g.copies, g.schedule, time.Time{}, time.UTC) {
+		if k.Kept < k.Wanted {
+			return time.Time{}, false
+		}
+	}
+	return c.Taken, true
+}
+
+// holding is one entry of an asset with what 3-2-1 needs to know of it.
+type holding struct {
+	Held
+	counts  bool // it is a copy: usable, reachable, and proven to be one
+	durable bool // a restore can start from it now
+	offsite bool
+	carried bool // only in the snapshot of something else, not proven
+	broken  string
+}
+
+// holdingsOf lists what every source holds of an asset.
+func (l *lab) holdingsOf(id backup.AssetID) []holding {
+	var out []holding
+	for _, s := range l.sources {
+		g, ok := s.index[id]
+		if !ok || len(g.copies) == 0 && !g.expected && g.doubt == "" {
+			continue
+		}
+		out = append(out, l.holding(s, g))
+		for _, c := range l.carriers(s, l.directoryOf(s, g)) {
+			if h, ok := l.inSnapshot(s, g, c); ok {
+				out = append(out, h)
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b holding) int { return int(a.Tier - b.Tier) })
+	return dropDoubles(out)
+}
+
+// dropDoubles keeps the best entry of each source: a database may be carried
+// off-site both by a dump and by what holds the dump.
+func dropDoubles(all []holding) []holding {
+	var out []holding
+	for _, h := range all {
+		i := slices.IndexFunc(out, func(o holding) bool { return o.Source == h.Source })
+		switch {
+		case i < 0:
+			out = append(out, h)
+		case h.counts && !out[i].counts, h.counts == out[i].counts && h.Taken.After(out[i].Taken):
+			out[i] = h
+		}
+	}
+	return out
+}
+
+func (l *lab) holding(s *source, g *group) holding {
+	h := holding{Held: Held{Tier: s.tier, Source: s.name, Medium: s.medium, Site: s.site, Status: g.fresh.status, Word: g.fresh.word, Count: g.usable()}}
+	newest := g.newest()
+	if newest != nil {
+		best := newest.Best()
+		h.ID, h.Taken, h.Medium, h.Site, h.Proof, h.ProvedAt = newest.ID, newest.Taken, newest.Medium, newest.Site, best.Level, best.At
+		if h.Word == "ok" {
+			h.Word = proofWord(newest)
+		}
+	}
+	tolerated := s.away != "" && l.disks[s.disk].tolerated
+	switch {
+	case tolerated:
+		h.Status, h.Word = backup.Warning, "absent"
+	case s.away != "":
+		h.Status, h.Word = backup.Unknown, "absent"
+	case !s.reach.current:
+		h.Status, h.Word = backup.Unknown, "unknown"
+	}
+	usable := newest != nil && g.doubt == "" && h.Status != backup.Unknown
+	h.counts = usable && (s.usableNow() || tolerated)
+	h.durable = usable && s.usableNow() && s.tier >= backup.DurableLocal
+	h.offsite = h.counts && h.Site != "" && h.Site != backup.HomeSite
+	return h
+}
+
+// proofWord is what the matrix says of a current copy.
+func proofWord(c *backup.Copy) string {
+	switch best := c.Best().Level; {
+	case best >= backup.ContentChecked:
+		return "checked"
+	case best == backup.Starts:
+		return "starts"
+	case best == backup.Restored:
+		return "restored"
+	case best == backup.EveryByteRead:
+		return "verified"
+	}
+	switch c.Kind {
+	case "dump":
+		return "dump"
+	case "base backup":
+		return "base"
+	}
+	return ""
+}
+
+// inSnapshot is a copy as part of a repository's snapshot of its directory. It
+// counts only once its content was proven to be there.
+func (l *lab) inSnapshot(s *source, g *group, c carrier) (holding, bool) {
+	snap := c.group.newest()
+	h := holding{Held: Held{Tier: c.in.tier, Source: c.in.name, ID: snap.ID, Medium: c.in.medium, Site: c.in.site, Proof: backup.Exists,
+		Word: "in snap", Status: c.group.fresh.status, Count: 1}, carried: true}
+	proof, proven := l.proofOf(g.asset, c)
+	taken, ok := carriedCopy(g, snap)
+	switch {
+	case proven && proof.Complete:
+		h.ID, h.Taken, h.Proof, h.ProvedAt = proof.Snapshot, proof.Taken, max(proof.Level, backup.MetadataRead), proof.At
+		h.carried, h.Word = false, "proven"
+	case proven:
+		h.Taken, h.Word, h.broken, h.Status = proof.Taken, "broken", either(proof.Missing, "it is not complete"), max(h.Status, backup.Warning)
+	case ok && g.doubt == "":
+		h.Taken, h.ProvedAt = taken, snap.Taken
+	default:
+		return holding{}, false
+	}
+	switch {
+	case c.in.away != "":
+		h.Status, h.Word = backup.Unknown, "absent"
+	case !c.in.reach.current:
+		h.Status, h.Word = backup.Unknown, "unknown"
+	}
+	h.counts = proven && proof.Complete && h.Status != backup.Unknown
+	h.durable = h.counts && c.in.usableNow()
+	h.offsite = h.counts && h.Site != backup.HomeSite
+	return h, true
+}
+
+// proofOf finds the newest proof of an asset in a repository: one that is
+// complete, or else why there is none. A proof counts while its snapshot is kept.
+func (l *lab) proofOf(id backup.AssetID, c carrier) (best OffSiteProof, ok bool) {
+	for _, key := range sortedKeys(l.facts.OffSite) {
+		p := l.facts.OffSite[key]
+		if p.Asset != id || p.In != c.in.name || !slices.ContainsFunc(c.group.copies, func(own backup.Copy) bool { return own.ID == p.Snapshot }) {
+			continue
+		}
+		if !ok || p.Complete && !best.Complete || p.Complete == best.Complete && p.Taken.After(best.Taken) {
+			best, ok = p, true
+		}
+	}
+	return best, ok
+}
+
+// judgeAssets builds the matrix and tells of assets that lack independent copies.
+func (l *lab) judgeAssets() ([]Asset, []Problem) {
+	var assets []Asset
+	lack := map[string][]Asset{}
+	for _, id := range l.assetIDs() {
+		holdings := l.holdingsOf(id)
+		a := l.asset(id, holdings)
+		assets = append(assets, a)
+		if a.Parked || l.partial {
+			continue
+		}
+		switch {
+		case a.Copies <= 1 && !slices.ContainsFunc(holdings, func(h holding) bool { return h.carried || h.Status == backup.Unknown }):
+			// no copy at all: told where it should be
+		case slices.ContainsFunc(holdings, func(h holding) bool { return h.broken != "" }):
+			lack["offsite-broken"] = append(lack["offsite-broken"], a)
+		case a.OffSite && a.Copies < 3:
+			lack["few-copies"] = append(lack["few-copies"], a)
+		case a.OffSite || l.offSiteUnknown():
+		case slices.ContainsFunc(holdings, func(h holding) bool { return h.carried && h.Site != backup.HomeSite }):
+			lack["offsite-unproven"] = append(lack["offsite-unproven"], a)
+		default:
+			lack["no-offsite"] = append(lack["no-offsite"], a)
+		}
+	}
+	var out []Problem
+	for _, code := range sortedKeys(lack) {
+		out = append(out, l.lacking(code, lack[code]))
+	}
+	return assets, out
+}
+
+// offSiteUnknown says whether some off-site source cannot be read now: what it
+// holds is not known, which is not the same as nothing.
+func (l *lab) offSiteUnknown() bool {
+	return slices.ContainsFunc(l.sources, func(s *source) bool { return s.tier == backup.OffSite && !s.usableNow() })
+}
+
+func (l *lab) lacking(code string, all []Asset) Problem {
+	labels, grade := make([]string, len(all)), make([]string, len(all))
+	for i, a := range all {
+		labels[i], grade[i] = either(a.Name, a.ID.String()), a.ID.String()
+	}
+	who := counted(len(all), "asset")
+	switch code {
+	case "offsite-broken":
+		return found(backup.Warning, code, "3-2-1", fmt.Sprintf("The off-site copy of %s is not complete: %s", listed(labels), l.missingOf(all[0].ID)),
+			"Copy again once no backup and no garbage collection runs on the datastore: cairn backup NAME of the off-site entry", grade...)
+	case "offsite-unproven":
+		return found(backup.Warning, code, "3-2-1", fmt.Sprintf("%s %s off-site only as part of a datastore or directory, not proven to be complete there: %s", who, verb(len(all), "is", "are"), listed(labels)),
+			"A path in a listing proves nothing: prove the content, or restore one from there", grade...)
+	case "few-copies":
+		return found(backup.Warning, code, "3-2-1", fmt.Sprintf("%s %s fewer than 3 independent copies (copies on one medium count once): %s", who, verb(len(all), "has", "have"), listed(labels)),
+			"Add a copy on another medium: a [pbs], [restic] or [postgres] entry on another disk", grade...)
+	}
+	hint := "Add it to what an off-site entry holds (a [restic.NAME] or [pbs.NAME] whose site is not home)"
+	if !slices.ContainsFunc(l.sources, func(s *source) bool { return s.tier == backup.OffSite }) {
+		hint = "No off-site entry is configured: add a [restic.NAME] or [pbs.NAME] whose site is not home"
+	}
+	return found(backup.Warning, "no-offsite", "3-2-1", fmt.Sprintf("%s %s no off-site copy: %s", who, verb(len(all), "has", "have"), listed(labels)), hint, grade...)
+}
+
+func (l *lab) missingOf(id backup.AssetID) string {
+	for _, h := range l.holdingsOf(id) {
+		if h.broken != "" {
+			return sentence(h.broken)
+		}
+	}
+	return "parts are missing"
+}
+
+// assetIDs are all assets, in the order to show: guests, databases, servers,
+// paths, hosts. What only carries copies of others is none.
+func (l *lab) assetIDs() []backup.AssetID {
+	ids := map[backup.AssetID]bool{}
+	for id := range l.guests {
+		ids[id] = true
+	}
+	for _, s := range l.sources {
+		for _, g := range s.groups {
+			if !g.carrier {
+				ids[g.asset] = true
+			}
+		}
+	}
+	out := make([]backup.AssetID, 0, len(ids))
+	for id := range ids {
+		out = append(out, id)
+	}
+	slices.SortFunc(out, compareIDs)
+	return out
+}
+
+// asset judges one asset's copies: the live one counts, copies on one medium
+// count once.
+func (l *lab) asset(id backup.AssetID, holdings []holding) Asset {
+	a := Asset{ID: id, Name: l.labelShort(id), Detail: l.detail(id), Live: l.live(id), Word: "ok"}
+	media := map[string]bool{}
+	parked := l.parkedAsset(id)
+	if parked != "deleted" {
+		media[l.liveMedium(id)] = true
+	}
+	for _, h := range holdings {
+		a.Held = append(a.Held, h.Held)
+		if h.counts {
+			medium := h.Medium
+			if h.Tier == backup.LocalRollback {
+				medium = l.liveMedium(id)
+			}
+			media[medium] = true
+		}
+		a.OffSite = a.OffSite || h.offsite
+	}
+	for _, c := range l.facts.Past.Elsewhere {
+		if c.Asset == id && c.Usable() {
+			media[c.Medium] = true
+			a.OffSite = a.OffSite || c.Site != "" && c.Site != backup.HomeSite
+		}
+	}
+	a.Copies, a.Media = len(media), len(media)
+	a.RPO = l.rpo(id, holdings)
+	if parked != "" {
+		a.Parked, a.Word = true, parked
+		return a
+	}
+	a.Status, a.Word = l.verdict(a, holdings)
+	a.Proven = a.Copies >= 3 && a.Media >= 2 && a.OffSite && a.Status == backup.OK
+	return a
+}
+
+// verdict is an asset's status and word, the worst first.
+func (l *lab) verdict(a Asset, holdings []holding) (backup.Status, string) {
+	worst, unknown, copies := backup.OK, false, false
+	for _, h := range holdings {
+		copies = copies || !h.Taken.IsZero()
+		unknown = unknown || h.Status == backup.Unknown
+		if h.Status != backup.Unknown {
+			worst = max(worst, h.Status)
+		}
+	}
+	durable := slices.ContainsFunc(holdings, func(h holding) bool { return h.counts && h.Tier >= backup.DurableLocal })
+	_, certain := l.mayHold(a.ID)
+	switch {
+	case !durable && (unknown || !certain):
+		return backup.Unknown, "unknown"
+	case !durable && !copies:
+		return backup.Critical, "NO COPY"
+	case !durable:
+		return backup.Critical, "NO DURABLE COPY"
+	case worst == backup.Critical:
+		return worst, "STALE"
+	case unknown || !certain:
+		return backup.Unknown, "unknown"
+	case worst == backup.Warning:
+		return worst, "LATE"
+	case l.partial:
+		return backup.OK, "ok"
+	case !a.OffSite:
+		return backup.Warning, "NO OFF-SITE"
+	case a.Copies < 3:
+		return backup.Warning, fmt.Sprintf("%d COPIES", a.Copies)
+	}
+	return backup.OK, "ok"
+}
+
+// mayHold says whether every source that may hold an asset could be read.
+func (l *lab) mayHold(id backup.AssetID) (sources, bool) {
+	if id.Kind == backup.Guest {
+		return l.durableSources(id.Scope)
+	}
+	return nil, true
+}
+
+// parkedAsset is why an asset raises no alarm; empty: it does.
+func (l *lab) parkedAsset(id backup.AssetID) string {
+	if g, ok := l.guests[id]; ok {
+		return g.parked
+	}
+	for _, s := range l.sources {
+		if g, ok := s.index[id]; ok && g.parked != "" {
+			return g.parked
+		}
+	}
+	return ""
+}
+
+func (l *lab) labelShort(id backup.AssetID) string {
+	if g, ok := l.guests[id]; ok && g.Name != "" {
+		return g.Name
+	}
+	switch id.Kind {
+	case backup.Guest:
+		return "guest " + id.Name
+	case backup.Database, backup.Path, backup.Host, backup.Composite:
+		return id.Name
+	}
+	return id.Scope
+}
+
+func (l *lab) detail(id backup.AssetID) string {
+	switch id.Kind {
+	case backup.Guest:
+		kind := "guest"
+		if g, ok := l.guests[id]; ok {
+			kind = map[string]string{"qemu": "VM", "lxc": "CT"}[string(g.Kind)]
+		}
+		number := id.Name
+		if len(l.policy.Proxmox) > 1 {
+			number = id.Scope + "/" + id.Name
+		}
+		return strings.TrimSpace(kind + " " + number)
+	case backup.Database:
+		return "on " + id.Scope
+	case backup.Cluster:
+		return "base backup"
+	}
+	return string(id.Kind)
+}
+
+// live is how the live copy stands.
+func (l *lab) live(id backup.AssetID) string {
+	switch id.Kind {
+	case backup.Guest:
+		g, ok := l.guests[id]
+		switch {
+		case !ok && l.guestListKnown(id.Scope):
+			return "gone"
+		case !ok, !g.current:
+			return "?"
+		case g.Running:
+			return "run"
+		}
+		return "stop"
+	case backup.Database, backup.Cluster:
+		if observed(l.facts.Postgres[id.Scope].Value.Server, l.now).current {
+			return "up"
+		}
+		return "?"
+	}
+	return "-"
+}
