@@ -105,7 +105,7 @@ func (m *Model) judged(s *checks.Source) section {
 	if run := s.LastRun; run != nil {
 		text := m.ago(run.Started)
 		if run.Duration > 0 {
-			text += ", took " + long(run.Duration)
+			text += ", took " + backup.Age(run.Duration)
 		}
 		if run.Text != "" {
 			text += ": " + run.Text
@@ -114,6 +114,18 @@ func (m *Model) judged(s *checks.Source) section {
 	}
 	out.facts = append(out.facts, m.polled(s.Name).facts...)
 	return out
+}
+
+// rowOf is the row that tells of a problem's subject.
+func rowOf(m *Model, subject string) string {
+	if name, ok := strings.CutPrefix(subject, "disk."); ok {
+		name, _, _ = strings.Cut(name, "/")
+		return "disk:" + name
+	}
+	if findSource(m.state.Report, subject) != nil {
+		return "source:" + subject
+	}
+	return "asset:" + subject
 }
 
 // polled tells how the asking of a source stands.
@@ -165,6 +177,7 @@ func aboutProblem(m *Model, id string) *sheet {
 			facts.word("acknowledged", "yes: it counts no more until it worsens")
 		}
 		facts.word("subject", p.Subject)
+		facts.opens(rowOf(m, p.Subject))
 		facts.word("since", m.ago(p.Since))
 		facts.word("id", p.ID)
 		s := &sheet{name: p.Subject, source: sourceOf(m, p.Subject)}
@@ -175,7 +188,7 @@ func aboutProblem(m *Model, id string) *sheet {
 }
 
 func sourceOf(m *Model, subject string) string {
-	if findSource(m.state.Report, subject) != nil {
+	if _, polled := m.state.Surveys[subject]; polled {
 		return subject
 	}
 	return ""
@@ -193,6 +206,7 @@ func aboutScenario(m *Model, id string) *sheet {
 		out.word("how", or(sc.Method, "no way is known"))
 		out.word("known from", or(row[4].text(), "-"))
 		out.word("subject", sc.Subject)
+		out.opens(rowOf(m, sc.Subject))
 		ready := section{title: "IN THE WAY"}
 		for _, b := range sc.Blockers {
 			ready.sentence(alarm, b)
@@ -245,6 +259,7 @@ func (m *Model) heldSection(a checks.Asset) section {
 		}
 		out.row(h.Source, words(h.Source), say(toneOf(h.Status), m.age(h.Taken)), words(proof), words(fmt.Sprint(h.Count)),
 			words(strings.Trim(h.Medium+" at "+h.Site, " ")), words(h.ID))
+		out.opens("source:" + h.Source)
 	}
 	return out
 }

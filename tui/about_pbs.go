@@ -130,7 +130,7 @@ func space(name string) string { return or(name, "(root)") }
 
 func (m *Model) pbsNamespaces(f pbs.Facts) section {
 	s := section{title: "NAMESPACES", none: "none that the token may see",
-		cols: []column{{title: "NAMESPACE", grows: true}, {title: "GROUPS", right: true}, {title: "BACKUPS", right: true}, {title: "VERIFIED", right: true}, {title: "NEWEST", right: true}, {title: ""}}}
+		cols: []column{{title: "NAMESPACE", grows: true}, {title: "GROUPS", right: true, drop: 2}, {title: "BACKUPS", right: true}, {title: "VERIFIED", right: true, drop: 1}, {title: "NEWEST", right: true}, {title: ""}}}
 	counted := map[string]*tallied{}
 	for _, t := range tallyOf(f.Snapshots, func(s pbs.Snapshot) string { return s.Namespace }) {
 		counted[t.key] = t
@@ -153,7 +153,7 @@ func (m *Model) pbsNamespaces(f pbs.Facts) section {
 
 func (m *Model) pbsGroups(f pbs.Facts) section {
 	s := section{title: "BACKUP GROUPS", none: "no backup",
-		cols: []column{{title: "GROUP", grows: true}, {title: "BACKUPS", right: true}, {title: "NEWEST", right: true}, {title: "SIZE", right: true, drop: 2}, {title: "VERIFIED", right: true}, {title: "", grows: true}}}
+		cols: []column{{title: "GROUP", grows: true}, {title: "BACKUPS", right: true}, {title: "NEWEST", right: true}, {title: "SIZE", right: true, drop: 2}, {title: "VERIFIED", right: true, drop: 1}, {title: "", grows: true}}}
 	key := func(b pbs.Snapshot) string {
 		if b.Namespace == "" {
 			return b.Type + "/" + b.ID
@@ -172,7 +172,7 @@ func (m *Model) pbsGroups(f pbs.Facts) section {
 
 func (m *Model) pbsJobs(f pbs.Facts) section {
 	s := section{title: "JOBS", none: "no job, or none that the token may see",
-		cols: []column{{title: "KIND"}, {title: "JOB", grows: true, drop: 1}, {title: "NAMESPACE", drop: 2}, {title: "SCHEDULE"}, {title: "LAST"}, {title: "RESULT"}, {title: "NEXT"}, {title: "", grows: true}}}
+		cols: []column{{title: "KIND"}, {title: "JOB", grows: true, drop: 2}, {title: "NAMESPACE", drop: 4}, {title: "SCHEDULE", drop: 3}, {title: "LAST"}, {title: "RESULT"}, {title: "NEXT", drop: 1}, {title: "", grows: true, drop: 2}}}
 	jobs := slices.Clone(f.Jobs)
 	if f.GC != nil {
 		jobs = append(jobs, *f.GC)

@@ -79,7 +79,7 @@ func (m *Model) pgArchiver(a pg.Archiver) section {
 	}
 	s.word("archive_mode", a.Mode)
 	s.word("with", or(a.Command, "not permitted to see"))
-	s.word("last", or(a.LastWAL, "none")+" "+m.ago(a.LastTime))
+	s.word("last", or(a.LastWAL, "none")+", "+m.ago(a.LastTime))
 	if a.FailingNow() {
 		s.fact("FAILS", say(alarm, or(a.LastFailed, "a segment")+", "+m.ago(a.LastFailure)))
 	} else if a.Failed > 0 {
@@ -140,11 +140,11 @@ func (m *Model) pgArchive(f pg.Facts) section {
 	}
 	a := f.Archive.Value
 	s.word("segments", fmt.Sprintf("%d, %s", a.Segments, size(a.Bytes)))
-	s.word("newest", or(a.Newest, "none")+" "+m.ago(a.NewestAt))
+	s.word("newest", or(a.Newest, "none")+", "+m.ago(a.NewestAt))
 	if a.To.IsZero() {
 		s.fact("point in time", say(caution, "no: no base backup with all the WAL that it needs"))
 	} else {
-		s.word("point in time", "any from "+m.clock(a.From)+" to "+m.clock(a.To))
+		s.word("point in time", "any from "+m.date(a.From)+" to "+m.date(a.To))
 	}
 	for i, g := range a.Gaps {
 		if i == 10 {

@@ -65,8 +65,8 @@ func guestNumbers(ids []int) string {
 
 func (m *Model) pveGuests(f proxmox.Facts) section {
 	s := section{title: "GUESTS", none: "no guest, or none that the token may see",
-		cols: []column{{title: "ID", right: true}, {title: "NAME", grows: true}, {title: "KIND"}, {title: "NODE", drop: 3}, {title: "STATE"},
-			{title: "SNAPSHOTS", right: true}, {title: "NEWEST"}, {title: "DISKS", right: true, drop: 2}, {title: "", drop: 1}}}
+		cols: []column{{title: "ID", right: true}, {title: "NAME", grows: true}, {title: "KIND", drop: 4}, {title: "NODE", drop: 6}, {title: "STATE"},
+			{title: "SNAPSHOTS", right: true, drop: 1}, {title: "NEWEST", drop: 3}, {title: "DISKS", right: true, drop: 5}, {title: "", drop: 2}}}
 	for _, g := range f.Guests {
 		state := words("stopped")
 		switch {
@@ -100,6 +100,7 @@ func (m *Model) pveGuests(f proxmox.Facts) section {
 		}
 		s.row(fmt.Sprint(g.VMID), words(fmt.Sprint(g.VMID)), words(g.Name), words(kind), words(g.Node), state,
 			words(snapshots), words(newest), words(sizeOr(total)), say(caution, note))
+		s.opens("asset:" + proxmox.Asset(f.Name, g.VMID).String())
 	}
 	return s
 }
@@ -113,7 +114,7 @@ func sizeOr(n int64) string {
 
 func (m *Model) pveStorages(f proxmox.Facts) section {
 	s := section{title: "STORAGES", none: "no storage, or none that the token may see",
-		cols: []column{{title: "NAME", grows: true}, {title: "NODE", drop: 3}, {title: "TYPE"}, {title: "USED", right: true}, {title: "OF", right: true}, {title: "META", right: true, drop: 2}, {title: "", grows: true}}}
+		cols: []column{{title: "NAME", grows: true}, {title: "NODE", drop: 6}, {title: "TYPE", drop: 5}, {title: "USED", right: true}, {title: "OF", right: true, drop: 2}, {title: "META", right: true, drop: 4}, {title: "", grows: true, drop: 1}}}
 	for _, st := range f.Storages {
 		used, total, note := percent(st.Used, st.Total), sizeOr(st.Total), line(nil)
 		switch {
@@ -137,7 +138,7 @@ func (m *Model) pveStorages(f proxmox.Facts) section {
 
 func (m *Model) pveJobs(f proxmox.Facts) section {
 	s := section{title: "BACKUP JOBS", none: "no backup job, or none that the token may see",
-		cols: []column{{title: "JOB"}, {title: "SCHEDULE"}, {title: "NEXT"}, {title: "STORAGE"}, {title: "GUESTS", grows: true}, {title: "MODE", drop: 1}}}
+		cols: []column{{title: "JOB", grows: true}, {title: "SCHEDULE", drop: 1}, {title: "NEXT"}, {title: "STORAGE", drop: 3}, {title: "GUESTS", grows: true, drop: 2}, {title: "MODE", drop: 4}}}
 	for _, j := range f.Jobs {
 		guests := guestNumbers(j.VMIDs)
 		if j.All {
@@ -161,7 +162,7 @@ func (m *Model) pveJobs(f proxmox.Facts) section {
 // runs lists what a system did lately, newest first.
 func (m *Model) runs(title string, all []backup.Run) section {
 	s := section{title: title, none: "none that is known",
-		cols: []column{{title: "WHEN"}, {title: "TOOK", drop: 1}, {title: "WHAT"}, {title: "ON", grows: true, most: 24}, {title: "RESULT"}, {title: "", grows: true}}}
+		cols: []column{{title: "WHEN"}, {title: "TOOK", drop: 2}, {title: "WHAT"}, {title: "ON", grows: true, most: 24, drop: 1}, {title: "RESULT"}, {title: "", grows: true, drop: 3}}}
 	for i, r := range all {
 		if i == 50 {
 			break

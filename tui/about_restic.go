@@ -55,7 +55,7 @@ func (m *Model) resticLocks(f restic.Facts) section {
 
 func (m *Model) resticSnapshots(f restic.Facts) section {
 	s := section{title: fmt.Sprintf("SNAPSHOTS (%d)", len(f.Snapshots)), none: "none",
-		cols: []column{{title: "ID"}, {title: "TAKEN"}, {title: "AGE", right: true}, {title: "SIZE", right: true}, {title: "ADDED", right: true, drop: 3}, {title: "HOST", drop: 2, most: 20}, {title: "PATHS", grows: true}, {title: "TAGS", drop: 1, most: 20}}}
+		cols: []column{{title: "ID"}, {title: "TAKEN"}, {title: "AGE", right: true}, {title: "SIZE", right: true, drop: 4}, {title: "ADDED", right: true, drop: 3}, {title: "HOST", drop: 2, most: 20}, {title: "PATHS", grows: true, drop: 1}, {title: "TAGS", drop: 2, most: 20}}}
 	for i, one := range slices.Backward(f.Snapshots) {
 		if len(f.Snapshots)-i > 200 {
 			break

@@ -1,7 +1,6 @@
 package tui
 
 import (
-	"slices"
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -17,6 +16,13 @@ func assetsScreen(*Model) screen {
 		name:  "assets",
 		empty: "No asset is known.",
 		about: aboutRow,
+		needs: func(m *Model) int {
+			total := 1
+			for _, n := range natural(matrix(m)) {
+				total += n + gap
+			}
+			return total
+		},
 		items: func(m *Model, w int) ([]line, []item) { return assetItems(m, w, &shift) },
 		more: func(_ *Model, l *listing) []binding {
 			move := func(by int) func(*Model) tea.Cmd {
@@ -33,79 +39,96 @@ func assetsScreen(*Model) screen {
 // matrixSource is a column of the matrix.
 type matrixSource struct{ name, title string }
 
-func assetItems(m *Model, w int, shift *int) ([]line, []item) {
+// lead is how many columns stand before the sources: name, detail, live copy.
+const lead = 3
+
+// matrix makes a row an asset: the leading columns, every source, the verdict.
+func matrix(m *Model) (cols []column, rows [][]line) {
 	sources := matrixSources(m.state.Report)
-	all := m.state.Report.Assets
-	fixed := []column{{title: "ASSET", grows: true, most: 24}, {title: "", most: 18, drop: 2}, {title: "LIVE", most: 6, drop: 1}}
-	last := column{title: "3-2-1", most: 16}
-	rows := make([][]line, len(all))
-	for i, a := range all {
-		rows[i] = []line{words(or(a.Name, a.ID.String())), say(faint, a.Detail), words(or(a.Live, "-"))}
-		for _, s := range sources {
-			rows[i] = append(rows[i], heldCell(m, a, s.name))
-		}
-		rows[i] = append(rows[i], verdict(a))
-	}
-	cols := slices.Clone(fixed)
+	cols = []column{{title: "ASSET", grows: true, most: 24}, {title: "", most: 18}, {title: "LIVE", most: 6}}
 	for _, s := range sources {
 		cols = append(cols, column{title: strings.ToUpper(s.title), most: 13})
 	}
-	cols = append(cols, last)
-	hidden := 0
-	cols, rows, hidden = scrollColumns(cols, rows, len(fixed), len(sources), shift, w)
-	head, body := table(cols, rows, w)
-	top := ends(line{{" ", plain}}.join(head), nil, w)
-	if hidden > 0 {
-		top = ends(top, say(faint, "→ "+count(hidden, "more", "more")), w)
+	cols = append(cols, column{title: "3-2-1", most: 16})
+	for _, a := range m.state.Report.Assets {
+		row := []line{words(or(a.Name, a.ID.String())), say(faint, a.Detail), words(or(a.Live, "-"))}
+		for _, s := range sources {
+			row = append(row, heldCell(m, a, s.name))
+		}
+		rows = append(rows, append(row, verdict(a)))
 	}
+	return cols, rows
+}
+
+func assetItems(m *Model, w int, shift *int) ([]line, []item) {
+	cols, rows := matrix(m)
+	keep, hidden := columnsFor(natural(cols, rows), shift, w)
+	cols = pick(cols, keep)
+	for i := range rows {
+		rows[i] = pick(rows[i], keep)
+	}
+	head, body := table(cols, rows, w)
+	top := summary(m, w)
+	if hidden > 0 {
+		top = ends(proven(m), say(faint, count(hidden, "source", "sources")+" beside: h and l "), w)
+	}
+	all := m.state.Report.Assets
 	items := make([]item, len(all))
 	for i, a := range all {
 		items[i] = item{id: "asset:" + a.ID.String(), lines: []line{body[i]}, find: a.ID.String() + " " + a.Word}
 	}
-	return []line{top}, items
+	return []line{top, line{{" ", plain}}.join(head)}, items
 }
 
-// scrollColumns leaves out the sources before shift, and those for which there
-// is no room, so that the verdict always shows. It says how many are left out.
-func scrollColumns(cols []column, rows [][]line, fixed, sources int, shift *int, w int) ([]column, [][]line, int) {
-	widths := natural(cols, rows)
-	fits := func(from int) int { // how many sources fit from there
-		room, n := w-min(widths[0], 16)-gap-widths[len(widths)-1], 0
-		for i := 1; i < fixed; i++ {
-			if w >= 70 {
-				room -= widths[i] + gap
-			}
+// columnsFor chooses which columns of the matrix are shown in w cells, so that
+// the name and the verdict always are: rather fewer leading columns than fewer
+// sources; where not all sources fit, those from shift on.
+func columnsFor(widths []int, shift *int, w int) (keep []int, hidden int) {
+	last := len(widths) - 1
+	sources := last - lead
+	need := func(leading, from, to int) int {
+		n := min(widths[0], 16) + gap + widths[last]
+		for i := 1; i < leading; i++ {
+			n += widths[i] + gap
 		}
-		for from+n < sources && room >= widths[fixed+from+n]+gap {
-			room -= widths[fixed+from+n] + gap
-			n++
+		for i := from; i < to; i++ {
+			n += widths[lead+i] + gap
 		}
-		return max(n, 1)
+		return n
 	}
-	*shift = min(*shift, max(sources-1, 0))
-	for *shift > 0 && *shift-1+fits(*shift-1) >= sources {
-		*shift--
+	leading, from, to := lead, 0, sources
+	for leading > 1 && need(leading, 0, sources) > w {
+		leading--
 	}
-	n := min(fits(*shift), sources-*shift)
-	if n <= 0 {
-		return cols, rows, 0
-	}
-	keep := func(i int) bool { return i < fixed || i >= fixed+sources || i >= fixed+*shift && i < fixed+*shift+n }
-	out := make([][]line, len(rows))
-	for r := range rows {
-		for i, c := range rows[r] {
-			if keep(i) {
-				out[r] = append(out[r], c)
-			}
+	if need(leading, 0, sources) > w {
+		if w >= 100 {
+			leading = lead
+		}
+		from = min(*shift, max(sources-1, 0))
+		for from > 0 && need(leading, from-1, sources) <= w {
+			from--
+		}
+		for to > from+1 && need(leading, from, to) > w {
+			to--
 		}
 	}
-	var kept []column
-	for i, c := range cols {
-		if keep(i) {
-			kept = append(kept, c)
+	*shift = from
+	for i := range widths {
+		if i < leading || i == last || i >= lead+from && i < lead+to {
+			keep = append(keep, i)
 		}
 	}
-	return kept, out, sources - n
+	return keep, sources - (to - from)
+}
+
+func pick[T any](all []T, which []int) []T {
+	out := make([]T, 0, len(which))
+	for _, i := range which {
+		if i < len(all) {
+			out = append(out, all[i])
+		}
+	}
+	return out
 }
 
 func matrixSources(r checks.Report) []matrixSource {
@@ -114,12 +137,12 @@ func matrixSources(r checks.Report) []matrixSource {
 		for _, s := range t.Sources {
 			title := or(s.Title, s.Name)
 			if t.Tier == backup.LocalRollback {
-				title = "snapshot"
+				title = "snap"
 				if len(t.Sources) > 1 {
 					title = "snap " + strings.TrimPrefix(s.Name, "proxmox.")
 				}
 			}
-			out = append(out, matrixSource{s.Name, title})
+			out = append(out, matrixSource{s.Name, strings.Replace(title, "PostgreSQL", "PG", 1)})
 		}
 	}
 	return out

@@ -20,6 +20,7 @@ type board struct {
 	tops   [3]int // first visible line of each part
 	beside aside
 	find   string
+	found  string // the filter for which a row was chosen
 }
 
 func newBoard() *board { return &board{} }
@@ -28,23 +29,19 @@ func newBoard() *board { return &board{} }
 type boardPart struct {
 	head  line
 	items []item
+	brief []item // the same in fewer lines, for where there is no room
 	lines []line // of items, and where each begins
 	first []int
 }
 
+func (b *board) id() string          { return "board" }
 func (b *board) title() string       { return "board" }
 func (b *board) filterText() *string { return &b.find }
 
 func (b *board) keys(m *Model) []binding {
 	l := b.all(m)
 	moves := l.moves(func(*Model) tea.Cmd { b.chosen = l.chosen; return b.beside.moved() })
-	keys := []binding{{keys: []string{"enter"}, label: "open", help: "open the chosen row", do: func(m *Model) tea.Cmd {
-		if s := aboutRow(m, b.chosen); s != nil {
-			m.open(sheetScreen(s, b.chosen, aboutRow))
-		}
-		return nil
-	}}}
-	keys = append(keys, filterKey())
+	keys := []binding{openKey(func() string { return b.chosen }), filterKey()}
 	if b.find != "" {
 		keys = append(keys, binding{keys: []string{"esc"}, help: "show all rows again", do: func(*Model) tea.Cmd { b.find = ""; return nil }})
 	}
@@ -73,7 +70,7 @@ func (b *board) receive(_ *Model, msg tea.Msg) tea.Cmd {
 func (b *board) parts(m *Model, w int) []boardPart {
 	all := []boardPart{m.tierPart(w), m.failPart(w), m.problemPart(w)}
 	for i := range all {
-		all[i].items = filter(all[i].items, b.find)
+		all[i].items, all[i].brief = filter(all[i].items, b.find), filter(all[i].brief, b.find)
 	}
 	return all
 }
@@ -85,13 +82,13 @@ func (b *board) view(m *Model, w, h int) []line {
 		right = w - left - 3
 	}
 	parts := b.parts(m, left-1)
-	if b.chosen == "" {
-		for _, p := range parts {
-			if len(p.items) > 0 {
-				b.chosen = p.items[0].id
-				break
-			}
+	if b.chosen == "" || b.find != b.found { // a new filter chooses what it has found
+		b.found = b.find
+		l := b.all(m)
+		if l.at() < 0 {
+			l.step(0)
 		}
+		b.chosen, b.place = l.chosen, l.place
 	}
 	out := append([]line{summary(m, left)}, b.stack(parts, left, h-1)...)
 	if right == 0 {
@@ -131,6 +128,11 @@ func (b *board) stack(parts []boardPart, w, h int) []line {
 		}
 		if rules {
 			out = append(out, rule(w))
+		}
+		if got[i] < wants[i] && len(p.brief) > 0 {
+			p.items = p.brief
+			p.lay(b.chosen, w)
+			wants[i] = len(p.lines)
 		}
 		head := p.head
 		rows := p.window(b.chosen, &b.tops[i], got[i])
@@ -219,8 +221,13 @@ func summary(m *Model, w int) line {
 		}
 		return cut(words(text), w)
 	}
+	return ends(proven(m), tally(r.Problems).add(span{" ", plain}), w)
+}
+
+// proven says for how many assets 3-2-1 holds.
+func proven(m *Model) line {
 	proven, all := 0, 0
-	for _, a := range r.Assets {
+	for _, a := range m.state.Report.Assets {
 		if a.Parked {
 			continue
 		}
@@ -229,11 +236,10 @@ func summary(m *Model, w int) line {
 			proven++
 		}
 	}
-	left := words(fmt.Sprintf(" 3-2-1 holds for %d of %s", proven, count(all, "asset", "assets")))
 	if all == 0 {
-		left = words(" No asset is known yet")
+		return words(" No asset is known yet")
 	}
-	return ends(left, tally(r.Problems).add(span{" ", plain}), w)
+	return words(fmt.Sprintf(" 3-2-1 proven for %d of %s", proven, count(all, "asset", "assets")))
 }
 
 // tally counts the problems that nobody has acknowledged.
@@ -339,17 +345,17 @@ func (m *Model) diskRow(d checks.Disk, w int) line {
 	if !d.Present {
 		return out.add(span{or(d.Word, "absent"), tone}, span{"  " + d.Note, plain})
 	}
-	bar := max(min(w/4, 24), 8)
-	full := max(0, min(bar, int(d.UsedRatio*float64(bar)+0.5)))
-	out = out.add(span{strings.Repeat("█", full), tone}, span{strings.Repeat("░", bar-full), faint},
-		span{fmt.Sprintf("  %.0f %%  ", 100*d.UsedRatio), plain})
+	rest := words(fmt.Sprintf("  %.0f %%  ", 100*d.UsedRatio))
 	if d.Status != backup.OK || !d.Writable {
-		out = out.add(span{or(d.Word, statusWord(d.Status)), tone}, span{"  ", plain})
+		rest = rest.add(span{or(d.Word, statusWord(d.Status)), tone}, span{"  ", plain})
 	}
 	if text := m.fills(d); text != "" {
-		out = out.add(span{text + "  ", plain})
+		rest = rest.add(span{text + "  ", plain})
 	}
-	return out.add(span{d.Note, plain})
+	rest = rest.add(span{d.Note, plain})
+	bar := max(min(w-out.width()-rest.width(), 24), 8)
+	full := max(0, min(bar, int(d.UsedRatio*float64(bar)+0.5)))
+	return out.add(span{strings.Repeat("█", full), tone}, span{strings.Repeat("░", bar-full), faint}).join(rest)
 }
 
 // fills says in how many days a disk is full.
@@ -379,7 +385,19 @@ func (m *Model) failPart(w int) boardPart {
 	for i, s := range all {
 		rows[i] = scenarioRow(s)
 	}
-	cols := []column{{title: "IF THIS FAILS NOW", grows: true, most: 28}, {title: "YOU LOSE"}, {title: "BACK IN"}, {title: "HOW", grows: true}, {title: "", drop: 1}}
+	method := 0
+	for i, s := range all {
+		if s.Ready {
+			method = max(method, rows[i][3].width())
+		}
+	}
+	for i, s := range all { // a blocker takes the place of both
+		if s.Ready {
+			rows[i][3] = pad(rows[i][3], method).add(span{"  ", plain}).join(rows[i][4])
+		}
+		rows[i] = rows[i][:4]
+	}
+	cols := []column{{title: "IF THIS FAILS NOW", grows: true, most: 28}, {title: "YOU LOSE"}, {title: "BACK IN"}, {title: "HOW", grows: true}}
 	head, body := table(cols, rows, w)
 	p := boardPart{head: append(line{{" ", plain}}, head...)}
 	for i, l := range body {
@@ -409,9 +427,9 @@ func scenarioRow(s checks.Scenario) []line {
 		}
 		return []line{target, lose, words("-"), say(alarm, why), nil}
 	}
-	back := brief(s.RTO)
+	back := backup.Age(s.RTO)
 	if s.RTOP90 > s.RTO {
-		back += " (p90 " + brief(s.RTOP90) + ")"
+		back += " (p90 " + backup.Age(s.RTOP90) + ")"
 	}
 	basis := s.Basis
 	if s.Runs > 0 {
@@ -427,6 +445,7 @@ func (m *Model) problemPart(w int) boardPart {
 			continue
 		}
 		p.items = append(p.items, problemItem(one, w, one.Status == backup.Critical))
+		p.brief = append(p.brief, problemItem(one, w, false).oneLine(w, one.Status != backup.Critical))
 	}
 	if len(p.items) == 0 {
 		text := "none"
@@ -436,6 +455,14 @@ func (m *Model) problemPart(w int) boardPart {
 		p.items = []item{{id: "problem:none", lines: []line{words(text)}}}
 	}
 	return p
+}
+
+// oneLine shortens an item; where it is not cut it may keep its lines.
+func (it item) oneLine(w int, cutIt bool) item {
+	if cutIt && len(it.lines) > 1 {
+		it.lines = []line{cut(it.lines[0].add(span{" …", faint}), w)}
+	}
+	return it
 }
 
 func problemItem(one checks.Problem, w int, hint bool) item {

@@ -5,7 +5,7 @@ import "strings"
 // helpScreen lists the keys of the screen below it, with why one cannot run.
 func helpScreen(m *Model) screen {
 	of := m.top()
-	if len(m.stack) > 0 && of.title() == "help" {
+	if len(m.stack) > 0 && of.id() == "help" {
 		return nil
 	}
 	return &listing{
@@ -38,7 +38,7 @@ func helpItem(m *Model, b binding, w int) item {
 	for _, k := range b.keys {
 		names = append(names, keyName(k))
 	}
-	key := pad(say(strong, strings.Join(names, " ")), 14)
+	key := pad(say(strong, strings.Join(names, " ")), 16)
 	why := b.why
 	if why == "" && b.grade > safe {
 		why = m.readOnly()

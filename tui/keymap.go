@@ -51,7 +51,7 @@ func (m *Model) globals() []binding {
 		{keys: []string{"?"}, label: "help", help: "the keys of this screen", do: goTo(helpScreen)},
 		{keys: []string{"esc", "backspace"}, help: "back", do: func(m *Model) tea.Cmd { m.back(); return nil }},
 		{keys: []string{"ctrl+l"}, help: "draw the screen again", do: func(*Model) tea.Cmd { return tea.ClearScreen }},
-		{keys: []string{"q"}, help: "quit", do: (*Model).quit},
+		{keys: []string{"q"}, label: "quit", help: "quit", do: (*Model).quit},
 		{keys: []string{"ctrl+c"}, help: "quit at once", do: func(*Model) tea.Cmd { return tea.Quit }},
 	}
 	if m.o.Refresh == nil {

@@ -12,7 +12,8 @@ import (
 type item struct {
 	id    string
 	lines []line
-	find  string // what a filter looks at; empty: its lines
+	find  string // what a filter looks at besides its lines
+	opens string // the row that enter opens; empty: none
 }
 
 // list is a window on items. What is chosen is an id and not a place, so that

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"slices"
 	"time"
 
 	"cairn/internal/watch"
@@ -11,6 +12,9 @@ import (
 // stand side by side.
 const sideBySide = 110
 
+// leastBeside is the narrowest that a detail is shown beside a list.
+const leastBeside = 36
+
 // rest is how long the cursor stays on a row before its detail is drawn
 // beside: while a key is held down only the cursor moves.
 const rest = 150 * time.Millisecond
@@ -18,9 +22,11 @@ const rest = 150 * time.Millisecond
 // listing is a screen that is one list: a heading that stays, rows to choose
 // from, and the detail of one row beside or behind it.
 type listing struct {
+	key   string // tells it from pages of the same name; empty: the name does
 	name  string
 	items func(m *Model, w int) (head []line, items []item)
 	empty string                           // said where there is no row
+	needs func(m *Model) int               // width below which nothing stands beside; nil: any
 	about func(m *Model, id string) *sheet // detail of a row; nil: none
 	more  func(*Model, *listing) []binding // keys of this screen besides the usual
 	of    string                           // the source that it is about, if one
@@ -51,6 +57,7 @@ type cached struct {
 	head   []line
 }
 
+func (l *listing) id() string          { return or(l.key, l.name) }
 func (l *listing) title() string       { return l.name }
 func (l *listing) source() string      { return l.of }
 func (l *listing) filterText() *string { return &l.find }
@@ -58,15 +65,14 @@ func (l *listing) filterText() *string { return &l.find }
 func (l *listing) keys(m *Model) []binding {
 	keys := []binding{}
 	if l.about != nil {
-		enter := binding{keys: []string{"enter"}, label: "open", help: "open the chosen row", do: func(m *Model) tea.Cmd {
-			if l.list.at() >= 0 {
-				if s := l.about(m, l.list.chosen); s != nil {
-					m.open(sheetScreen(s, l.list.chosen, l.about))
-				}
+		keys = append(keys, openKey(func() string { return l.list.chosen }))
+	} else if slices.ContainsFunc(l.list.items, func(it item) bool { return it.opens != "" }) {
+		keys = append(keys, openKey(func() string {
+			if at := l.list.at(); at >= 0 {
+				return l.list.items[at].opens
 			}
-			return nil
-		}}
-		keys = append(keys, enter)
+			return ""
+		}))
 	}
 	if l.more != nil {
 		keys = append(keys, l.more(m, l)...)
@@ -76,6 +82,10 @@ func (l *listing) keys(m *Model) []binding {
 		keys = append(keys, binding{keys: []string{"esc"}, help: "show all rows again", do: func(*Model) tea.Cmd { l.find = ""; return nil }})
 	}
 	return append(keys, l.list.moves(l.moved)...)
+}
+
+func openKey(id func() string) binding {
+	return binding{keys: []string{"enter"}, label: "open", help: "open the chosen row", do: func(m *Model) tea.Cmd { return openRow(id())(m) }}
 }
 
 func filterKey() binding {
@@ -106,7 +116,12 @@ func (l *listing) view(m *Model, w, h int) []line {
 	left, right := w, 0
 	if l.about != nil && w >= sideBySide {
 		left = w * 3 / 5
-		right = w - left - 3
+		if l.needs != nil {
+			left = max(left, l.needs(m)+1)
+		}
+		if right = w - left - 3; right < leastBeside {
+			left, right = w, 0
+		}
 	}
 	l.make(m, left-1)
 	out := append([]line{}, l.made.head...)

@@ -34,6 +34,7 @@ type Model struct {
 // screen is one page of the console. Its keys are data: help, the bottom row
 // and what is done come from the same list.
 type screen interface {
+	id() string // tells two pages with one title apart
 	title() string
 	keys(*Model) []binding
 	view(m *Model, w, h int) []line
@@ -204,7 +205,7 @@ func (m *Model) open(s screen) {
 		return
 	}
 	for i, below := range m.stack { // the same page twice would make back a riddle
-		if below.title() == s.title() {
+		if below.id() == s.id() {
 			m.stack = m.stack[:i+1]
 			return
 		}

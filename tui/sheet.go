@@ -23,17 +23,32 @@ type section struct {
 type fact struct {
 	name  string
 	value line
+	opens string // the row that enter opens
 }
 
 // tableRow is a row of a sheet's table; its id stays the same between surveys.
 type tableRow struct {
 	id    string
 	cells []line
+	opens string // the row that enter opens
 }
 
-func (s *section) fact(name string, value line) { s.facts = append(s.facts, fact{name, value}) }
-func (s *section) word(name, value string)      { s.fact(name, words(value)) }
-func (s *section) row(id string, cells ...line) { s.rows = append(s.rows, tableRow{id, cells}) }
+func (s *section) fact(name string, value line) {
+	s.facts = append(s.facts, fact{name: name, value: value})
+}
+func (s *section) word(name, value string) { s.fact(name, words(value)) }
+func (s *section) row(id string, cells ...line) {
+	s.rows = append(s.rows, tableRow{id: id, cells: cells})
+}
+
+// opens makes enter on the latest fact or row open another row's sheet.
+func (s *section) opens(id string) {
+	if n := len(s.rows); n > 0 {
+		s.rows[n-1].opens = id
+	} else if n := len(s.facts); n > 0 {
+		s.facts[n-1].opens = id
+	}
+}
 func (s *section) sentence(t tone, text string) { s.text = append(s.text, say(t, text)) }
 func (s *sheet) add(more ...section)            { s.sections = append(s.sections, more...) }
 
@@ -76,7 +91,7 @@ func (s *section) factItems(w int) []item {
 				lines = append(lines, label.join(row))
 			}
 		}
-		out = append(out, item{id: fmt.Sprintf("%s/%s/%d", s.title, f.name, i), lines: lines})
+		out = append(out, item{id: fmt.Sprintf("%s/%s/%d", s.title, f.name, i), lines: lines, opens: f.opens})
 	}
 	return out
 }
@@ -95,7 +110,7 @@ func (s *section) tableItems(w int) []item {
 	head, body := table(s.cols, rows, w)
 	out := []item{{lines: []line{head}}}
 	for i, l := range body {
-		out = append(out, item{id: s.title + "#" + s.rows[i].id, lines: []line{l}})
+		out = append(out, item{id: s.title + "#" + s.rows[i].id, lines: []line{l}, opens: s.rows[i].opens})
 	}
 	return out
 }
@@ -131,6 +146,7 @@ func (s *sheet) lines(w, h int) []line {
 func sheetScreen(s *sheet, id string, again func(*Model, string) *sheet) screen {
 	last := s
 	return &listing{
+		key:   id,
 		name:  s.name,
 		of:    s.source,
 		empty: "There is nothing to tell about it.",

@@ -45,8 +45,9 @@ func natural(cols []column, rows [][]line) []int {
 	return widths
 }
 
-// fit decides which columns are shown: growing ones shrink to 12 cells first,
-// then columns are left out, at last the growing ones lose what is left.
+// fit decides which columns are shown: growing ones shrink to 16 cells first,
+// from the right, then columns are left out, at last the growing ones lose what
+// is left.
 func fit(cols []column, widths []int, w int) []bool {
 	shown := make([]bool, len(cols))
 	for i := range cols {
@@ -62,9 +63,10 @@ func fit(cols []column, widths []int, w int) []bool {
 		return n - w
 	}
 	shrink := func(least int) {
-		for i := range cols {
+		for i := len(cols) - 1; i >= 0; i-- {
 			if shown[i] && cols[i].grows {
-				if n := over(); n > 0 && widths[i] > least {
+				least := min(max(least, width(cols[i].title)), widths[i])
+				if n := over(); n > 0 {
 					widths[i] = max(widths[i]-n, least)
 				}
 			}

@@ -109,6 +109,10 @@ func (m *Model) clock(t time.Time) string {
 	return t.Format("2006-01-02 15:04")
 }
 
+// date writes a moment with its day, where a weekday could be taken for another
+// week's.
+func (m *Model) date(t time.Time) string { return t.In(m.o.Location).Format("2 Jan 15:04") }
+
 func dayNumber(t time.Time) int {
 	y, mo, d := t.Date()
 	return int(time.Date(y, mo, d, 0, 0, 0, 0, time.UTC).Unix() / 86400)

@@ -7,6 +7,7 @@ package cells
 import (
 	"io"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
 )
@@ -67,17 +68,13 @@ func (t *Writer) Write(p []byte) (int, error) {
 		t.rest = nil
 	}
 	for len(data) > 0 {
-		seq, width, n, state := ansi.DecodeSequence(data, ansi.NormalState, t.parser)
-		if state != ansi.NormalState || n == 0 { // cut off
-			if len(data) < 4096 {
-				t.rest = append([]byte(nil), data...)
-				break
-			}
-			n = max(n, len(data))
-			seq = data[:n]
+		seq, width, whole := t.next(data)
+		if !whole && len(data) < 4096 {
+			t.rest = append([]byte(nil), data...)
+			break
 		}
 		t.take(seq, width)
-		data = data[n:]
+		data = data[len(seq):]
 	}
 	if t.alt {
 		t.commit()
@@ -88,6 +85,22 @@ func (t *Writer) Write(p []byte) (int, error) {
 	_, err := t.Terminal.Write(t.out.buf)
 	t.out.buf = t.out.buf[:0]
 	return len(p), err
+}
+
+// next cuts one character or one escape sequence from the front of data.
+func (t *Writer) next(data []byte) (seq []byte, width int, whole bool) {
+	if data[0] >= ' ' && data[0] != 0x7f {
+		if !utf8.FullRune(data) {
+			return data, 0, false
+		}
+		seq, width = ansi.FirstGraphemeCluster(data, ansi.GraphemeWidth)
+		return seq, width, true
+	}
+	seq, _, n, state := ansi.DecodeSequence(data, ansi.NormalState, t.parser)
+	if n == 0 || state != ansi.NormalState {
+		return data, 0, false
+	}
+	return seq, 0, true
 }
 
 // fitSize follows the terminal's size. What is drawn stays, cut or filled.
