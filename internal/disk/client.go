@@ -1,0 +1,224 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	gopsutil "github.com/shirou/gopsutil/v3/disk"
+)
+
+// SurveyLimit is how long a survey may take.
+const SurveyLimit = 20 * time.Second
+
+// Client watches one medium: a mount point and the disks that may be there.
+type Client struct {
+	name  string
+	cfg   Config
+	now   func() time.Time
+	limit time.Duration
+
+	files, writes, health guard // what must not run twice
+
+	mu     sync.Mutex // held through a survey
+	known  *known
+	memory map[string]Health // by configured name of the disk
+}
+
+// known is the disk that was found at the mount point the last time. It tells
+// the disk's names when it is gone. While it is there it is identified anew each
+// time: the kernel gives the same ids to the next mount.
+type known struct {
+	mount  int
+	device device
+	id     identity
+}
+
+// New returns a client of the medium in [disk.NAME]. It starts nothing.
+func New(name string, cfg Config) *Client {
+	return &Client{name: name, cfg: cfg, now: time.Now, limit: SurveyLimit,
+		files: newGuard(), writes: newGuard(), health: newGuard(), memory: map[string]Health{}}
+}
+
+// Recall gives the client what SMART said of the configured disk unit before,
+// such as in the run of another process: a disk is not asked more often than
+// every SmartEvery, and what rose since is told.
+func (c *Client) Recall(unit string, h Health) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old, ok := c.memory[unit]; !ok || old.At.Before(h.At) {
+		c.memory[unit] = h
+	}
+}
+
+// Survey looks at the medium. A disk that is absent, foreign or dead is a fact
+// and no error; an error is only that the system could not be asked.
+func (c *Client) Survey(ctx context.Context) (Facts, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ctx, cancel := context.WithTimeoutCause(ctx, c.limit, errors.New("the time limit of a survey"))
+	defer cancel()
+	facts := Facts{Name: c.name, Mount: c.cfg.Mount, ErrorsCount: -1, Smart: Health{Wear: -1}}
+	m, all, mounted, err := c.find(ctx)
+	if err != nil {
+		return facts, fmt.Errorf("disk.%s: %w", c.name, err)
+	}
+	facts.Mounted = mounted
+	if !mounted {
+		c.describeAbsence(ctx, &facts, all)
+		return facts, nil
+	}
+	facts.Device, facts.FSType = m.source, m.fstype
+	d := c.identity(ctx, m, &facts)
+	asked := c.askSmart(ctx, facts.Unit, d)
+	if !d.gone {
+		c.look(ctx, m, d, &facts)
+	} else {
+		facts.ReadOnly = fmt.Sprintf("its device %s has left the system; what is written there is lost", m.source)
+	}
+	c.kernel(ctx, d, &facts)
+	facts.Smart = asked()
+	return facts, ctx.Err()
+}
+
+// find returns what is mounted at the mount point. An automount is triggered:
+// it mounts when somebody looks.
+func (c *Client) find(ctx context.Context) (m mount, all []mount, mounted bool, err error) {
+	path, err := start(ctx, c.files, func() (string, error) {
+		path, err := filepath.EvalSymlinks(c.cfg.Mount)
+		if err != nil {
+			path = filepath.Clean(c.cfg.Mount)
+		}
+		return path, nil
+	})()
+	if err != nil {
+		path = filepath.Clean(c.cfg.Mount) // mountinfo answers whatever the disk does
+	}
+	for range 2 {
+		if all, err = readMounts(); err != nil {
+			return m, nil, false, err
+		}
+		if m, mounted = at(all, path); !mounted || m.fstype != "autofs" {
+			break
+		}
+		_, _ = start(ctx, c.files, func() (bool, error) {
+			_, err := os.ReadDir(path)
+			return true, err
+		})()
+	}
+	return m, all, mounted && m.fstype != "autofs", nil
+}
+
+func (c *Client) describeAbsence(ctx context.Context, facts *Facts, all []mount) {
+	facts.Smart.Err = "no disk is mounted"
+	path := filepath.Clean(c.cfg.Mount)
+	stray, err := start(ctx, c.files, func() (bool, error) {
+		entries, err := os.ReadDir(path)
+		return len(entries) > 0, err
+	})()
+	facts.Stray = stray
+	m, ok := below(all, path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		facts.Below = "a directory that does not exist"
+	case ok:
+		facts.Below = fmt.Sprintf("a directory on %s (%s)", m.point, m.source)
+	}
+	facts.Attached = attached(ctx, c.cfg.Disks)
+}
+
+// identity finds out which disk is mounted.
+func (c *Client) identity(ctx context.Context, m mount, facts *Facts) device {
+	now := deviceOf(m)
+	if c.known == nil || c.known.mount != m.id || !now.gone {
+		c.known = &known{mount: m.id, device: now}
+	}
+	k := c.known
+	k.device.gone = now.gone
+	facts.DeviceGone = now.gone
+	if !now.gone && now.name != "" {
+		id, err := start(ctx, c.files, func() (identity, error) { return identify(ctx, k.device) })()
+		k.id = id
+		if err != nil {
+			facts.Unidentified = err.Error()
+		}
+	}
+	facts.UUID, facts.Serial = k.id.uuid, k.id.serial
+	unit, ok := unitOf(c.cfg.Disks, k.id)
+	facts.Unit = unit.Name
+	switch {
+	case ok:
+		facts.Unidentified = ""
+	case len(c.cfg.Disks) == 0:
+	case k.id != (identity{}):
+		facts.Foreign = facts.Unidentified == ""
+	case facts.Unidentified == "" && !k.device.gone:
+		facts.Unidentified = fmt.Sprintf("%s (%s) has no UUID that could be read", m.source, m.fstype)
+	}
+	return k.device
+}
+
+// look reads the fill level and the error counter, and tries to write.
+func (c *Client) look(ctx context.Context, m mount, d device, facts *Facts) {
+	facts.ErrorsCount = extErrors(m, d)
+	usage := start(ctx, c.files, func() (*gopsutil.UsageStat, error) { return gopsutil.UsageWithContext(ctx, m.point) })
+	facts.ReadOnly = m.readOnly()
+	if facts.ReadOnly == "" {
+		c.write(ctx, m, facts)
+	}
+	u, err := usage()
+	if err != nil {
+		if facts.ReadOnly == "" {
+			facts.Writable, facts.ReadOnly = false, "the file system does not answer: "+err.Error()
+		}
+		return
+	}
+	facts.Total, facts.Used, facts.Available = int64(u.Total), int64(u.Used), int64(u.Free)
+	facts.Inodes, facts.InodesFree = int64(u.InodesTotal), int64(u.InodesFree)
+}
+
+// write tries to write, but never to a disk that is not ours.
+func (c *Client) write(ctx context.Context, m mount, facts *Facts) {
+	if facts.Foreign {
+		facts.Unprobed = "whether it takes writes was not tried: it is not one of the configured disks"
+		return
+	}
+	p, err := start(ctx, c.writes, func() (probe, error) { return try(ctx, m.point) })()
+	switch {
+	case errors.Is(err, errStuck):
+		p.readOnly = "an earlier try to write 4 KiB has still not ended"
+	case err != nil:
+		p = probe{unknown: "whether it takes writes could not be tried: " + context.Cause(ctx).Error() + " was reached"}
+	}
+	facts.Writable, facts.ReadOnly, facts.Unprobed = p.writable, p.readOnly, p.unknown
+}
+
+// extErrors reads how many errors ext4 has noted in the file system, -1 where
+// there is no such counter.
+func extErrors(m mount, d device) int64 {
+	if m.fstype != "ext4" && m.fstype != "ext3" && m.fstype != "ext2" {
+		return -1
+	}
+	text, err := os.ReadFile(filepath.Join(sysfs, "fs/ext4", d.name, "errors_count"))
+	if err != nil {
+		return -1
+	}
+	n := int64(-1)
+	if _, err := fmt.Sscan(string(text), &n); err != nil {
+		return -1
+	}
+	return n
+}
+
+func (c *Client) kernel(ctx context.Context, d device, facts *Facts) {
+	records, err := readKernel(ctx)
+	if err != nil {
+		facts.KernelErr = err.Error()
+		return
+	}
+	facts.Kernel = troubles(records, d)
+}

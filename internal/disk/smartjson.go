@@ -1,0 +1,421 @@
+package disk
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// number takes any JSON value: a number of any size, one in a string, or
+// anything else, which is not known.
+type number struct {
+	value float64
+	known bool
+}
+
+// UnmarshalJSON never fails: what is no number is not known.
+func (n *number) UnmarshalJSON(text []byte) error {
+	*n = number{}
+	v, err := strconv.ParseFloat(string(bytes.Trim(text, `" `)), 64)
+	if (err == nil || errors.Is(err, strconv.ErrRange)) && !math.IsNaN(v) {
+		*n = number{v, true}
+	}
+	return nil
+}
+
+// int returns the value, 0 when it is not known, within ±2⁶².
+func (n number) int() int64 { return int64(max(-1<<62, min(n.value, 1<<62))) }
+
+// smartJSON is what `smartctl --json` writes, as far as it matters here.
+type smartJSON struct {
+	Smartctl *struct {
+		Exit     number `json:"exit_status"`
+		Messages []struct {
+			Text     string `json:"string"`
+			Severity string `json:"severity"`
+		} `json:"messages"`
+	} `json:"smartctl"`
+	Device struct {
+		Type     string `json:"type"`
+		Protocol string `json:"protocol"`
+	} `json:"device"`
+	Model     string `json:"model_name"`
+	SCSIModel string `json:"scsi_model_name"`
+	Serial    string `json:"serial_number"`
+	Support   struct {
+		Available *bool `json:"available"`
+		Enabled   *bool `json:"enabled"`
+	} `json:"smart_support"`
+	Status struct {
+		Passed *bool `json:"passed"`
+	} `json:"smart_status"`
+	Temperature struct {
+		Current number `json:"current"`
+		Trip    number `json:"drive_trip"`
+	} `json:"temperature"`
+	PowerOn struct {
+		Hours number `json:"hours"`
+	} `json:"power_on_time"`
+	NVMe       *nvmeLog `json:"nvme_smart_health_information_log"`
+	Attributes struct {
+		Table []attribute `json:"table"`
+	} `json:"ata_smart_attributes"`
+	Statistics struct {
+		Pages []struct {
+			Table []struct {
+				Name  string `json:"name"`
+				Value number `json:"value"`
+			} `json:"table"`
+		} `json:"pages"`
+	} `json:"ata_device_statistics"`
+	Endurance struct {
+		Percent number `json:"current_percent"`
+	} `json:"endurance_used"`
+	SCSIEndurance number `json:"scsi_percentage_used_endurance_indicator"`
+	SCSIDefects   number `json:"scsi_grown_defect_list"`
+	ErrorLog      struct {
+		Summary struct {
+			Count number `json:"count"`
+		} `json:"summary"`
+		Extended struct {
+			Count number `json:"count"`
+		} `json:"extended"`
+	} `json:"ata_smart_error_log"`
+}
+
+type nvmeLog struct {
+	Warning        number `json:"critical_warning"`
+	Spare          number `json:"available_spare"`
+	SpareThreshold number `json:"available_spare_threshold"`
+	Used           number `json:"percentage_used"`
+	MediaErrors    number `json:"media_errors"`
+	LogEntries     number `json:"num_err_log_entries"`
+	Hours          number `json:"power_on_hours"`
+	Temperature    number `json:"temperature"`
+}
+
+type attribute struct {
+	ID     int    `json:"id"`
+	Name   string `json:"name"`
+	Value  number `json:"value"`
+	Worst  number `json:"worst"`
+	Thresh number `json:"thresh"`
+	Failed string `json:"when_failed"`
+	Flags  struct {
+		Prefailure bool `json:"prefailure"`
+	} `json:"flags"`
+	Raw struct {
+		Value number `json:"value"`
+		Text  string `json:"string"`
+	} `json:"raw"`
+}
+
+// Bits of smartctl's exit code.
+const (
+	bitCommandLine = 1 << iota // no data
+	bitOpen                    // no data, or standby
+	bitCommand                 // one of the disk's commands failed
+	bitFailing
+	bitPrefailNow
+	bitFailedBefore
+	bitErrorLog
+	bitSelfTest
+)
+
+// standbyExit is what `-n standby,3` ends with when the disk sleeps.
+const standbyExit = 3
+
+// judgeSmart reads smartctl's JSON and its exit code. Without data it keeps
+// what was known and says why there is none.
+func judgeSmart(text []byte, exit int, old Health, now time.Time) Health {
+	var s smartJSON
+	var odd *json.UnmarshalTypeError // one value of another type; all others were read
+	if err := json.Unmarshal(text, &s); err != nil && !errors.As(err, &odd) || s.Smartctl == nil {
+		old.Err = fmt.Sprintf("smartctl wrote no JSON that can be read (exit code %d)", exit)
+		return old
+	}
+	if exit == 0 && s.Smartctl.Exit.known {
+		exit = int(s.Smartctl.Exit.int() & 0xff)
+	}
+	if exit == standbyExit && s.errors() == "" {
+		old.Standby, old.Err = true, ""
+		return old
+	}
+	if why := s.noData(exit); why != "" {
+		old.Err, old.Standby = why, false
+		return old
+	}
+	h := Health{At: now, Model: strings.TrimSpace(cmp.Or(s.Model, s.SCSIModel)), Serial: strings.TrimSpace(s.Serial), Passed: s.Status.Passed, Wear: s.wear()}
+	h.Temperature = s.temperature()
+	hours := cmp.Or(s.PowerOn.Hours.int(), s.hours())
+	h.PowerOn = time.Duration(max(0, min(hours, 1<<20))) * time.Hour
+	s.countErrors(&h, old, exit, now)
+	h.Findings = s.findings(h, exit, now)
+	return h
+}
+
+// errors returns smartctl's messages of errors.
+func (s smartJSON) errors() string {
+	var all []string
+	for _, m := range s.Smartctl.Messages {
+		if m.Severity == "error" {
+			all = append(all, strings.TrimSpace(m.Text))
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// noData says why the answer holds no health.
+func (s smartJSON) noData(exit int) string {
+	why := s.errors()
+	switch {
+	case exit&(bitCommandLine|bitOpen) != 0:
+		return cmp.Or(why, fmt.Sprintf("smartctl gives no reason why it could not ask the disk (exit code %d)", exit))
+	case s.Support.Available != nil && !*s.Support.Available:
+		return fmt.Sprintf("the disk has no SMART, or its USB bridge passes none on (with -d %s)", cmp.Or(s.Device.Type, "auto"))
+	case s.Support.Enabled != nil && !*s.Support.Enabled:
+		return "SMART is switched off in the disk; smartctl -s on turns it on"
+	case s.NVMe == nil && len(s.Attributes.Table) == 0 && s.Status.Passed == nil && !s.Endurance.Percent.known && !s.SCSIEndurance.known:
+		return cmp.Or(why, "smartctl read no health of the disk")
+	}
+	return ""
+}
+
+// temperature is in °C; 0: not known, which bridges report too.
+func (s smartJSON) temperature() int {
+	t := s.Temperature.Current.int()
+	if t == 0 && s.NVMe != nil {
+		t = s.NVMe.Temperature.int()
+	}
+	if t < -60 || t > 200 {
+		return 0
+	}
+	return int(t)
+}
+
+func (s smartJSON) hours() int64 {
+	if s.NVMe == nil {
+		return 0
+	}
+	return s.NVMe.Hours.int()
+}
+
+// remaining are the attributes whose normalised value counts the life that is
+// left, from 100 down, by the name that smartctl's database gives: the same id
+// means other things on other models.
+var remaining = []string{"SSD_Life_Left", "Media_Wearout_Indicator", "Percent_Lifetime_Remain", "Percent_Life_Remaining", "Percent_Lifetime_Used", "Remaining_Lifetime_Perc",
+	"Lifetime_Remaining", "Perc_Rated_Life_Remain", "Perc_Rated_Life_Used", "Drive_Life_Remaining%", "Wear_Leveling_Count", "Ave_Block-Erase_Count"}
+
+// wear returns the share of the rated endurance that is used, from the best
+// source that the disk has; -1: none.
+func (s smartJSON) wear() float64 {
+	if s.NVMe != nil && s.NVMe.Used.known {
+		return percent(s.NVMe.Used)
+	}
+	for _, n := range []number{s.Endurance.Percent, s.SCSIEndurance} {
+		if n.known {
+			return percent(n)
+		}
+	}
+	for _, page := range s.Statistics.Pages {
+		for _, v := range page.Table {
+			if v.Name == "Percentage Used Endurance Indicator" && v.Value.known {
+				return percent(v.Value)
+			}
+		}
+	}
+	for _, name := range remaining {
+		for _, a := range s.Attributes.Table {
+			if a.Name == name && a.Value.known && a.Value.value >= 0 && a.Value.value <= 100 {
+				return (100 - a.Value.value) / 100
+			}
+		}
+	}
+	return -1
+}
+
+func percent(n number) float64 { return max(0, min(n.value, 1000)) / 100 }
+
+// counted are the ATA attributes that count damage. Those that are not
+// permanent warn only when they rise: a bad cable times out too.
+var counted = map[int]struct {
+	name      string
+	permanent bool
+	means     string
+}{
+	5:   {"Reallocated_Sector_Ct", true, "sectors were replaced by spare ones"},
+	10:  {"Spin_Retry_Count", true, "the motor needed more than one try to start"},
+	187: {"Reported_Uncorrect", true, "reads could not be corrected"},
+	188: {"Command_Timeout", false, "commands timed out: the cable, the bridge or the disk"},
+	197: {"Current_Pending_Sector", true, "sectors cannot be read at the moment"},
+	198: {"Offline_Uncorrectable", true, "sectors cannot be read"},
+}
+
+// raw returns the count in an attribute's raw value. Several makers put other
+// counters into its upper bits.
+func (a attribute) raw() int64 {
+	v := a.Raw.Value.int()
+	if v > math.MaxUint32 {
+		v &= 0xffff
+	}
+	return max(0, v)
+}
+
+func (s smartJSON) countErrors(h *Health, old Health, exit int, now time.Time) {
+	for _, a := range s.Attributes.Table {
+		if known, ok := counted[a.ID]; ok && a.Raw.Value.known {
+			h.count(old, known.name, a.raw(), now)
+		}
+	}
+	if s.NVMe != nil && s.NVMe.MediaErrors.known {
+		h.count(old, "media_errors", s.NVMe.MediaErrors.int(), now)
+	}
+	if s.SCSIDefects.known {
+		h.count(old, "scsi_grown_defect_list", s.SCSIDefects.int(), now)
+	}
+	if n := max(s.ErrorLog.Summary.Count.int(), s.ErrorLog.Extended.Count.int()); n > 0 || exit&bitErrorLog != 0 {
+		h.count(old, "error_log", max(n, 1), now)
+	} else if s.Device.Protocol == "ATA" {
+		h.count(old, "error_log", 0, now)
+	}
+	for name, bit := range map[string]int{"failed_in_the_past": bitFailedBefore, "self_test": bitSelfTest} {
+		h.count(old, name, int64(min(1, exit&bit)), now)
+	}
+}
+
+// findings returns what has crossed a limit, worst first.
+func (s smartJSON) findings(h Health, exit int, now time.Time) []Finding {
+	all := slices.Concat(s.failing(h, exit), s.nvmeFindings(), s.attributeFindings(h, now), h.riseFindings(now), h.wearFindings())
+	if trip := s.Temperature.Trip.int(); trip > 0 && trip < 200 && int64(h.Temperature) >= trip {
+		all = append(all, Finding{Name: "temperature", Value: int64(h.Temperature), Limit: fmt.Sprintf("below %d °C", trip),
+			Text: fmt.Sprintf("the disk is at %d °C, its own limit is %d °C", h.Temperature, trip)})
+	}
+	slices.SortStableFunc(all, func(a, b Finding) int {
+		switch {
+		case a.Critical == b.Critical:
+			return 0
+		case a.Critical:
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// failing is the disk's own verdict. Its reasons follow as other findings.
+func (s smartJSON) failing(h Health, exit int) []Finding {
+	if exit&bitFailing == 0 && (h.Passed == nil || *h.Passed) {
+		return nil
+	}
+	text := "the disk itself expects to fail (SMART overall health: FAILED)"
+	if s.NVMe != nil && s.NVMe.Warning.int() != 0 {
+		text += ": " + strings.Join(warnings(s.NVMe.Warning.int()), ", ")
+	} else if names := s.attributesFailed("now"); len(names) > 0 {
+		text += ": " + strings.Join(names, ", ") + " at or below the maker's threshold"
+	}
+	return []Finding{{Name: "smart_status", Value: 1, Limit: "PASSED", Critical: true, Text: text + "; replace it now"}}
+}
+
+// warnings puts the bits of NVMe's critical_warning in words.
+func warnings(bits int64) []string {
+	var out []string
+	for i, words := range []string{"spare blocks below their threshold", "temperature out of its limits", "reliability degraded by media errors",
+		"media is read-only", "the backup of its volatile memory failed", "its persistent memory is unreliable"} {
+		if bits&(1<<i) != 0 {
+			out = append(out, words)
+		}
+	}
+	if bits>>6 != 0 {
+		out = append(out, fmt.Sprintf("unknown warning 0x%x", bits>>6<<6))
+	}
+	return out
+}
+
+func (s smartJSON) nvmeFindings() []Finding {
+	if s.NVMe == nil {
+		return nil
+	}
+	var out []Finding
+	if bits := s.NVMe.Warning.int(); bits > 0 {
+		out = append(out, Finding{Name: "critical_warning", Value: bits, Limit: "0", Critical: bits != 2, // 2 alone: too warm
+			Text: "NVMe critical warning: " + strings.Join(warnings(bits), ", ")})
+	}
+	if spare, limit := s.NVMe.Spare, s.NVMe.SpareThreshold; spare.known && limit.value > 0 && spare.value < limit.value {
+		out = append(out, Finding{Name: "available_spare", Value: spare.int(), Limit: fmt.Sprintf("at least %d %%", limit.int()), Critical: true,
+			Text: fmt.Sprintf("%d %% of the spare blocks are left, the maker's threshold is %d %%", spare.int(), limit.int())})
+	}
+	return out
+}
+
+func (s smartJSON) attributesFailed(when string) []string {
+	var names []string
+	for _, a := range s.Attributes.Table {
+		if a.Failed == when && (a.Flags.Prefailure || when != "now") {
+			names = append(names, a.Name)
+		}
+	}
+	return names
+}
+
+func (s smartJSON) attributeFindings(h Health, now time.Time) []Finding {
+	var out []Finding
+	for _, a := range s.Attributes.Table {
+		if a.Failed == "now" {
+			out = append(out, Finding{Name: a.Name, Value: a.Value.int(), Limit: fmt.Sprintf("threshold %d", a.Thresh.int()), Critical: a.Flags.Prefailure,
+				Text: fmt.Sprintf("%s is at %d, at or below the maker's threshold %d", a.Name, a.Value.int(), a.Thresh.int())})
+		}
+		known, ok := counted[a.ID]
+		if !ok || !a.Raw.Value.known || a.raw() == 0 {
+			continue
+		}
+		c := h.Counters[known.name]
+		if known.permanent || c.rose(now) {
+			out = append(out, Finding{Name: known.name, Value: a.raw(), Limit: "0", Text: fmt.Sprintf("%s is %d%s: %s", known.name, a.raw(), c.risen(now), known.means)})
+		}
+	}
+	return out
+}
+
+// risen tells the former value of a counter that rose.
+func (c Counter) risen(now time.Time) string {
+	if !c.rose(now) {
+		return ""
+	}
+	return fmt.Sprintf(", up from %d", c.Before)
+}
+
+// riseFindings tells of counters that mean something only when they rise.
+func (h Health) riseFindings(now time.Time) []Finding {
+	var out []Finding
+	for _, x := range []struct{ name, text string }{
+		{"media_errors", "the disk could not read or write its media"},
+		{"scsi_grown_defect_list", "the disk has found more defects"},
+		{"error_log", "the disk has logged more errors"},
+		{"failed_in_the_past", "an attribute has been below the maker's threshold since"},
+		{"self_test", "a self-test has failed since"},
+	} {
+		if c := h.Counters[x.name]; c.rose(now) {
+			out = append(out, Finding{Name: x.name, Value: c.Value, Limit: fmt.Sprintf("not above %d", c.Before), Text: fmt.Sprintf("%s: %s is %d%s", x.text, x.name, c.Value, c.risen(now))})
+		}
+	}
+	return out
+}
+
+// wearWarning is the share of the rated endurance from which a new disk should
+// be bought: writing goes on to work past 100 %, unwarranted.
+const wearWarning = 0.80
+
+func (h Health) wearFindings() []Finding {
+	if h.Wear < wearWarning {
+		return nil
+	}
+	return []Finding{{Name: "wear", Value: int64(math.Round(h.Wear * 100)), Limit: "below 80 %",
+		Text: fmt.Sprintf("%.0f %% of the rated endurance is used, the limit is 80 %%; plan to replace the disk", h.Wear*100)}}
+}
