@@ -34,14 +34,14 @@ type BackupID struct {
 // Stored is what a backup server tells of one backup snapshot.
 type Stored struct {
 	BackupID
-	Size         int64 // bytes of the guest's data; of no meaning while InFlight
-	Notes        string
-	Protected    bool
-	Encrypted    string // fingerprint of the key, "1" when unknown; empty: plain
-	VerifyState  string // "ok", "failed"; empty: never verified
-	VerifyUPID   string
-	InFlight     bool   // the upload has not ended, or never will
-	Owner        string // user or token of the backup server
+	Size        int64 // bytes of the guest's data; of no meaning while InFlight
+	Notes       string
+	Protected   bool
+	Encrypted   string // fingerprint of the key, "1" when unknown; empty: plain
+	VerifyState string // "ok", "failed"; empty: never verified
+	VerifyUPID  string
+	InFlight    bool   // the upload has not ended, or never will
+	Owner       string // user or token of the backup server
 }
 
 // Image is the state of a guest inside a backup: what a restore brings back.
