@@ -15,7 +15,9 @@ type Facts struct {
 	Bases    backup.Observed[[]BaseBackup] // nil without base.dir
 	Archive  backup.Observed[Archive]      // without wal.dir: the zero value, never read
 	Standbys []Standby
-	Tools    string // version of pg_dump in PATH; empty: none
+	Tools    string        // version of pg_dump in PATH; empty: none
+	Copies   []backup.Copy // the dumps and base backups as copies of a database, or of the whole server
+	Foreign  int           // files in the directories that are neither dump nor base backup
 }
 
 // Server is what the server itself says.
@@ -34,6 +36,7 @@ type Server struct {
 	Slots         []Slot
 	Checksums     bool  // data_checksums is on
 	WALDirBytes   int64 // pg_wal's size; -1: not permitted
+	SegmentBytes  int64 // wal_segment_size; 0: not known
 	CurrentLSN    string
 	Hidden        []string // what the role may not read, and the grant that it lacks
 }
@@ -69,7 +72,7 @@ func (a Archiver) FailingNow() bool { return a.LastFailure.After(a.LastTime) }
 // Replica is a row of pg_stat_replication.
 type Replica struct {
 	Name, Client, State, SyncState string
-	LagBytes                       int64
+	LagBytes                       int64 // -1: not known
 }
 
 // Slot is a replication slot.
@@ -81,30 +84,37 @@ type Slot struct {
 
 // Dump is one dump of one database, or of the globals (Database empty).
 type Dump struct {
-	Database string
-	Path     string
-	Format   string // custom, directory, plain, tar, globals
-	Taken    time.Time
-	Size     int64
-	State    backup.State
-	Why      string // why it is not complete
-	Ours     bool   // it has a manifest of ours
-	Rows     int64  // from our manifest; -1: not known
-	Globals  bool   // roles and tablespaces, not a database
-	Version  string // the server's version that it was taken from, if it says so
+	Database  string
+	Path      string
+	Format    string // custom, directory, plain, tar, globals
+	Taken     time.Time
+	Size      int64
+	State     backup.State
+	Why       string          // why it is not complete
+	Ours      bool            // it has a manifest of ours
+	Rows      int64           // from our manifest; -1: not known
+	Globals   bool            // roles and tablespaces, not a database
+	Cluster   bool            // pg_dumpall's: every database and the globals
+	Proofs    []backup.Proven // how far its content was looked at
+	Finished  time.Time       // when its last byte was written
+	Encrypted bool            // gpg, age, …: nothing of it can be read
+	Version   string          // the server's version that it was taken from, if it says so
 }
 
 // BaseBackup is one base backup.
 type BaseBackup struct {
-	Path     string
-	Taken    time.Time
-	Size     int64
-	State    backup.State
-	Why      string
-	StartWAL string // the first segment that it needs
-	Timeline uint32
-	SystemID int64 // 0: not known
-	Manifest bool  // it has a backup_manifest
+	Path        string
+	Taken       time.Time
+	Size        int64
+	State       backup.State
+	Why         string
+	StartWAL    string // the first segment that it needs
+	Timeline    uint32
+	SystemID    int64           // 0: not known
+	Manifest    bool            // it has a backup_manifest
+	Incremental bool            // of PostgreSQL 17 and later: worth nothing without its predecessors
+	Finished    time.Time       // when its last byte was written
+	Proofs      []backup.Proven // how far its content was looked at
 }
 
 // Archive is the WAL archive: what it holds, and the holes in it.
@@ -132,6 +142,6 @@ type Standby struct {
 	Err      string
 	Received string // LSN
 	Replayed string
-	LagBytes int64
-	Lag      time.Duration // counts only where received and replayed differ
+	LagBytes int64         // behind the primary, or received and not replayed where that is not known; -1: not known
+	Lag      time.Duration // since the last replayed commit; 0 where all that was received is replayed
 }

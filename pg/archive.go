@@ -1,0 +1,256 @@
+package pg
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// usualSegment is PostgreSQL's default wal_segment_size.
+const usualSegment = 16 << 20
+
+// archived is a whole segment of the archive.
+type archived struct {
+	segment
+	written time.Time
+}
+
+// walDirectory is what lies in a WAL archive.
+type walDirectory struct {
+	size      int64 // of a segment
+	segments  []archived
+	histories map[uint32][]ancestor
+	bytes     int64
+}
+
+// readArchive scans the directory of a WAL archive. size is the server's
+// wal_segment_size, 0 where that is not known. Gaps are looked for from the
+// oldest complete base backup on.
+func readArchive(dir string, size int64, bases []BaseBackup) (Archive, error) {
+	d, err := scanArchive(dir, size)
+	if err != nil {
+		return Archive{}, fmt.Errorf("reading the WAL archive: %w", err)
+	}
+	return d.judge(bases), nil
+}
+
+type walEntry struct {
+	walFile
+	path string
+	info fs.FileInfo
+}
+
+func scanArchive(dir string, size int64) (walDirectory, error) {
+	entries, err := listArchive(dir, 1)
+	if err != nil {
+		return walDirectory{}, err
+	}
+	d := walDirectory{size: size, histories: map[uint32][]ancestor{}}
+	if !validSegmentSize(size) {
+		d.size = sizeOf(entries)
+	}
+	seen := map[segment]bool{}
+	for _, e := range entries {
+		d.bytes += e.info.Size()
+		switch e.kind {
+		case walHistory:
+			if text, err := readUnpacked(e.path, e.packed); err == nil {
+				d.histories[e.timeline] = parseHistory(text)
+			}
+		case walSegment:
+			s, ok := e.segmentOf(d.size)
+			if ok && e.whole(d.size) && !seen[s] {
+				seen[s] = true
+				d.segments = append(d.segments, archived{s, e.info.ModTime()})
+			}
+		}
+	}
+	slices.SortFunc(d.segments, func(a, b archived) int {
+		return cmp.Or(cmp.Compare(a.timeline, b.timeline), cmp.Compare(a.number, b.number))
+	})
+	return d, nil
+}
+
+// whole says whether a segment has all its bytes, as far as its size tells: one
+// that is cut is as good as missing.
+func (e walEntry) whole(size int64) bool {
+	if e.packed != "" {
+		return e.info.Size() > 0
+	}
+	return e.info.Size() == size
+}
+
+// listArchive lists what PostgreSQL or a script left in dir, and one level
+// below it in the directories that some tools make ("0000000100000000").
+func listArchive(dir string, below int) ([]walEntry, error) {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var all []walEntry
+	for _, n := range names {
+		path := filepath.Join(dir, n.Name())
+		if n.IsDir() && below > 0 && len(n.Name()) == 16 {
+			inner, err := listArchive(path, below-1)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, inner...)
+			continue
+		}
+		f := parseWALName(n.Name())
+		if f.kind == foreignFile || !n.Type().IsRegular() {
+			continue
+		}
+		info, err := n.Info()
+		if err != nil {
+			continue // it was removed since
+		}
+		all = append(all, walEntry{f, path, info})
+	}
+	return all, nil
+}
+
+// sizeOf guesses wal_segment_size: all whole segments that are not compressed
+// have it, so it is the commonest size.
+func sizeOf(entries []walEntry) int64 {
+	count := map[int64]int{}
+	best := int64(usualSegment)
+	for _, e := range entries {
+		if n := e.info.Size(); e.kind == walSegment && e.packed == "" && validSegmentSize(n) {
+			if count[n]++; count[n] > count[best] {
+				best = n
+			}
+		}
+	}
+	return best
+}
+
+// stretch is a run of segments on one timeline that recovery needs: from first
+// up to and without end.
+type stretch struct {
+	timeline   uint32
+	first, end uint64
+}
+
+func (d walDirectory) judge(bases []BaseBackup) Archive {
+	a := Archive{Segments: len(d.segments), Bytes: d.bytes}
+	if len(d.segments) == 0 {
+		return a
+	}
+	newest := d.segments[len(d.segments)-1]
+	a.Oldest, a.Newest, a.NewestAt = d.segments[0].name(d.size), newest.name(d.size), newest.written
+	starts := d.starts(bases)
+	from := d.segments[0].segment
+	if len(starts) > 0 {
+		from = starts[0].segment
+	}
+	way, missing := d.way(from, newest.segment)
+	a.Gaps = append(missing, d.gaps(way)...)
+	a.From, a.To = d.window(starts, newest)
+	return a
+}
+
+// start is where recovery from a base backup begins.
+type start struct {
+	segment
+	taken time.Time
+}
+
+func (d walDirectory) starts(bases []BaseBackup) []start {
+	var all []start
+	for _, b := range bases {
+		f := parseWALName(b.StartWAL)
+		s, ok := f.segmentOf(d.size)
+		if f.kind == walSegment && ok && stateIsComplete(b) {
+			all = append(all, start{s, b.Taken})
+		}
+	}
+	slices.SortFunc(all, func(a, b start) int { return a.taken.Compare(b.taken) })
+	return all
+}
+
+func stateIsComplete(b BaseBackup) bool { return b.State == "complete" && !b.Incremental }
+
+// way lists the stretches from one segment to another along the timelines. A
+// history file that is missing, or does not lead there, comes back as a gap.
+func (d walDirectory) way(from, to segment) ([]stretch, []Gap) {
+	if from.timeline == to.timeline {
+		return []stretch{{from.timeline, from.number, to.number + 1}}, nil
+	}
+	ancestors, known := d.histories[to.timeline]
+	var all []stretch
+	first, on := from.number, false
+	for _, a := range ancestors {
+		on = on || a.timeline == from.timeline
+		if !on {
+			continue
+		}
+		// The segment in which a timeline is left is archived on the next one.
+		end := a.left / uint64(d.size)
+		all = append(all, stretch{a.timeline, first, max(first, end)})
+		first = max(first, end)
+	}
+	if !known || !on {
+		name := fmt.Sprintf("%08X.history", to.timeline)
+		last := from.number
+		for _, s := range d.segments {
+			if s.timeline == from.timeline {
+				last = max(last, s.number)
+			}
+		}
+		return []stretch{{from.timeline, from.number, last + 1}}, []Gap{{First: name, Last: name, Count: 1}}
+	}
+	return append(all, stretch{to.timeline, first, to.number + 1}), nil
+}
+
+// gaps lists the segments of the way that are not there.
+func (d walDirectory) gaps(way []stretch) []Gap {
+	var all []Gap
+	for _, w := range way {
+		next := w.first
+		for _, s := range d.segments {
+			if s.timeline != w.timeline || s.number < next || s.number >= w.end {
+				continue
+			}
+			all = d.addGap(all, w.timeline, next, s.number)
+			next = s.number + 1
+		}
+		all = d.addGap(all, w.timeline, next, w.end)
+	}
+	return all
+}
+
+func (d walDirectory) addGap(all []Gap, timeline uint32, first, end uint64) []Gap {
+	if first >= end {
+		return all
+	}
+	return append(all, Gap{First: segment{timeline, first}.name(d.size), Last: segment{timeline, end - 1}.name(d.size), Count: int(end - first)})
+}
+
+// window returns the times that can be restored to: from the oldest base backup
+// that all WAL up to the newest follows. Where none has that, it is the newest
+// base backup and what follows it without a gap.
+func (d walDirectory) window(starts []start, newest archived) (from, to time.Time) {
+	for _, s := range starts {
+		way, missing := d.way(s.segment, newest.segment)
+		if len(missing) == 0 && len(d.gaps(way)) == 0 {
+			return s.taken, newest.written
+		}
+	}
+	if len(starts) == 0 {
+		return from, to
+	}
+	last := starts[len(starts)-1]
+	for _, s := range d.segments {
+		if s.timeline == last.timeline && s.number == last.number {
+			from, to = last.taken, s.written
+			last.number++
+		}
+	}
+	return from, to
+}
