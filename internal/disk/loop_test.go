@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -275,16 +274,6 @@ func TestDetachedLazily(t *testing.T) {
 	}
 }
 
-func TestUnprivilegedProbeIsUnknown(t *testing.T) {
-	if os.Geteuid() != 0 {
-		testkit.Need(t, "root, to become another user")
-	}
-	if got := judgeProbe("dd: failed to open '/mnt/x': Permission denied", &exec.ExitError{}, false); got.unknown == "" || got.writable || got.readOnly != "" {
-		t.Errorf("got %+v", got)
-	}
-}
-
-// hang answers only when it is told to, like a disk that died.
 func TestHangingDiskHoldsUpNothing(t *testing.T) {
 	g, release := newGuard(), make(chan struct{})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

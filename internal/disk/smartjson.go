@@ -146,6 +146,9 @@ func judgeSmart(text []byte, exit int, old Health, now time.Time) Health {
 	}
 	if exit == standbyExit && s.errors() == "" {
 		old.Standby, old.Err = true, ""
+		if s.said("SLEEP mode") && old.At.IsZero() {
+			old.Standby, old.Err = false, "smartctl says that the disk sleeps, and gives no reason to believe it: it says so of each disk that it cannot ask"
+		}
 		return old
 	}
 	if why := s.noData(exit); why != "" {
@@ -159,6 +162,15 @@ func judgeSmart(text []byte, exit int, old Health, now time.Time) Health {
 	s.countErrors(&h, old, exit, now)
 	h.Findings = s.findings(h, exit, now)
 	return h
+}
+
+func (s smartJSON) said(words string) bool {
+	for _, m := range s.Smartctl.Messages {
+		if strings.Contains(m.Text, words) {
+			return true
+		}
+	}
+	return false
 }
 
 // errors returns smartctl's messages of errors.

@@ -1,0 +1,291 @@
+package disk
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cairn/internal/testkit"
+)
+
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// judged judges a recording with the exit code that it carries.
+func judged(t *testing.T, name string, old Health) Health {
+	t.Helper()
+	text := recorded(t, name)
+	var s struct {
+		Smartctl struct {
+			Exit int `json:"exit_status"`
+		} `json:"smartctl"`
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
+		t.Fatal(err)
+	}
+	return judgeSmart(text, s.Smartctl.Exit, old, noon)
+}
+
+func TestRecordedSmart(t *testing.T) {
+	for name, want := range map[string]string{ // the reason why there is no data, "" for data
+		"ata_xall_exit4.json":                                 "",
+		"nvme_ok.json":                                        "",
+		"nvme_critical_warning4_exit8.json":                   "",
+		"device_unplugged_nodev.json":                         "No such device",
+		"enodev.json":                                         "No such device",
+		"group_disk_no_cap_sys_rawio.json":                    "no reason",
+		"permission_denied_nvme.json":                         "Permission denied",
+		"permission_denied_sat.json":                          "Permission denied",
+		"permission_denied_usb_masked_as_unknown_bridge.json": "Unknown USB bridge",
+		"usb_d_sat_no_identify.json":                          "no reason",
+		"usb_d_scsi_no_smart_temp0.json":                      "passes none on (with -d scsi)",
+		"usb_unknown_bridge_needs_d.json":                     "Unknown USB bridge",
+		"usb_wrong_snt_type.json":                             "unsupported scsi opcode",
+		"usb_wrong_usbjmicron.json":                           "unsupported scsi opcode",
+	} {
+		h := judged(t, name, Health{Wear: -1})
+		if (h.Err == "") != (want == "") || !strings.Contains(h.Err, want) {
+			t.Errorf("%s: %q, want %q", name, h.Err, want)
+		}
+		if h.Err != "" && (!h.At.IsZero() || h.Passed != nil || h.Temperature != 0 || h.Standby || h.Wear != -1 || len(h.Findings) != 0) {
+			t.Errorf("%s gives no data, but %+v", name, h)
+		}
+	}
+	h := judged(t, "nvme_critical_warning4_exit8.json", Health{})
+	if h.Passed == nil || *h.Passed || len(h.Findings) != 2 || !h.Findings[0].Critical || !strings.Contains(h.Findings[0].Text, "reliability degraded") || h.Findings[1].Limit != "0" {
+		t.Errorf("got %+v", h)
+	}
+	h = judged(t, "nvme_ok.json", Health{})
+	if h.Wear != 0 || h.Temperature != 50 || len(h.Findings) != 0 || h.Model != "QEMU NVMe Ctrl" || h.Serial != "NVMESER003" || !h.At.Equal(noon) || !*h.Passed {
+		t.Errorf("got %+v", h)
+	}
+	h = judged(t, "ata_xall_exit4.json", Health{}) // bit 2: one of its commands failed, which is no failure of the disk
+	if h.Wear != -1 || h.Temperature != 31 || len(h.Findings) != 0 || h.PowerOn != time.Hour || h.Counters["Reallocated_Sector_Ct"].Value != 0 {
+		t.Errorf("got %+v", h)
+	}
+}
+
+// ata is smartctl's answer of a SATA disk with these attributes and more.
+func ata(more string, attributes ...string) []byte {
+	return fmt.Appendf(nil, `{"smartctl":{"version":[7,3],"exit_status":0},"device":{"type":"sat","protocol":"ATA"},"model_name":"X","serial_number":"S","smart_support":{"available":true,"enabled":true},
+		"smart_status":{"passed":true},"ata_smart_attributes":{"table":[%s]}%s}`, strings.Join(attributes, ","), more)
+}
+
+func attr(id int, name string, value, thresh int, failed, raw string) string {
+	return fmt.Sprintf(`{"id":%d,"name":%q,"value":%d,"worst":%d,"thresh":%d,"when_failed":%q,"flags":{"prefailure":true},"raw":{"value":%s,"string":"x"}}`, id, name, value, value, thresh, failed, raw)
+}
+
+func TestSmartFindings(t *testing.T) {
+	for name, x := range map[string]struct {
+		text     []byte
+		exit     int
+		finding  string // "" for none
+		critical bool
+		words    string
+	}{
+		"healthy":             {ata("", attr(5, "Reallocated_Sector_Ct", 100, 10, "", "0")), 0, "", false, ""},
+		"reallocated":         {ata("", attr(5, "Reallocated_Sector_Ct", 98, 10, "", "12")), 0, "Reallocated_Sector_Ct", false, "is 12"},
+		"pending as a string": {ata("", attr(197, "Current_Pending_Sector", 98, 0, "", `"8"`)), 0, "Current_Pending_Sector", false, "is 8"},
+		"packed raw":          {ata("", attr(187, "Reported_Uncorrect", 98, 0, "", "4295032833")), 0, "Reported_Uncorrect", false, "is 1:"},
+		"timeouts alone":      {ata("", attr(188, "Command_Timeout", 100, 0, "", "3")), 0, "", false, ""},
+		"below its threshold": {ata("", attr(3, "Spin_Up_Time", 20, 21, "now", "0")), 16, "Spin_Up_Time", true, "threshold 21"},
+		"failed before":       {ata("", attr(190, "Airflow_Temperature_Cel", 60, 45, "past", "40")), 32, "", false, ""},
+		"failing":             {ata("", attr(5, "Reallocated_Sector_Ct", 5, 10, "now", "0")), 24, "smart_status", true, "Reallocated_Sector_Ct"},
+		"error log of old":    {ata(`,"ata_smart_error_log":{"summary":{"count":7}}`), 64, "", false, ""},
+		"worn by statistics":  {ata(`,"ata_device_statistics":{"pages":[null,{"table":[{"name":"Percentage Used Endurance Indicator","value":93}]}]}`), 0, "wear", false, "93 %"},
+		"endurance used":      {ata(`,"endurance_used":{"current_percent":112}`), 0, "wear", false, "112 %"},
+		"worn by attribute":   {ata("", attr(231, "SSD_Life_Left", 15, 0, "", "15")), 0, "wear", false, "85 %"},
+		"hot":                 {ata(`,"temperature":{"current":71,"drive_trip":70}`), 0, "temperature", false, "71 °C"},
+		"spare gone": {[]byte(`{"smartctl":{},"nvme_smart_health_information_log":{"critical_warning":1,"available_spare":4,"available_spare_threshold":10,"percentage_used":255,"media_errors":18446744073709551616}}`),
+			0, "critical_warning", true, "spare blocks"},
+		"too warm": {[]byte(`{"smartctl":{},"nvme_smart_health_information_log":{"critical_warning":2}}`), 0, "critical_warning", false, "temperature"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := judgeSmart(x.text, x.exit, Health{Wear: -1}, noon)
+			if h.Err != "" {
+				t.Fatal(h.Err)
+			}
+			if x.finding == "" {
+				if len(h.Findings) != 0 {
+					t.Errorf("got %+v", h.Findings)
+				}
+				return
+			}
+			if len(h.Findings) == 0 || h.Findings[0].Name != x.finding || h.Findings[0].Critical != x.critical || !strings.Contains(h.Findings[0].Text, x.words) || h.Findings[0].Limit == "" {
+				t.Errorf("got %+v", h.Findings)
+			}
+		})
+	}
+}
+
+func TestWearComesFromTheBestSource(t *testing.T) {
+	all := `"endurance_used":{"current_percent":20},"ata_device_statistics":{"pages":[{"table":[{"name":"Percentage Used Endurance Indicator","value":30}]}]},"ata_smart_attributes":{"table":[{"id":231,"name":"SSD_Life_Left","value":60}]},"smart_status":{"passed":true}`
+	for text, want := range map[string]float64{
+		`{"smartctl":{},"nvme_smart_health_information_log":{"percentage_used":110},` + all + `}`: 1.1,
+		`{"smartctl":{},` + all + `}`:                                            0.2,
+		`{"smartctl":{},` + strings.Replace(all, "endurance_used", "x", 1) + `}`: 0.3,
+		`{"smartctl":{},` + strings.Replace(strings.Replace(all, "endurance_used", "x", 1), "Percentage Used", "x", 1) + `}`:                    0.4,
+		`{"smartctl":{},"smart_status":{"passed":true},"scsi_percentage_used_endurance_indicator":7}`:                                           0.07,
+		`{"smartctl":{},"smart_status":{"passed":true},"ata_smart_attributes":{"table":[{"id":177,"name":"Wear_Leveling_Count","value":200}]}}`: -1,
+		`{"smartctl":{},"nvme_smart_health_information_log":{"available_spare":100}}`:                                                           -1,
+	} {
+		if h := judgeSmart([]byte(text), 0, Health{}, noon); h.Err != "" || h.Wear != want {
+			t.Errorf("wear %v (%s), want %v of %s", h.Wear, h.Err, want, text)
+		}
+	}
+}
+
+func TestRisingCounters(t *testing.T) {
+	answer := func(timeouts, errors string) []byte {
+		return ata(`,"ata_smart_error_log":{"summary":{"count":`+errors+`}}`, attr(188, "Command_Timeout", 100, 0, "", timeouts))
+	}
+	h := judgeSmart(answer("3", "7"), 64, Health{}, noon)
+	h = judgeSmart(answer("3", "7"), 64, h, noon.Add(time.Hour))
+	if len(h.Findings) != 0 {
+		t.Fatalf("nothing rose: %+v", h.Findings)
+	}
+	h = judgeSmart(answer("5", "9"), 64, h, noon.Add(2*time.Hour))
+	if len(h.Findings) != 2 || !strings.Contains(h.Findings[0].Text, "is 5, up from 3") || !strings.Contains(h.Findings[1].Text, "is 9, up from 7") {
+		t.Fatalf("got %+v", h.Findings)
+	}
+	h = judgeSmart(answer("5", "9"), 64, h, noon.Add(72*time.Hour))
+	if len(h.Findings) != 2 {
+		t.Errorf("it is told for a week: %+v", h.Findings)
+	}
+	h = judgeSmart(answer("5", "9"), 64, h, noon.Add(300*time.Hour))
+	if len(h.Findings) != 0 {
+		t.Errorf("and no longer: %+v", h.Findings)
+	}
+}
+
+func TestStandbyKeepsWhatWasKnown(t *testing.T) {
+	known := judgeSmart(ata(`,"temperature":{"current":35}`), 0, Health{}, noon)
+	h := judgeSmart([]byte(`{"smartctl":{"exit_status":3},"device":{"type":"sat"}}`), 3, known, noon.Add(time.Hour))
+	if !h.Standby || h.Err != "" || !h.At.Equal(noon) || h.Temperature != 35 || h.Passed == nil {
+		t.Errorf("got %+v", h)
+	}
+	// smartctl takes any failure to ask for the power mode for sleep.
+	sleep := []byte(`{"smartctl":{"messages":[{"string":"Device is in SLEEP mode, exit(3)","severity":"information"}],"exit_status":3}}`)
+	if h := judgeSmart(sleep, 3, Health{Wear: -1}, noon); h.Standby || !strings.Contains(h.Err, "no reason") {
+		t.Errorf("a disk that never answered does not sleep: %+v", h)
+	}
+	if h := judgeSmart(sleep, 3, known, noon.Add(time.Hour)); !h.Standby || h.Err != "" {
+		t.Errorf("got %+v", h)
+	}
+	if h := judgeSmart(ata(""), 0, h, noon.Add(2*time.Hour)); h.Standby {
+		t.Error("it is awake again")
+	}
+}
+
+// fakeSmartctl puts a smartctl in PATH that answers with a recording and counts.
+func fakeSmartctl(t *testing.T, script string) (calls func() []string) {
+	t.Helper()
+	dir := t.TempDir()
+	log := filepath.Join(dir, "calls")
+	if err := os.WriteFile(filepath.Join(dir, "smartctl"), []byte("#!/bin/sh\necho \"$*\" >>"+log+"\n"+script+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return func() []string {
+		text, _ := os.ReadFile(log)
+		return strings.Split(strings.TrimSpace(string(text)), "\n")
+	}
+}
+
+func smartClient(t *testing.T, device, kind string) *Client {
+	t.Helper()
+	c := New("usb", Config{Mount: "/mnt", Disks: []Unit{{Name: "a", UUID: uuidA, Serial: "NVMESER003", Smart: &Smart{Device: device, Type: kind}}}})
+	c.now = func() time.Time { return noon }
+	return c
+}
+
+func TestSmartctlIsAskedSeldom(t *testing.T) {
+	path, err := filepath.Abs("testdata/nvme_ok.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := fakeSmartctl(t, "cat "+path)
+	c := smartClient(t, "/dev/null", "sntjmicron")
+	for range 3 {
+		if h := c.askSmart(t.Context(), "a", device{})(); h.Err != "" || h.Model != "QEMU NVMe Ctrl" {
+			t.Fatalf("got %+v", h)
+		}
+	}
+	if got := calls(); len(got) != 1 || got[0] != "--json -i -H -A -l error -n standby,3 -d sntjmicron -- /dev/null" {
+		t.Errorf("smartctl was called with %q", got)
+	}
+	c.now = func() time.Time { return noon.Add(SmartEvery) }
+	if h := c.askSmart(t.Context(), "a", device{})(); !h.At.Equal(noon.Add(SmartEvery)) || len(calls()) != 2 {
+		t.Errorf("got %+v", h)
+	}
+	fresh := smartClient(t, "/dev/null", "")
+	fresh.Recall("a", Health{At: noon.Add(-time.Minute), Model: "recalled"})
+	if h := fresh.askSmart(t.Context(), "a", device{})(); h.Model != "recalled" || len(calls()) != 2 {
+		t.Errorf("got %+v", h)
+	}
+}
+
+func TestSmartctlThatHangs(t *testing.T) {
+	calls := fakeSmartctl(t, "exec sleep 60")
+	c := smartClient(t, "/dev/null", "sat")
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	h := c.askSmart(ctx, "a", device{})()
+	if h.Err == "" || h.Wear != -1 || time.Since(began) > 5*time.Second {
+		t.Errorf("after %s: %+v", time.Since(began), h)
+	}
+	if h := c.askSmart(t.Context(), "a", device{})(); h.Err == "" || len(calls()) != 1 {
+		t.Errorf("a disk that hangs was asked again at once: %+v", h)
+	}
+}
+
+func TestSmartctlWithoutData(t *testing.T) {
+	for name, x := range map[string]struct{ recording, device, kind, hint string }{
+		"unknown bridge": {"usb_unknown_bridge_needs_d.json", "/dev/null", "", "set type in smart: sat, sntjmicron"},
+		"wrong type":     {"usb_wrong_snt_type.json", "/dev/null", "sntjmicron", `type "sntjmicron" does not suit`},
+		"no SAT":         {"usb_d_sat_no_identify.json", "/dev/null", "sat", `type "sat" does not suit`},
+		"permission":     {"permission_denied_sat.json", "/dev/null", "sat", "CAP_SYS_RAWIO"},
+		"not there":      {"device_unplugged_nodev.json", "/nonexistent", "sat", "/dev/disk/by-id"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, err := filepath.Abs(filepath.Join("testdata", x.recording))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fakeSmartctl(t, "cat "+path+"; exit 2")
+			h := smartClient(t, x.device, x.kind).askSmart(t.Context(), "a", device{})()
+			if !strings.Contains(h.Err, x.hint) || !strings.HasPrefix(h.Err, x.device+": ") {
+				t.Errorf("got %q", h.Err)
+			}
+		})
+	}
+	t.Run("another disk", func(t *testing.T) {
+		fakeSmartctl(t, `echo '{"smartctl":{"exit_status":0},"serial_number":"OTHER","smart_status":{"passed":true}}'`)
+		if h := smartClient(t, "/dev/null", "sat").askSmart(t.Context(), "a", device{})(); !strings.Contains(h.Err, "OTHER") {
+			t.Errorf("got %+v", h)
+		}
+	})
+	t.Run("not installed", func(t *testing.T) {
+		t.Setenv("PATH", t.TempDir())
+		if h := smartClient(t, "/dev/null", "sat").askSmart(t.Context(), "a", device{})(); !strings.Contains(h.Err, "apt install smartmontools") {
+			t.Errorf("got %+v", h)
+		}
+	})
+}
+
+// The real smartctl on a device that has no SMART.
+func TestRealSmartctl(t *testing.T) {
+	testkit.Program(t, "smartctl", "/usr/sbin/smartctl")
+	v := newVolume(t, uuidA)
+	for _, kind := range []string{"", "sat", "scsi"} {
+		h := smartClient(t, v.device, kind).askSmart(t.Context(), "a", device{})()
+		if h.Err == "" || h.Standby || h.Passed != nil {
+			t.Errorf("type %q: a loop device has no SMART, got %+v", kind, h)
+		}
+	}
+}
