@@ -151,6 +151,11 @@ func RollbackBlockers(f RollbackFacts) (blockers []plan.Blocker, notes []string)
 
 // busy are the locks, tasks and the HA manager that would get in the way.
 func (f RollbackFacts) busy(guest string) (blockers []plan.Blocker) {
+	return append(f.working(guest), f.highlyAvailable(guest)...)
+}
+
+// working are the locks and tasks that hold the guest now.
+func (f RollbackFacts) working(guest string) (blockers []plan.Blocker) {
 	if f.Guest.Lock != "" {
 		blockers = append(blockers, plan.Blocker{Subject: guest, Why: "it is locked (" + f.Guest.Lock + ")", Hint: LockHint(f.Guest)})
 	}
@@ -159,6 +164,11 @@ func (f RollbackFacts) busy(guest string) (blockers []plan.Blocker) {
 			blockers = append(blockers, plan.Blocker{Subject: guest, Why: "a task works on it: " + t.Type + ", " + t.UPID, Hint: "wait for its end, or stop it"})
 		}
 	}
+	return blockers
+}
+
+// highlyAvailable is the HA manager, which would get in a rollback's way.
+func (f RollbackFacts) highlyAvailable(guest string) (blockers []plan.Blocker) {
 	switch f.Guest.HAState {
 	case "", "ignored", "disabled", "stopped":
 	default:
@@ -283,6 +293,19 @@ const (
 // SafetySnapshot says why no snapshot may be made before the rollback; empty
 // where one may.
 func (f RollbackFacts) SafetySnapshot() string {
+	for _, d := range f.Now.Disks(f.Guest.Kind) {
+		for _, s := range f.Storages {
+			if s.Name == d.Storage && s.NewestOnly && !unusedDisk.MatchString(d.Key) {
+				return "storage " + s.Name + " rolls back to the newest snapshot only: a new one would block the rollback"
+			}
+		}
+	}
+	return f.NoSnapshot()
+}
+
+// NoSnapshot says why no snapshot of the guest can or should be made now; empty
+// where one may.
+func (f RollbackFacts) NoSnapshot() string {
 	if f.CanSnapshot != nil && !*f.CanSnapshot {
 		return "the guest's storages make no snapshot as it is now"
 	}
@@ -292,8 +315,6 @@ func (f RollbackFacts) SafetySnapshot() string {
 				continue
 			}
 			switch {
-			case s.NewestOnly:
-				return "storage " + s.Name + " rolls back to the newest snapshot only: a new one would block the rollback"
 			case !s.Active:
 				return "storage " + s.Name + " is not active"
 			case s.Type == "lvmthin" && s.Total > 0 && ratio(s.Used, s.Total) > fullestData:
@@ -304,6 +325,19 @@ func (f RollbackFacts) SafetySnapshot() string {
 		}
 	}
 	return ""
+}
+
+// Busy is what stands in the way of anything that changes the guest: its node is
+// offline, it is a template or locked, or a task works on it.
+func (f RollbackFacts) Busy() []plan.Blocker {
+	guest := fmt.Sprintf("guest %d %s", f.Guest.VMID, f.Guest.Name)
+	switch {
+	case !f.Online:
+		return []plan.Blocker{{Subject: guest, Why: "its node " + f.Guest.Node + " is offline, so that nothing about it can be read", Hint: "bring the node back"}}
+	case f.Guest.Template:
+		return []plan.Blocker{{Subject: guest, Why: "it is a template", Hint: "clone it, and work on the clone"}}
+	}
+	return f.working(guest)
 }
 
 func ratio(used, total int64) float64 {

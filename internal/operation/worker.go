@@ -24,8 +24,8 @@ type Worker struct {
 	wrote func(Line) // a test's hook, after each line of the journal
 }
 
-// errCancelled is why a step's context ends when a person cancels.
-var errCancelled = errors.New("cancelled by a person")
+// ErrCancelled is why a step's context ends when a person cancels.
+var ErrCancelled = errors.New("cancelled by a person")
 
 // ErrRefused says that nothing was done, and is wrapped with why.
 var ErrRefused = errors.New("refused")
@@ -159,7 +159,7 @@ func (r *run) do(ctx context.Context, e Executor, s plan.Step) (ended bool, err 
 	stepping, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	if !s.Irreversible { // one that was begun is not stopped half-way
-		go r.worker.Store.awaitCancel(stepping, id, func() { stop(errCancelled) })
+		go r.worker.Store.awaitCancel(stepping, id, func() { stop(ErrCancelled) })
 	}
 	task := r.task(s)
 	result, err := e.Run(stepping, s, task)
@@ -169,7 +169,7 @@ func (r *run) do(ctx context.Context, e Executor, s plan.Step) (ended bool, err 
 	if broken := task.broken; broken != nil {
 		return true, broken
 	}
-	if err != nil && errors.Is(context.Cause(stepping), errCancelled) {
+	if err != nil && errors.Is(context.Cause(stepping), ErrCancelled) {
 		if err := r.journal.append(Line{Event: Ended, Step: s.ID, State: Cancelled, Text: err.Error()}); err != nil {
 			return true, err
 		}

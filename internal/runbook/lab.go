@@ -1,0 +1,128 @@
+// Package runbook knows what is to be done: it turns scenarios and single
+// actions into plans, from fresh reads, and holds the executors of their steps.
+// A file a scenario or operation.
+package runbook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/config"
+	"cairn/internal/history"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/internal/secret"
+	"cairn/proxmox"
+)
+
+// Lab is the configured lab as something that can be acted upon.
+type Lab struct {
+	config   *config.Config
+	clusters map[string]*proxmox.Client
+	now      func() time.Time
+	past     []history.Measurement // what steps took so far, newest first
+}
+
+// Open makes the lab of a configuration. It connects to nothing. past are the
+// measured steps that estimates rest on, newest first.
+func Open(c *config.Config, secrets secret.Reader, past []history.Measurement, now func() time.Time) *Lab {
+	l := &Lab{config: c, clusters: map[string]*proxmox.Client{}, now: now, past: past}
+	for name, cluster := range c.Proxmox {
+		l.clusters[name] = proxmox.New(name, cluster, secrets)
+	}
+	return l
+}
+
+// Close drops what is connected.
+func (l *Lab) Close() {
+	for _, c := range l.clusters {
+		c.Close()
+	}
+}
+
+// Guest is a guest that was found: its cluster, and how the cluster lists it.
+type Guest struct {
+	Cluster string
+	proxmox.Guest
+}
+
+// ID is the guest's asset id, which is also what operations on it lock.
+func (g Guest) ID() backup.AssetID { return proxmox.Asset(g.Cluster, g.VMID) }
+
+// FindGuest finds the guest that a person means: "home/101", "101" or its name.
+// What fits several guests is refused with their ids.
+func (l *Lab) FindGuest(ctx context.Context, name string) (Guest, error) {
+	var found []Guest
+	var failed error
+	for _, cluster := range slices.Sorted(maps.Keys(l.clusters)) {
+		all, err := l.clusters[cluster].Guests(ctx)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		for _, g := range all {
+			one := Guest{cluster, g}
+			id := strconv.Itoa(g.VMID)
+			if name == cluster+"/"+id {
+				return one, nil
+			}
+			if name == id || name == g.Name {
+				found = append(found, one)
+			}
+		}
+	}
+	switch {
+	case len(found) == 1 && failed == nil:
+		return found[0], nil
+	case failed != nil:
+		return Guest{}, fmt.Errorf("looking for guest %q: %w", name, failed)
+	case len(found) == 0:
+		return Guest{}, fmt.Errorf("no guest is called %q: write its name, its VMID, or CLUSTER/VMID; cairn copies lists them", name)
+	}
+	ids := make([]string, len(found))
+	for i, g := range found {
+		ids[i] = fmt.Sprintf("%s/%d (%s on %s)", g.Cluster, g.VMID, g.Name, g.Node)
+	}
+	return Guest{}, fmt.Errorf("%q fits %d guests: say which one: %s", name, len(found), strings.Join(ids, ", "))
+}
+
+func (l *Lab) cluster(name string) (*proxmox.Client, error) {
+	if c := l.clusters[name]; c != nil {
+		return c, nil
+	}
+	return nil, fmt.Errorf("no cluster %q is configured any more", name)
+}
+
+// Fingerprint reads the target of p anew and names its state, as the plan did.
+func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
+	id, err := backup.ParseAssetID(p.Target)
+	if err != nil {
+		return "", err
+	}
+	if id.Kind != backup.Guest {
+		return "", fmt.Errorf("%s is no guest", p.Target)
+	}
+	c, err := l.cluster(id.Scope)
+	if err != nil {
+		return "", err
+	}
+	vmid, err := strconv.Atoi(id.Name)
+	if err != nil {
+		return "", fmt.Errorf("%s names no VMID: %w", p.Target, err)
+	}
+	f, err := c.RollbackFacts(ctx, vmid, "", false)
+	if err != nil {
+		return "", err
+	}
+	return f.Fingerprint(), nil
+}
+
+// Executors are those of every kind of step that a plan of this package has.
+func (l *Lab) Executors() map[string]operation.Executor { return l.guestSteps() }

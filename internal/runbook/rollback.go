@@ -1,0 +1,157 @@
+package runbook
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"cairn/internal/plan"
+	"cairn/proxmox"
+)
+
+// RollbackRequest is what a person asks for.
+type RollbackRequest struct {
+	Guest      Guest
+	Snapshot   string
+	Unsafe     bool // without a safety copy, because of Why
+	Why        string
+	LeaveStill bool // do not start the guest afterwards, though it runs now
+}
+
+// Rollback plans to walk a guest back to a snapshot: a safety copy first, the
+// rollback, the start where the guest ran, and a look whether it is what the
+// snapshot says. It reads everything anew and changes nothing.
+func (l *Lab) Rollback(ctx context.Context, r RollbackRequest) (plan.Plan, error) {
+	c, err := l.cluster(r.Guest.Cluster)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	f, err := c.RollbackFacts(ctx, r.Guest.VMID, r.Snapshot, r.Guest.Running && !r.LeaveStill)
+	if err != nil {
+		return plan.Plan{}, fmt.Errorf("planning the rollback of guest %d: %w", r.Guest.VMID, err)
+	}
+	f.Start = f.Guest.Running && !r.LeaveStill
+	g := Guest{r.Guest.Cluster, f.Guest}
+	p := l.newPlan(g, "rollback", f.Fingerprint())
+	p.Summary = fmt.Sprintf("Roll back %s to %q", describe(g), r.Snapshot)
+	p.Loss = f.Lost(l.now())
+	p.Blockers, p.Notes = proxmox.RollbackBlockers(f)
+	if changes := proxmox.Diff(f.Now, f.Then); len(f.Then) > 0 && len(changes) > 0 {
+		p.Notes = append(p.Notes, fmt.Sprintf("The configuration changes back in %d places: %s.", len(changes), listChanges(changes)))
+	}
+	if r.Unsafe {
+		p.Notes = append(p.Notes, "No safety copy is made, because: "+r.Why+". There is no way back.")
+	} else if f.Online {
+		if err := l.addSafetyCopy(ctx, c, f, &p); err != nil {
+			return plan.Plan{}, err
+		}
+	}
+	l.addRollback(&p, f, g)
+	p.Estimate = total(p.Steps)
+	return p, nil
+}
+
+func (l *Lab) addRollback(p *plan.Plan, f proxmox.RollbackFacts, g Guest) {
+	target, _ := f.Tree.Find(f.Snapshot)
+	args := guestArgs{Cluster: g.Cluster, VMID: g.VMID, Guest: g.Name, Snapshot: f.Snapshot}
+	title := "roll back"
+	if g.Running {
+		title = "stop the guest hard and roll back"
+	}
+	l.addStep(p, kindRollback, title, fmt.Sprintf("POST %s/snapshot/%s/rollback", apiPath(g), f.Snapshot), args, true, 0)
+	if f.Start && !target.RAM {
+		l.addStep(p, kindStart, "start: the guest was running", fmt.Sprintf("POST %s/status/start", apiPath(g)), args, false, 0)
+	}
+	args.Running = f.Start || target.RAM
+	l.addStep(p, kindCheckRollback, "check that configuration and disks are the snapshot's", fmt.Sprintf("GET %s/config, %s/snapshot", apiPath(g), apiPath(g)), args, false, 0)
+}
+
+// addSafetyCopy puts the copy first that leads back from the rollback itself: a
+// snapshot where the storage then still allows the rollback, else a backup that
+// evicts nothing, else a blocker.
+func (l *Lab) addSafetyCopy(ctx context.Context, c *proxmox.Client, f proxmox.RollbackFacts, p *plan.Plan) error {
+	g := Guest{f.Cluster, f.Guest}
+	why := f.SafetySnapshot()
+	if why == "" && !f.Privileges["VM.Snapshot"] {
+		why = fmt.Sprintf("the acting token lacks VM.Snapshot on /vms/%d", g.VMID)
+	}
+	if why == "" {
+		l.addSnapshot(p, g, safetyName, fmt.Sprintf("Safety copy of cairn operation {id}, before the rollback to %s", f.Snapshot), false, "safety copy: a snapshot")
+		p.WayBack = fmt.Sprintf("roll back to the snapshot %s: cairn operation undo {id}", safetyName)
+		return nil
+	}
+	storage, no, err := l.backupStorage(ctx, c, f)
+	if err != nil {
+		return err
+	}
+	if storage != "" {
+		l.addBackup(p, g, storage, fmt.Sprintf("Safety copy of cairn operation {id}, before the rollback of %s to %s", g.Name, f.Snapshot), "safety copy: a protected backup, since "+why)
+		p.WayBack = fmt.Sprintf("restore the backup of operation {id} from storage %s", storage)
+		return nil
+	}
+	p.Blockers = append(p.Blockers, plan.Blocker{
+		Subject: "safety copy", Why: fmt.Sprintf("no snapshot can be made (%s), and no backup (%s)", why, no),
+		Hint: "make one of the two possible; or, where losing the present state does not matter: --without-safety-copy --why REASON",
+	})
+	return nil
+}
+
+// safetyName is the name of a safety snapshot; the operation's id makes it one
+// that can be found again.
+const safetyName = "cairn-before-{id}"
+
+// backupStorage chooses the PBS storage that a safety backup goes to; no says why
+// there is none.
+func (l *Lab) backupStorage(ctx context.Context, c *proxmox.Client, f proxmox.RollbackFacts) (storage, no string, err error) {
+	if !f.Privileges["VM.Backup"] {
+		return "", fmt.Sprintf("the acting token lacks VM.Backup on /vms/%d", f.Guest.VMID), nil
+	}
+	no = fmt.Sprintf("node %s has no active PBS storage", f.Guest.Node)
+	for _, s := range f.Storages {
+		if s.Type != "pbs" || s.Node != f.Guest.Node || !s.Enabled {
+			continue
+		}
+		if !s.Active {
+			no = "storage " + s.Name + " is not active"
+			continue
+		}
+		may, err := c.Privileges(ctx, "/storage/"+s.Name)
+		if err != nil {
+			return "", "", fmt.Errorf("reading what the acting token may do with storage %s: %w", s.Name, err)
+		}
+		if !may["Datastore.AllocateSpace"] {
+			no = "the acting token lacks Datastore.AllocateSpace on /storage/" + s.Name
+			continue
+		}
+		if l.configured(f.Cluster, s.Name) {
+			return s.Name, "", nil
+		}
+		storage = s.Name
+	}
+	return storage, no, nil
+}
+
+// configured says whether a [pbs.NAME] names the storage: that one is watched.
+func (l *Lab) configured(cluster, storage string) bool {
+	for _, c := range l.config.PBS {
+		if slices.Contains(c.ProxmoxStorages, cluster+"/"+storage) {
+			return true
+		}
+	}
+	return false
+}
+
+func listChanges(changes []proxmox.Change) string {
+	const shown = 4
+	text := ""
+	for i, c := range changes[:min(shown, len(changes))] {
+		if i > 0 {
+			text += "; "
+		}
+		text += c.String()
+	}
+	if more := len(changes) - shown; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text
+}
