@@ -12,8 +12,13 @@ import (
 	gopsutil "github.com/shirou/gopsutil/v3/disk"
 )
 
-// SurveyLimit is how long a survey may take.
-const SurveyLimit = 20 * time.Second
+const (
+	// SurveyLimit is how long a survey may take.
+	SurveyLimit = 20 * time.Second
+
+	briefly = 5 * time.Second // for what a living disk answers at once
+	stuck   = 5 * time.Minute // a write that has not ended by then never will
+)
 
 // Client watches one medium: a mount point and the disks that may be there.
 type Client struct {
@@ -24,9 +29,10 @@ type Client struct {
 
 	files, writes, health guard // what must not run twice
 
-	mu     sync.Mutex // held through a survey
-	known  *known
-	memory map[string]Health // by configured name of the disk
+	mu      sync.Mutex // held through a survey
+	known   *known
+	memory  map[string]Health // by configured name of the disk
+	unended time.Time         // since when a try to write has not ended; zero: none
 }
 
 // known is the disk that was found at the mount point the last time. It tells
@@ -60,6 +66,7 @@ func (c *Client) Recall(unit string, h Health) {
 func (c *Client) Survey(ctx context.Context) (Facts, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	caller := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, c.limit, errors.New("the time limit of a survey"))
 	defer cancel()
 	facts := Facts{Name: c.name, Mount: c.cfg.Mount, ErrorsCount: -1, Smart: Health{Wear: -1}}
@@ -82,13 +89,15 @@ func (c *Client) Survey(ctx context.Context) (Facts, error) {
 	}
 	c.kernel(ctx, d, &facts)
 	facts.Smart = asked()
-	return facts, ctx.Err()
+	return facts, caller.Err() // that the disk did not answer in time is in the facts
 }
 
 // find returns what is mounted at the mount point. An automount is triggered:
 // it mounts when somebody looks.
 func (c *Client) find(ctx context.Context) (m mount, all []mount, mounted bool, err error) {
-	path, err := start(ctx, c.files, func() (string, error) {
+	brief, cancel := context.WithTimeout(ctx, briefly)
+	defer cancel()
+	path, err := start(brief, c.files, func() (string, error) {
 		path, err := filepath.EvalSymlinks(c.cfg.Mount)
 		if err != nil {
 			path = filepath.Clean(c.cfg.Mount)
@@ -105,7 +114,7 @@ func (c *Client) find(ctx context.Context) (m mount, all []mount, mounted bool, 
 		if m, mounted = at(all, path); !mounted || m.fstype != "autofs" {
 			break
 		}
-		_, _ = start(ctx, c.files, func() (bool, error) {
+		_, _ = start(brief, c.files, func() (bool, error) {
 			_, err := os.ReadDir(path)
 			return true, err
 		})()
@@ -128,7 +137,7 @@ func (c *Client) describeAbsence(ctx context.Context, facts *Facts, all []mount)
 	case ok:
 		facts.Below = fmt.Sprintf("a directory on %s (%s)", m.point, m.source)
 	}
-	facts.Attached = attached(ctx, c.cfg.Disks)
+	facts.Attached, _ = start(ctx, c.files, func() ([]string, error) { return attached(ctx, c.cfg.Disks), nil })()
 }
 
 // identity finds out which disk is mounted.
@@ -141,7 +150,9 @@ func (c *Client) identity(ctx context.Context, m mount, facts *Facts) device {
 	k.device.gone = now.gone
 	facts.DeviceGone = now.gone
 	if !now.gone && now.name != "" {
-		id, err := start(ctx, c.files, func() (identity, error) { return identify(ctx, k.device) })()
+		brief, cancel := context.WithTimeoutCause(ctx, briefly, fmt.Errorf("%s does not answer", m.source))
+		defer cancel()
+		id, err := start(brief, c.files, func() (identity, error) { return identify(brief, k.device) })()
 		k.id = id
 		if err != nil {
 			facts.Unidentified = err.Error()
@@ -187,14 +198,29 @@ func (c *Client) write(ctx context.Context, m mount, facts *Facts) {
 		facts.Unprobed = "whether it takes writes was not tried: it is not one of the configured disks"
 		return
 	}
-	p, err := start(ctx, c.writes, func() (probe, error) { return try(ctx, m.point) })()
-	switch {
-	case errors.Is(err, errStuck):
-		p.readOnly = "an earlier try to write 4 KiB has still not ended"
-	case err != nil:
-		p = probe{unknown: "whether it takes writes could not be tried: " + context.Cause(ctx).Error() + " was reached"}
+	limited, cancel := context.WithTimeout(ctx, probeLimit+2*time.Second)
+	defer cancel()
+	p, err := start(limited, c.writes, func() (probe, error) { return try(limited, m.point) })()
+	if err == nil {
+		c.unended = time.Time{}
+	} else if ctx.Err() != nil {
+		p = probe{unknown: "whether it takes writes could not be tried: there was no time left"}
+	} else {
+		p = c.hung()
 	}
 	facts.Writable, facts.ReadOnly, facts.Unprobed = p.writable, p.readOnly, p.unknown
+}
+
+// hung judges a write that does not end: a disk may just be very busy.
+func (c *Client) hung() probe {
+	now := c.now()
+	if c.unended.IsZero() {
+		c.unended = now
+	}
+	if since := now.Sub(c.unended); since >= stuck {
+		return probe{readOnly: fmt.Sprintf("writing and syncing 4 KiB has not ended since %s", since.Round(time.Second))}
+	}
+	return busy()
 }
 
 // extErrors reads how many errors ext4 has noted in the file system, -1 where

@@ -134,10 +134,23 @@ func TestProbeVerdicts(t *testing.T) {
 			t.Errorf("%q: got %+v", said, got)
 		}
 	}
-	if got := judgeProbe("", failed, true); !strings.Contains(got.readOnly, "10s") {
+	if got := judgeProbe("", failed, true); !strings.Contains(got.unknown, "10s") || got.writable {
 		t.Errorf("got %+v", got)
 	}
 	if got := judgeProbe("", os.ErrNotExist, false); got.unknown == "" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestWriteThatNeverEnds(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	c := New("usb", Config{})
+	c.now = func() time.Time { return now }
+	if got := c.hung(); got.unknown == "" || got.readOnly != "" {
+		t.Errorf("it may be busy: %+v", got)
+	}
+	now = now.Add(stuck)
+	if got := c.hung(); got.readOnly == "" {
 		t.Errorf("got %+v", got)
 	}
 }

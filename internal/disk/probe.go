@@ -45,6 +45,12 @@ func try(ctx context.Context, dir string) (probe, error) {
 	return judgeProbe(said, err, limited.Err() != nil && ctx.Err() == nil), ctx.Err()
 }
 
+// busy is the verdict on a write that did not end in time: no reason yet to
+// call the disk dead, as a backup may be flooding it.
+func busy() probe {
+	return probe{unknown: "writing and syncing 4 KiB did not end within " + probeLimit.String() + ": it is very busy, or failing"}
+}
+
 // judgeProbe reads dd's words: "dd: failed to open '/mnt/usb/x': Read-only file system".
 func judgeProbe(said string, err error, late bool) probe {
 	reason := said[strings.LastIndex(said, ": ")+1:]
@@ -55,7 +61,7 @@ func judgeProbe(said string, err error, late bool) probe {
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		return probe{unknown: "whether it takes writes could not be tried: dd is not installed"}
 	case late:
-		return probe{readOnly: "writing and syncing 4 KiB did not end within " + probeLimit.String()}
+		return busy()
 	case reason == "Permission denied" || reason == "Operation not permitted":
 		return probe{unknown: "whether it takes writes could not be tried: this user may not write to it (" + reason + ")"}
 	case reason == "No space left on device" || reason == "Disk quota exceeded":
