@@ -44,6 +44,9 @@ func (d *Datastore) unavailable(op operation) error {
 	return nil
 }
 
+// Unavailable says why nothing can be written to the datastore; nil: it can.
+func (d *Datastore) Unavailable() error { return d.unavailable(write) }
+
 // maintenance takes the configured text apart: a kind and a message.
 func (d *Datastore) maintenance() (kind, message string) {
 	kind, rest, _ := strings.Cut(d.Maintenance, ",")

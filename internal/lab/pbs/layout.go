@@ -82,6 +82,24 @@ func (d *Datastore) Put(s *Snapshot, contents ...Content) error {
 	return d.Close(s, contents)
 }
 
+// Annotate changes what is not nil, on disk too.
+func (d *Datastore) Annotate(s *Snapshot, notes *string, protected *bool) error {
+	if protected != nil {
+		s.Protected = *protected
+		if err := d.diskProtect(s); err != nil {
+			return err
+		}
+	}
+	if notes == nil {
+		return nil
+	}
+	if s.InFlight() {
+		return bad("unable to load blob '\"index.json.blob\"' - No such file or directory (os error 2)")
+	}
+	s.Comment = *notes
+	return d.diskManifest(s)
+}
+
 // write stores one file of a snapshot: its chunks, then the file itself.
 func (d *Datastore) write(s *Snapshot, c Content) (File, error) {
 	f := File{Name: c.Name, Crypt: "none"}

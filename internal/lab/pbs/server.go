@@ -98,6 +98,13 @@ func (s *Server) Refuse(on bool) error {
 	return s.listen(s.address)
 }
 
+// Open says whether the port is open.
+func (s *Server) Open() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.refused
+}
+
 // URL is the server's address, such as https://127.0.0.1:8007.
 func (s *Server) URL() string {
 	s.mu.Lock()

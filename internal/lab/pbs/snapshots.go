@@ -197,8 +197,8 @@ func setProtected(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Protected = c.truth("protected")
-	return nil, d.diskProtect(s)
+	protected := c.truth("protected")
+	return nil, d.Annotate(s, nil, &protected)
 }
 
 func getNotes(c *call) (any, error) {
@@ -217,11 +217,8 @@ func setNotes(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.InFlight() {
-		return nil, bad("unable to load blob '\"index.json.blob\"' - No such file or directory (os error 2)")
-	}
-	s.Comment = c.params["notes"]
-	return nil, d.diskManifest(s)
+	notes := c.params["notes"]
+	return nil, d.Annotate(s, &notes, nil)
 }
 
 func deleteSnapshot(c *call) (any, error) {

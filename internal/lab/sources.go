@@ -1,0 +1,40 @@
+package lab
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// sources are the paths of the backup host that restic saves.
+func (l *Lab) sources() []string {
+	return []string{l.dir.at("host", "etc"), l.dir.at("host", "srv"), l.dir.at("usb", "pbs"), l.dir.at("usb", "pg")}
+}
+
+// writeSources makes the backup host's own files: its configuration, a copy of
+// the cluster's, and the documents that belong to the ERP database.
+func (l *Lab) writeSources() error {
+	files := map[string]string{
+		"etc/hostname":                 "nas\n",
+		"etc/fstab":                    "LABEL=usb /mnt/usb ext4 noatime,nofail 0 2\n",
+		"etc/pve/storage.cfg":          "pbs: pbs-usb\n\tserver nas.lan\n\tdatastore usb\n\tnamespace home\n\tcontent backup\n",
+		"etc/pve/datacenter.cfg":       "keyboard: en-us\n",
+		"etc/proxmox-backup/user.cfg":  "user: cairn@pbs\n\tenable true\n",
+		"etc/resticprofile/usb.toml":   "[usb]\nschedule = \"daily\"\n",
+		"srv/ged/2026/invoice-001.txt": strings.Repeat("invoice 1 of the demo company\n", 40),
+		"srv/ged/2026/invoice-002.txt": strings.Repeat("invoice 2 of the demo company\n", 60),
+		"srv/ged/README":               "Documents that rows of openprod.document name.\n",
+		"srv/photos/list.txt":          strings.Repeat("photo\n", 5000),
+	}
+	for name, text := range files {
+		path := l.dir.at("host", filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("writing the backup host's files: %w", err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return fmt.Errorf("writing the backup host's files: %w", err)
+		}
+	}
+	return nil
+}
