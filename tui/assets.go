@@ -26,7 +26,7 @@ func assetsScreen(*Model) screen {
 		items: func(m *Model, w int) ([]line, []item) { return assetItems(m, w, &shift) },
 		more: func(_ *Model, l *listing) []binding {
 			move := func(by int) func(*Model) tea.Cmd {
-				return func(*Model) tea.Cmd { shift, l.made = max(shift+by, 0), cached{}; return nil }
+				return func(*Model) tea.Cmd { shift, l.made = max(shift+by, 0), moment{}; return nil }
 			}
 			return []binding{
 				{keys: []string{"right", "l"}, help: "further sources", do: move(1)},

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,8 @@ type board struct {
 	place  int    // of the chosen row among all, while it was there
 	tops   [3]int // first visible line of each part
 	beside aside
+	made   moment // of laid
+	laid   []boardPart
 	find   string
 	found  string // the filter for which a row was chosen
 }
@@ -52,7 +55,11 @@ func (b *board) keys(m *Model) []binding {
 func (b *board) all(m *Model) *list {
 	l := &list{chosen: b.chosen, place: b.place, height: 10}
 	var items []item
-	for _, p := range b.parts(m, 79) {
+	w := b.made.w
+	if w == 0 {
+		w = 79
+	}
+	for _, p := range b.parts(m, w) {
 		items = append(items, p.items...)
 	}
 	l.set(items)
@@ -68,10 +75,15 @@ func (b *board) receive(_ *Model, msg tea.Msg) tea.Cmd {
 }
 
 func (b *board) parts(m *Model, w int) []boardPart {
+	now := m.moment(w, b.find)
+	if b.made == now {
+		return slices.Clone(b.laid)
+	}
 	all := []boardPart{m.tierPart(w), m.failPart(w), m.problemPart(w)}
 	for i := range all {
 		all[i].items, all[i].brief = filter(all[i].items, b.find), filter(all[i].brief, b.find)
 	}
+	b.made, b.laid = now, slices.Clone(all)
 	return all
 }
 
@@ -97,11 +109,7 @@ func (b *board) view(m *Model, w, h int) []line {
 	if b.beside.id == "" {
 		b.beside.id = b.chosen
 	}
-	var detail []line
-	if s := aboutRow(m, b.beside.id); s != nil {
-		detail = s.lines(right, h)
-	}
-	return sideways(out, left, detail, right, h)
+	return sideways(out, left, b.beside.lines(m, aboutRow, right, h), right, h)
 }
 
 // stack shares the height between the parts and draws each part's window.

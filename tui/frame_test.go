@@ -79,6 +79,9 @@ func (u *user) look() string {
 
 // oracle holds a frame to its size, and to plain text or colours.
 func oracle(frame string, w, h int) error {
+	if (w <= 0 || h <= 0) && frame == "" {
+		return nil
+	}
 	lines := strings.Split(frame, "\n")
 	if len(lines) != h {
 		return fmt.Errorf("%d lines, want %d", len(lines), h)

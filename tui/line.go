@@ -55,7 +55,12 @@ func (l line) width() int {
 	return n
 }
 
-func width(text string) int { return ansi.StringWidth(clean(text)) }
+func width(text string) int {
+	if printable(text) {
+		return len(text)
+	}
+	return ansi.StringWidth(clean(text))
+}
 
 const ellipsis = "…"
 

@@ -34,27 +34,37 @@ type listing struct {
 	list   list
 	find   string
 	beside aside
-	made   cached
+	made   moment
+	head   []line
+	wants  int // what needs said, for measured
+	seen   moment
 }
 
-// aside remembers whose detail stands beside.
+// aside is the detail of one row beside a list.
 type aside struct {
 	id   string
 	turn int
+	made moment
+	h    int
+	rows []line
+}
+
+// moment is what a laid out part depends on: it is made again only when one of
+// these has changed.
+type moment struct {
+	state  *watch.State
+	minute int64
+	w      int
+	text   string // what is filtered for, or shown
+}
+
+func (m *Model) moment(w int, text string) moment {
+	return moment{m.state, m.now.Unix() / 60, w, text}
 }
 
 type restMsg struct {
 	of   *aside
 	turn int
-}
-
-// cached keeps what was laid out for a state, a minute and a width.
-type cached struct {
-	state  *watch.State
-	minute int64
-	w      int
-	find   string
-	head   []line
 }
 
 func (l *listing) id() string          { return or(l.key, l.name) }
@@ -117,14 +127,17 @@ func (l *listing) view(m *Model, w, h int) []line {
 	if l.about != nil && w >= sideBySide {
 		left = w * 3 / 5
 		if l.needs != nil {
-			left = max(left, l.needs(m)+1)
+			if now := m.moment(0, ""); l.seen != now {
+				l.seen, l.wants = now, l.needs(m)
+			}
+			left = max(left, l.wants+1)
 		}
 		if right = w - left - 3; right < leastBeside {
 			left, right = w, 0
 		}
 	}
 	l.make(m, left-1)
-	out := append([]line{}, l.made.head...)
+	out := append([]line{}, l.head...)
 	if l.list.rows() == 0 {
 		out = append(out, words(" "+l.nothing(m)))
 	} else {
@@ -136,15 +149,17 @@ func (l *listing) view(m *Model, w, h int) []line {
 	if l.beside.id == "" {
 		l.beside.id = l.list.chosen
 	}
-	return sideways(out, left, l.besideLines(m, right, h), right, h)
+	return sideways(out, left, l.beside.lines(m, l.about, right, h), right, h)
 }
 
-func (l *listing) besideLines(m *Model, w, h int) []line {
-	s := l.about(m, l.beside.id)
-	if s == nil {
-		return nil
+func (a *aside) lines(m *Model, about func(*Model, string) *sheet, w, h int) []line {
+	if now := m.moment(w, a.id); a.made != now || a.h != h {
+		a.made, a.h, a.rows = now, h, nil
+		if s := about(m, a.id); s != nil {
+			a.rows = s.lines(w, h)
+		}
 	}
-	return s.lines(w, h)
+	return a.rows
 }
 
 func (l *listing) nothing(m *Model) string {
@@ -158,14 +173,13 @@ func (l *listing) nothing(m *Model) string {
 }
 
 func (l *listing) make(m *Model, w int) {
-	key := cached{state: m.state, minute: m.now.Unix() / 60, w: w, find: l.find}
-	if l.made.head != nil && l.made.state == key.state && l.made.minute == key.minute && l.made.w == w && l.made.find == l.find {
+	now := m.moment(w, l.find)
+	if l.made == now {
 		return
 	}
 	head, items := l.items(m, w)
-	changed := l.made.find != l.find
-	key.head = append([]line{}, head...)
-	l.made = key
+	changed := l.made.text != l.find
+	l.made, l.head = now, head
 	l.list.set(filter(items, l.find))
 	if changed && l.list.at() < 0 {
 		l.list.step(0)
