@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"cairn/internal/backup"
 	"cairn/pbs"
@@ -135,7 +134,7 @@ func (l *lab) addBackups(s *source, f pbs.Facts, whose func(string) owner) {
 			if kind := l.guests[id]; kind != nil && !sameKind(b.Type, string(kind.Kind)) {
 				continue // an earlier guest of another kind had this VMID
 			}
-			g.copies = append(g.copies, pbsCopy(s, id, b, carried))
+			g.copies = append(g.copies, pbsCopy(s, id, &f, b, carried))
 		}
 	}
 	for _, ns := range sortedKeys(strangers) {
@@ -187,16 +186,14 @@ func carriesVerification(f pbs.Facts) bool {
 }
 
 // pbsCopy writes a backup snapshot as a copy.
-func pbsCopy(s *source, id backup.AssetID, b *pbs.Snapshot, carried bool) backup.Copy {
-	c := backup.Copy{Asset: id, Tier: s.tier, Source: s.name, ID: BackupID(b.Namespace, b.Type, b.ID, b.Time), Kind: "backup",
-		Medium: s.medium, Site: s.site, Taken: b.Time, Size: b.Size, Encrypted: b.Fingerprint != "", Protected: b.Protected,
+func pbsCopy(s *source, id backup.AssetID, f *pbs.Facts, b *pbs.Snapshot, carried bool) backup.Copy {
+	c := backup.Copy{Asset: id, Tier: s.tier, Source: s.name, ID: b.Key(), Kind: "backup",
+		Medium: s.medium, Site: s.site, Taken: b.Time, Size: b.Size, Encrypted: b.Encrypted(), Protected: b.Protected,
 		State: backup.Complete}
 	switch {
-	case b.InFlight:
-		c.State, c.Why = backup.InFlight, "its index.json.blob is not there yet"
-	case b.Verify.State == "failed":
-		c.State, c.Why = backup.Damaged, "its verification failed"
-	case b.Verify.State == "ok" && !carried:
+	case b.InFlight || b.Verify.State == "failed":
+		c.State, c.Why = f.State(*b)
+	case b.Verified() && !carried:
 		at := b.Verify.At
 		if at.IsZero() {
 			at = b.Time // it was verified later than it was made; how much is not known
@@ -204,16 +201,6 @@ func pbsCopy(s *source, id backup.AssetID, b *pbs.Snapshot, carried bool) backup
 		c.Proofs = []backup.Proven{{Level: backup.EveryByteRead, At: at}}
 	}
 	return c
-}
-
-// BackupID is the id of a PBS backup snapshot as a copy: "vm/101/TIME", with
-// its namespace before it, as PBS writes paths.
-func BackupID(namespace, kind, id string, at time.Time) string {
-	prefix := ""
-	if namespace != "" {
-		prefix = namespace + ":"
-	}
-	return prefix + kind + "/" + id + "/" + at.UTC().Format(time.RFC3339)
 }
 
 // expectGuests says which guests the source should hold: those that a job of

@@ -116,20 +116,28 @@ func (l *lab) judgePresence(name string, cfg disk.Config, f disk.Facts) (p Probl
 		return Problem{}, "", false
 	}
 	gone = "disk " + name + " is absent"
+	stray := ""
+	if f.Stray {
+		stray = "; files lie in the empty mount point, so something wrote there"
+	}
 	hint := fmt.Sprintf("Plug it in and mount it (mount %s): until then a job that writes to %s fills this host's own disk", mount, mount)
+	if len(f.Attached) > 0 {
+		gone = "disk " + name + " is not mounted"
+		hint = fmt.Sprintf("It is plugged in (%s): mount %s", listed(f.Attached), mount)
+	}
 	until, ok := l.toleratedUntil(name, cfg)
 	switch {
 	case ok && until.IsZero():
 		return found(backup.Warning, "disk-absent", id,
-			fmt.Sprintf("Disk %s is absent, and was never seen since it is watched", name), hint), gone, true
+			fmt.Sprintf("Disk %s is absent, and was never seen since it is watched%s", name, stray), hint), gone, true
 	case ok && !l.now.After(until):
 		return found(backup.Warning, "disk-absent", id,
-			fmt.Sprintf("Disk %s is absent, tolerated until %s", name, until.In(l.home).Format("2006-01-02 15:04")), hint), gone, true
+			fmt.Sprintf("Disk %s is absent, tolerated until %s%s", name, until.In(l.home).Format("2006-01-02 15:04"), stray), hint), gone, true
 	case ok:
 		return found(backup.Critical, "disk-absent", id,
-			fmt.Sprintf("Disk %s is absent, %s longer than its absent_ok tolerates", name, backup.Age(l.now.Sub(until))), hint), gone, false
+			fmt.Sprintf("Disk %s is absent, %s longer than its absent_ok tolerates%s", name, backup.Age(l.now.Sub(until)), stray), hint), gone, false
 	}
-	return found(backup.Critical, "disk-absent", id, fmt.Sprintf("Disk %s is absent: nothing is mounted on %s", name, mount), hint), gone, false
+	return found(backup.Critical, "disk-absent", id, fmt.Sprintf("Disk %s is absent: nothing is mounted on %s%s", name, mount, stray), hint), gone, false
 }
 
 // toleratedUntil is when the mount point may no longer be empty: when the last
@@ -173,8 +181,12 @@ func (l *lab) judgeTurns(name string, cfg disk.Config, f disk.Facts) []Problem {
 }
 
 func judgeWritable(name string, f disk.Facts) []Problem {
-	if f.Writable {
+	switch {
+	case f.Writable:
 		return nil
+	case f.ReadOnly == "" && f.Unprobed != "":
+		return []Problem{found(backup.Unknown, "disk-unprobed", "disk."+name,
+			fmt.Sprintf("Whether disk %s can be written to is not known: %s", name, sentence(f.Unprobed)), "Let cairn write to its root: run it as root, or give its user a directory there")}
 	}
 	return []Problem{found(backup.Critical, "disk-read-only", "disk."+name,
 		fmt.Sprintf("Disk %s cannot be written to: %s", name, either(sentence(f.ReadOnly), "the write probe failed")),
@@ -226,6 +238,14 @@ var severeLines = []string{"aborting journal", "i/o error", "potential data loss
 
 func judgeErrors(name string, f disk.Facts) []Problem {
 	var out []Problem
+	if f.Unidentified != "" {
+		out = append(out, found(backup.Unknown, "disk-unidentified", "disk."+name,
+			fmt.Sprintf("Which disk is mounted on %s is not known: %s", f.Mount, sentence(f.Unidentified)), "Run cairn as root, or see that udev or blkid can be read (lsblk -o NAME,UUID,SERIAL)"))
+	}
+	if f.KernelErr != "" {
+		out = append(out, found(backup.Warning, "kernel-log-unreadable", "disk."+name,
+			fmt.Sprintf("The kernel's log about disk %s cannot be read: %s", name, sentence(f.KernelErr)), "Add cairn's user to group systemd-journal or adm"))
+	}
 	if f.ErrorsCount > 0 {
 		out = append(out, found(backup.Warning, "disk-errors", "disk."+name,
 			fmt.Sprintf("The file system of disk %s has counted %s since it was last checked, the limit is 0", name, counted(int(f.ErrorsCount), "error")),

@@ -30,6 +30,7 @@ func (l *lab) postgresSource(name string) *source {
 		for _, b := range f.Bases.Value {
 			c := l.postgresCopy(s, cfg.Base.Dir, g.asset)
 			c.ID, c.Kind, c.Taken, c.Size, c.State, c.Why = b.Path, "base backup", b.Taken, b.Size, stateOf(b.State), b.Why
+			c.Finished, c.Proofs = b.Finished, slices.Clip(b.Proofs)
 			g.copies = append(g.copies, c)
 		}
 	}
@@ -93,13 +94,21 @@ func (l *lab) addDumps(s *source, name string, cfg pg.Config, f pg.Facts, plan s
 		}
 	}
 	for _, d := range f.Dumps.Value {
-		if d.Globals || d.Database == "" {
+		if d.Globals || d.Cluster || d.Database == "" {
 			continue
 		}
 		g := expect(d.Database)
 		c := l.postgresCopy(s, cfg.Dump.Dir, g.asset)
-		c.ID, c.Kind, c.Taken, c.Size, c.State, c.Why = d.Path, "dump", d.Taken, d.Size, stateOf(d.State), d.Why
-		g.copies = append(g.copies, c)
+		g.copies = append(g.copies, dumpCopy(c, d))
+	}
+	for _, d := range f.Dumps.Value { // pg_dumpall's holds every database
+		for _, g := range s.groups {
+			if d.Cluster && !d.Globals && g.asset.Kind == backup.Database {
+				c := dumpCopy(l.postgresCopy(s, cfg.Dump.Dir, g.asset), d)
+				c.Size = 0 // of all of them, not of this one
+				g.copies = append(g.copies, c)
+			}
+		}
 	}
 	for _, g := range s.groups {
 		switch {
@@ -121,6 +130,12 @@ func (l *lab) postgresCopy(s *source, dir string, id backup.AssetID) backup.Copy
 		medium = l.mediumOfDisk(disk)
 	}
 	return backup.Copy{Asset: id, Tier: s.tier, Source: s.name, Medium: medium, Site: s.site}
+}
+
+func dumpCopy(c backup.Copy, d pg.Dump) backup.Copy {
+	c.ID, c.Kind, c.Taken, c.Size, c.State, c.Why = d.Path, "dump", d.Taken, d.Size, stateOf(d.State), d.Why
+	c.Proofs, c.Encrypted = slices.Clip(d.Proofs), d.Encrypted
+	return c
 }
 
 // stateOf takes a state that was left empty for complete.

@@ -1,7 +1,9 @@
 package checks
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 
 	"cairn/internal/backup"
 	"cairn/proxmox"
@@ -23,6 +25,9 @@ func (l *lab) snapshotSource(name string) *source {
 		known := l.guests[g.asset]
 		g.label, g.parked, g.schedule = l.label(known), known.parked, plan
 		g.expected = plan.every > 0 && g.parked == ""
+		if g.expected && one.SnapshotsAt.IsZero() && len(one.Snapshots) == 0 {
+			g.doubt = "its snapshots were not read yet"
+		}
 		for _, snap := range one.Snapshots {
 			g.copies = append(g.copies, snapshotCopy(s, one, snap))
 		}
@@ -42,7 +47,7 @@ func snapshotRuns(runs []backup.Run) []backup.Run {
 }
 
 func snapshotCopy(s *source, g *proxmox.Guest, snap proxmox.Snapshot) backup.Copy {
-	c := backup.Copy{Asset: guestID(s.name[len("proxmox."):], g.VMID), Tier: s.tier, Source: s.name,
+	c := backup.Copy{Asset: guestID(strings.TrimPrefix(s.name, "proxmox."), g.VMID), Tier: s.tier, Source: s.name,
 		ID: strconv.Itoa(g.VMID) + "/" + snap.Name, Kind: "snapshot", Medium: s.medium, Site: s.site, Taken: snap.Taken,
 		State: backup.Complete}
 	switch snap.State {
@@ -69,8 +74,8 @@ func (l *lab) archiveSource(name string) *source {
 		if c.Site == "" {
 			c.Site = s.site
 		}
-		if c.Medium == "" {
-			c.Medium = s.medium // on the hypervisor's own disks, as far as is known
+		if c.Medium == "" || besideGuests(seen.Value, c.Medium) {
+			c.Medium = s.medium
 		}
 		g := s.of(c.Asset)
 		g.label = l.labelOf(c.Asset)
@@ -85,4 +90,13 @@ func (l *lab) archiveSource(name string) *source {
 		return nil
 	}
 	return s
+}
+
+// besideGuests says whether the storage that a medium is named after also holds
+// guests, or is the system's own: archives there die with what they are of.
+func besideGuests(f proxmox.Facts, medium string) bool {
+	name := medium[strings.LastIndexByte(medium, '/')+1:]
+	return name == "local" || slices.ContainsFunc(f.Storages, func(st proxmox.Storage) bool {
+		return st.Name == name && !st.Shared && (slices.Contains(st.Content, "images") || slices.Contains(st.Content, "rootdir"))
+	})
 }

@@ -23,7 +23,9 @@ func (l *lab) resticSource(name string) *source {
 		s.away = d.gone
 	}
 	for _, i := range f.Incomplete {
-		s.blind = i.Subject + " could not be read: " + sentence(i.Err)
+		if i.Subject == "snapshot" {
+			s.blind = "a snapshot could not be read: " + sentence(i.Err)
+		}
 	}
 	plan := l.resticSchedule(s, cfg, f)
 	paths := l.pathsOf(name)
@@ -120,7 +122,7 @@ func (l *lab) carries(p string) bool {
 }
 
 func resticCopy(s *source, id backup.AssetID, snap *restic.Snapshot) backup.Copy {
-	c := backup.Copy{Asset: id, Tier: s.tier, Source: s.name, ID: snap.ID, Kind: "backup", Medium: s.medium, Site: s.site,
+	c := backup.Copy{Asset: id, Tier: s.tier, Source: s.name, ID: snap.ID, Kind: "snapshot", Medium: s.medium, Site: s.site,
 		Taken: snap.Time, Encrypted: true, State: backup.Complete}
 	if snap.Summary != nil {
 		c.Finished = snap.Summary.Ended
@@ -141,7 +143,7 @@ func resticRuns(s *source, f restic.Facts, own backup.Run, now time.Time) (runni
 	if f.Running && running == nil && s.reach.current {
 		began := s.reach.at
 		for _, lock := range f.Locks {
-			if now.Sub(lock.Time) < lockStale && lock.Time.Before(began) {
+			if !lock.Stale(now) && lock.Time.Before(began) {
 				began = lock.Time
 			}
 		}

@@ -261,9 +261,6 @@ func noteOf(p Problem, s *source) string {
 	return text
 }
 
-// tierNames are the rows of the board.
-var tiers = []backup.Tier{backup.LocalRollback, backup.DurableLocal, backup.OffSite}
-
 func (r *Report) addSource(tier backup.Tier, view Source) {
 	for i := range r.Tiers {
 		if r.Tiers[i].Tier == tier {

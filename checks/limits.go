@@ -23,7 +23,8 @@ const (
 	// stuckUnknown holds where the usual duration is not known.
 	stuckUnknown = 24 * time.Hour
 
-	// orphanAfter: an upload without its index that no running task explains.
+	// orphanAfter: an upload that no task list explains is not taken for a run
+	// that is under way for longer.
 	orphanAfter = 24 * time.Hour
 
 	// neverVerifiedAfter: verify jobs run at night or at the week's end; a copy
@@ -33,10 +34,6 @@ const (
 	// gcMaxAge: pruned data is freed by garbage collection alone; two weekly
 	// runs missed is one too many.
 	gcMaxAge = 14 * 24 * time.Hour
-
-	// lockStale is restic's own limit: a living process renews its lock every
-	// five minutes.
-	lockStale = 30 * time.Minute
 
 	// shrunkShare of the median of the last shrunkOf copies, and less, is
 	// suspicious; fewer than shrunkLeast predecessors say nothing.

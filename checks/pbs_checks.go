@@ -21,7 +21,7 @@ func (l *lab) judgePBS(s *source) []Problem {
 	out = append(out, judgeMaintenance(s, f)...)
 	out = append(out, l.judgeVerified(s, cfg)...)
 	out = append(out, judgeDamaged(s)...)
-	out = append(out, judgeOrphans(s, f, l.now)...)
+	out = append(out, judgeOrphans(s)...)
 	out = append(out, judgeJobs(s, cfg, f)...)
 	out = append(out, judgeGC(s, f, l.now)...)
 	if s.disk == "" {
@@ -32,15 +32,23 @@ func (l *lab) judgePBS(s *source) []Problem {
 
 func judgeHiddenRows(s *source, f pbs.Facts) []Problem {
 	if s.blind == "" {
-		var hidden []string
+		var hidden, unread []string
 		for _, h := range f.Hidden {
 			hidden = append(hidden, h.What+" ("+h.Privilege+" on "+h.Path+")")
 		}
-		if len(hidden) == 0 {
-			return nil
+		for _, i := range f.Incomplete {
+			unread = append(unread, i.Subject+" ("+sentence(i.Err)+")")
 		}
-		return []Problem{found(backup.Warning, "hidden", s.name, fmt.Sprintf("The token of %s may not read: %s", s.title, listed(hidden)),
-			"proxmox-backup-manager acl update PATH ROLE --auth-id USER@REALM!NAME, and the same for the user", hidden...)}
+		var out []Problem
+		if len(hidden) > 0 {
+			out = append(out, found(backup.Warning, "hidden", s.name, fmt.Sprintf("The token of %s may not read: %s", s.title, listed(hidden)),
+				"proxmox-backup-manager acl update PATH ROLE --auth-id USER@REALM!NAME, and the same for the user", hidden...))
+		}
+		if len(unread) > 0 {
+			out = append(out, found(backup.Warning, "incomplete", s.name, fmt.Sprintf("%s could not be read in full, missing: %s", s.title, listed(unread)),
+				"Look again: cairn check --only "+s.name))
+		}
+		return out
 	}
 	return []Problem{found(backup.Unknown, "hidden", s.name, fmt.Sprintf("%s may hide backup snapshots: %s", s.title, s.blind),
 		"Give user and token DatastoreAudit: proxmox-backup-manager acl update /datastore/"+either(f.Datastore, "NAME")+" DatastoreAudit --auth-id USER@REALM!NAME")}
@@ -130,26 +138,22 @@ func judgeDamaged(s *source) []Problem {
 		"They cannot be relied on. Read the verify task's log, back the guest up anew (good chunks heal bad ones), check the disk, then verify again", grade...)}
 }
 
-// judgeOrphans tells of uploads that were begun, never ended and are not running.
-func judgeOrphans(s *source, f pbs.Facts, now time.Time) []Problem {
+// judgeOrphans tells of uploads that were begun and never ended: no task works
+// on them any more.
+func judgeOrphans(s *source) []Problem {
 	var labels, grade []string
-	for i := range f.Runs {
-		if f.Runs[i].Job == "backup" && f.Runs[i].Running() && now.Sub(f.Runs[i].Started) > orphanAfter {
-			return nil // a long first upload is under way
-		}
-	}
-	for i := range f.Snapshots {
-		b := &f.Snapshots[i]
-		if b.InFlight && now.Sub(b.Time) > orphanAfter {
-			labels = append(labels, b.Type+"/"+b.ID)
-			grade = append(grade, BackupID(b.Namespace, b.Type, b.ID, b.Time))
+	for _, g := range s.groups {
+		for i := range g.copies {
+			if c := &g.copies[i]; c.State == backup.Torn {
+				labels, grade = append(labels, c.ID), append(grade, c.ID)
+			}
 		}
 	}
 	if len(labels) == 0 {
 		return nil
 	}
 	return []Problem{found(backup.Warning, "orphan", s.name,
-		fmt.Sprintf("%s on %s %s begun more than %s ago and never finished: %s", counted(len(labels), "upload"), s.title, verb(len(labels), "was", "were"), backup.Age(orphanAfter), listed(labels)),
+		fmt.Sprintf("%s on %s %s begun and never finished: %s", counted(len(labels), "upload"), s.title, verb(len(labels), "was", "were"), listed(labels)),
 		"They are no backups. See why the backup broke off, then remove them (Datastore > Content)", grade...)}
 }
 

@@ -158,6 +158,8 @@ func judgeDumps(s *source, cfg pg.Config, f pg.Facts) []Problem {
 	for _, d := range f.Dumps.Value {
 		switch {
 		case stateOf(d.State) != backup.Complete:
+		case d.Cluster:
+			globals, newest = laterOf(globals, d.Taken), laterOf(newest, d.Taken)
 		case d.Globals:
 			globals = laterOf(globals, d.Taken)
 		default:

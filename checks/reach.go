@@ -1,8 +1,8 @@
 package checks
 
 import (
-	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"cairn/internal/backup"
@@ -23,14 +23,9 @@ func observed[T any](o backup.Observed[T], now time.Time) reach {
 	r := reach{known: o.Known(), at: o.At, tried: !o.Tried.IsZero() || o.Err != nil || o.Known()}
 	switch {
 	case o.Err != nil:
-		r.why = sentence(o.Err.Error())
-		var hinted interface{ Hint() string }
-		if errors.As(o.Err, &hinted) {
-			r.hint = hinted.Hint()
-		}
-		if r.why == "" {
-			r.why = "it did not answer"
-		}
+		// The systems write their errors as "what and why; what to do".
+		why, hint, _ := strings.Cut(o.Err.Error(), "; ")
+		r.why, r.hint = either(sentence(why), "it did not answer"), sentence(hint)
 	case !o.Known():
 		r.why = "not read yet"
 	case o.At.After(now.Add(clockTolerance)):
@@ -63,7 +58,7 @@ func judgeReach(s *source, now time.Time) []Problem {
 		if hint == "" {
 			hint = "Check that it is up and that its table in the configuration is right, then: cairn check --only " + s.name
 		}
-		return []Problem{found(backup.Unknown, code, s.name, fmt.Sprintf("%s: %s (%s)", s.title, r.why, r.seen(now)), hint)}
+		return []Problem{found(backup.Unknown, code, s.name, fmt.Sprintf("%s: %s (%s)", s.title, strings.TrimPrefix(r.why, s.name+": "), r.seen(now)), hint)}
 	}
 	return nil
 }

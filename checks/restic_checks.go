@@ -16,6 +16,16 @@ func (l *lab) judgeRestic(s *source) []Problem {
 	f := l.facts.Restic[strings.TrimPrefix(s.name, "restic.")].Value
 	out := judgeLocks(s, f, l.now)
 	out = append(out, judgeRun(s, l.now)...)
+	var unread []string
+	for _, i := range f.Incomplete {
+		if i.Subject != "snapshot" {
+			unread = append(unread, strings.TrimPrefix(i.Subject, s.name)+": "+sentence(i.Err))
+		}
+	}
+	if len(unread) > 0 {
+		out = append(out, found(backup.Warning, "partly-read", s.name, fmt.Sprintf("Not all of %s could be read: %s", s.title, strings.TrimPrefix(listed(unread), ": ")),
+			"Look again: cairn check --only "+s.name))
+	}
 	if s.blind != "" {
 		out = append(out, found(backup.Unknown, "incomplete", s.name, s.title+" could not be read in full: "+s.blind, "Look again: cairn check --only "+s.name))
 	}
@@ -27,10 +37,13 @@ func (l *lab) judgeRestic(s *source) []Problem {
 func judgeLocks(s *source, f restic.Facts, now time.Time) []Problem {
 	var texts, grade []string
 	for _, lock := range f.Locks {
-		if age := now.Sub(lock.Time); age > lockStale {
+		if age := now.Sub(lock.Time); lock.Stale(now) {
 			kind := ""
+			if lock.Dead {
+				kind = "process gone, "
+			}
 			if lock.Exclusive {
-				kind = "exclusive, "
+				kind += "exclusive, "
 			}
 			texts = append(texts, fmt.Sprintf("%s@%s, PID %d, %s%s old", either(lock.Username, "?"), either(lock.Hostname, "?"), lock.PID, kind, backup.Age(age)))
 			grade = append(grade, lock.ID)
@@ -39,9 +52,9 @@ func judgeLocks(s *source, f restic.Facts, now time.Time) []Problem {
 	if len(texts) == 0 {
 		return nil
 	}
-	first := f.Locks[slices.IndexFunc(f.Locks, func(lock restic.Lock) bool { return now.Sub(lock.Time) > lockStale })]
+	first := f.Locks[slices.IndexFunc(f.Locks, func(lock restic.Lock) bool { return lock.Stale(now) })]
 	return []Problem{found(backup.Warning, "stale-lock", s.name,
-		fmt.Sprintf("%s holds %s older than %s: %s", s.title, counted(len(texts), "lock"), backup.Age(lockStale), listed(texts)),
+		fmt.Sprintf("%s holds %s that nobody renews (the limit is %s): %s", s.title, counted(len(texts), "lock"), backup.Age(restic.StaleAge), listed(texts)),
 		fmt.Sprintf("On %s see that no such process runs (ps -p %d), then remove it: restic unlock, with the repository and password of [%s]",
 			either(first.Hostname, "its host"), first.PID, s.name), grade...)}
 }

@@ -32,28 +32,39 @@ func (l *lab) pbsAway(s *source, f pbs.Facts) string {
 	return "the datastore is in maintenance: " + sentence(f.Maintenance)
 }
 
-// hiddenRows says why rows may be missing from a datastore's listing.
+// hiddenRows says why backup snapshots may be missing from a datastore's listing.
 func hiddenRows(f pbs.Facts) string {
-	for _, h := range f.Hidden {
-		if h.Path == "" || strings.HasPrefix(h.Path, "/datastore") {
-			return "the token lacks " + h.Privilege + " on " + h.Path
-		}
+	if len(f.Unread) == 0 {
+		return ""
+	}
+	what := "namespace " + strings.Join(f.Unread, ", ") + " could not be read"
+	if slices.Contains(f.Unread, "**") {
+		what = "which namespaces there are could not be read"
+	} else if len(f.Unread) == 1 && f.Unread[0] == "" {
+		what = "its root namespace could not be read"
 	}
 	for _, i := range f.Incomplete {
-		return i.Subject + " could not be read: " + sentence(i.Err)
+		if strings.Contains(i.Subject, "snapshots") || strings.Contains(i.Subject, "namespace") {
+			return what + ": " + sentence(i.Err)
+		}
 	}
-	return ""
+	for _, h := range f.Hidden {
+		if strings.HasPrefix(h.Path, "/datastore") {
+			return what + ": the token lacks " + h.Privilege + " on " + h.Path
+		}
+	}
+	return what
 }
 
 // hiddenGuests says why guests may be missing from a cluster's listing.
 func hiddenGuests(f proxmox.Facts) string {
 	for _, h := range f.Hidden {
-		if strings.HasPrefix(h.Path, "/vms") || strings.HasPrefix(h.What, "guest") {
+		if h.Privilege == "VM.Audit" {
 			return "the token lacks " + h.Privilege + " on " + h.Path
 		}
 	}
 	for _, i := range f.Incomplete {
-		if i.Subject == "guests" {
+		if strings.HasPrefix(i.Subject, "guests,") || i.Subject == "guests" {
 			return "the guests could not be read: " + sentence(i.Err)
 		}
 	}
@@ -128,7 +139,7 @@ func (l *lab) pbsRuns(s *source, cfg pbs.Config, f pbs.Facts, plan schedule) (ru
 			Status: b.Status, Text: vzdumpText(b), ID: b.UPID})
 	}
 	for i := range f.Snapshots {
-		if b := &f.Snapshots[i]; b.InFlight && l.now.Sub(b.Time) <= plan.patience() && l.now.Sub(b.Time) < orphanAfter {
+		if b := &f.Snapshots[i]; b.InFlight && !f.TasksComplete && l.now.Sub(b.Time) <= plan.patience() && l.now.Sub(b.Time) < orphanAfter {
 			runs = append(runs, backup.Run{Source: s.name, Job: "backup", Started: b.Time, Text: "an upload is under way"})
 		}
 	}
