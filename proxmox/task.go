@@ -107,7 +107,7 @@ func (a *api) task(ctx context.Context, upid string) (Task, error) {
 	}
 	t := Task{UPID: upid, Node: id.Node, Type: id.Type, ID: id.ID, User: id.User, Started: id.Started,
 		Running: w.Status != "stopped"}
-	if !t.Running && w.Status != "running" && w.Status != "stopped" {
+	if w.Status != "running" && w.Status != "stopped" {
 		return Task{}, fmt.Errorf("reading the state of task %s: %q is no state", upid, w.Status)
 	}
 	if !t.Running {
