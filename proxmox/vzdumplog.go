@@ -234,7 +234,7 @@ func place(parts []vzdumpPart, start, end time.Time) []span {
 	var before time.Time // the stamp before, in the log's time
 	for _, p := range parts {
 		if gap := distance(before, p.Begun); gap < time.Hour || gap > time.Hour+2*time.Minute {
-			total += gap
+			total = min(total+gap, remembered)
 		} // else the clocks went forward between two guests
 		from := total
 		if p.Took > 0 {
@@ -242,6 +242,7 @@ func place(parts []vzdumpPart, start, end time.Time) []span {
 		} else {
 			total += distance(p.Begun, p.Ended)
 		}
+		total = min(total, remembered) // stamps that make no sense
 		all = append(all, offsets{from, total})
 		if before = p.Ended; before.IsZero() && !p.Begun.IsZero() {
 			before = p.Begun.Add(total - from)
