@@ -165,7 +165,7 @@ func parseStderr(line []byte) stderrLine {
 			case m.Type == "exit_error":
 				return stderrLine{Text: firstLine(m.Message), Exit: true, Code: m.Code}
 			case m.Message != "":
-				return stderrLine{Text: m.Message}
+				return stderrLine{Text: firstLine(strings.TrimSpace(m.Message))}
 			case m.Item != "":
 				return stderrLine{Text: m.Item + ": " + errorText(m.Error)}
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -266,24 +268,25 @@ func TestRepositoryErrors(t *testing.T) {
 	})
 }
 
+// restic ends with 0 and an empty list when it may not list the snapshots.
 func TestUnreadableRepositoryIsNotEmpty(t *testing.T) {
-	if os.Geteuid() != 0 {
-		testkit.Need(t, "root, to become a user who may not read a repository")
-	}
-	binary := versions(t)["0.19.1"]
-	// restic ends with 0 and [] when it may not list the snapshots.
-	c := client(t, Config{Repository: "/srv/restic", Binary: binary})
-	facts := Facts{}
 	script := filepath.Join(t.TempDir(), "restic")
-	write(t, script, "#!/bin/sh\necho 'could not load snapshots: open /srv/restic/snapshots: permission denied' >&2\necho '[]'\n")
+	write(t, script, `#!/bin/sh
+case "$*" in
+version) echo "restic 0.19.1 compiled with go1.26.8 on linux/amd64" ;;
+*) echo "could not load snapshots: open /srv/restic/snapshots: permission denied" >&2; echo "[]" ;;
+esac
+`)
 	if err := os.Chmod(script, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c.cfg.Binary = script
-	_, err := c.snapshots(t.Context(), &facts)
-	var e *Error
-	if !errors.As(err, &e) || e.Kind != Denied {
-		t.Errorf("got %v", err)
+	fails(t, client(t, Config{Repository: "sftp:nas:/srv/restic", Binary: script}), Denied)
+
+	c := client(t, Config{Repository: "/srv/restic"})
+	for err, kind := range map[error]Kind{fs.ErrPermission: Denied, fs.ErrNotExist: Missing, syscall.EIO: Unreachable, errStuck: Unreachable} {
+		if e := c.unreadable(t.Context(), &fs.PathError{Op: "open", Path: "/srv/restic/config", Err: err}); e.Kind != kind || e.Hint == "" {
+			t.Errorf("%v is %v", err, e)
+		}
 	}
 }
 
@@ -593,7 +596,7 @@ func server(t *testing.T, dir string, flags ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Stop(15, 2*time.Second) })
+	t.Cleanup(func() { s.Stop(syscall.SIGTERM, 2*time.Second) })
 	testkit.Until(t, 10*time.Second, "rest-server listens", func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {

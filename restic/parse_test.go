@@ -1,0 +1,398 @@
+package restic
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/testkit"
+)
+
+var recordedVersions = []string{"0.14.0", "0.18.1", "0.19.1"}
+
+func recorded(t testing.TB, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestRecordedSnapshots(t *testing.T) {
+	for _, version := range recordedVersions {
+		all, err := ParseSnapshots(recorded(t, "snapshots-"+version+".json"))
+		if err != nil || len(all) != 5 {
+			t.Fatalf("%s: %d snapshots, %v", version, len(all), err)
+		}
+		if !slices.IsSortedFunc(all, func(a, b Snapshot) int { return a.Time.Compare(b.Time) }) {
+			t.Error("oldest first")
+		}
+		first := all[0]
+		if first.Hostname != "lab" || first.Username != "root" || len(first.ID) != 64 || first.Short != first.ID[:8] || !slices.Equal(first.Tags, []string{"daily"}) || all[1].Parent != first.ID {
+			t.Errorf("%s: %+v", version, first)
+		}
+		if (first.Summary != nil) != (version != "0.14.0") {
+			t.Errorf("%s: summary %+v", version, first.Summary)
+		}
+		if s := first.Summary; s != nil && (s.Files != 3046 || s.Bytes < 490<<20-30<<20 || s.Added > 481252910 || s.Added == 0) {
+			t.Errorf("%s: %+v", version, *s)
+		}
+	}
+}
+
+func TestSnapshotsThatCannotBeRead(t *testing.T) {
+	for _, text := range []string{"", "{", "{}", `[{"id":""}]`, `[{"id":"x"}]`, `[{"id":"x","time":"yesterday"}]`, `[{"id":7,"time":"2026-01-01T00:00:00Z"}]`, `[{"id":"x","time":"2026-01-01T00:00:00Z"}`} {
+		if got, err := ParseSnapshots([]byte(text)); err == nil {
+			t.Errorf("%q: got %+v, want an error", text, got)
+		}
+	}
+	for _, text := range []string{"null", "[]", " []\n"} {
+		if got, err := ParseSnapshots([]byte(text)); err != nil || len(got) != 0 {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	got, err := ParseSnapshots([]byte(`[{"id":"x","time":"2026-01-01T00:00:00Z","tags":null,"paths":null,"summary":null,"new":{}}]`))
+	if err != nil || len(got) != 1 || got[0].Short != "x" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// heard makes the words of a recorded standard error.
+func heard(text []byte) words {
+	w := words{}
+	for line := range strings.Lines(string(text)) {
+		w.hear(parseStderr([]byte(line)))
+	}
+	return w
+}
+
+func TestRecordedErrors(t *testing.T) {
+	for name, kind := range map[string]Kind{
+		"wrongpw": WrongPassword, "snapshots-norepo": Missing, "locked": Locked, "down": Unreachable, "bad-check": Damaged,
+	} {
+		for _, version := range recordedVersions {
+			if kind == Damaged && version == "0.14.0" {
+				continue // not recorded
+			}
+			w := heard(recorded(t, name+"-"+version+".err"))
+			got := classify(w.code, w.last())
+			if w.retry != "" {
+				got = classify(0, w.retry)
+			}
+			if got != kind {
+				t.Errorf("%s of %s is %q, want %q: %+v", name, version, got, kind, w)
+			}
+			if strings.Contains(w.last(), "\n") || strings.Contains(w.last(), "{") || strings.Contains(w.last(), "\x1b") {
+				t.Errorf("%s of %s: last words %q", name, version, w.last())
+			}
+			// As 0.14 ends: 1 for everything.
+			if version != "0.14.0" && kind != Unreachable && kind != Damaged {
+				if got := classify(1, w.last()); got != kind {
+					t.Errorf("%s of %s by its text alone is %q", name, version, got)
+				}
+			}
+		}
+	}
+	for name, kind := range map[string]Kind{"badcred.err": Denied, "baduser-minio.err": Denied, "nobucket.err": Missing} {
+		w := heard(recorded(t, name))
+		if got := classify(0, w.retry); got != kind || w.retries < patience {
+			t.Errorf("%s is %q after %d tries, want %q: %s", name, got, w.retries, kind, w.retry)
+		}
+	}
+	if w := heard(recorded(t, "locked-0.19.1.err")); !strings.Contains(w.last(), "PID 15844 on vm by root") || !strings.Contains(w.last(), "lock was created at") {
+		t.Errorf("who holds the lock? %q", w.last())
+	}
+}
+
+func TestRecordedProgress(t *testing.T) {
+	for _, version := range recordedVersions {
+		var errors, summaries int
+		for line := range strings.Lines(string(recorded(t, "partial-"+version+".out")) + string(recorded(t, "partial-"+version+".err"))) {
+			m, ok := ParseMessage([]byte(line))
+			switch {
+			case ok && m.Type == "error":
+				errors++
+				if !strings.HasPrefix(m.Item, "/srv/lab/u/src/") || m.Text == "" {
+					t.Errorf("%s: %+v", version, m)
+				}
+			case ok && m.Type == "summary":
+				summaries++
+				if m.Snapshot == "" || m.Files != 1 || m.Bytes != 3 || m.Done != 1 || m.Added == 0 {
+					t.Errorf("%s: %+v", version, m)
+				}
+			}
+		}
+		if errors != 3 || summaries != 1 {
+			t.Errorf("%s: %d errors, %d summaries", version, errors, summaries)
+		}
+	}
+	for line := range strings.Lines(string(recorded(t, "sigint-0.14.0.out"))) { // 9223372036854775808 seconds
+		if m, ok := ParseMessage([]byte(line)); !ok || m.Remaining != 0 {
+			t.Errorf("got %+v, %v of %s", m, ok, line)
+		}
+	}
+	m, _ := ParseMessage([]byte(`{"message_type":"status","seconds_remaining":33,"percent_done":0.5,"total_files":10,"files_done":5,"total_bytes":100,"bytes_done":50,"current_files":["/a"]}`))
+	if m.Remaining != 33*time.Second || m.Done != 0.5 || m.Files != 5 || m.AllFiles != 10 || m.Bytes != 50 || m.AllBytes != 100 || m.Current[0] != "/a" {
+		t.Errorf("got %+v", m)
+	}
+}
+
+func TestVersions(t *testing.T) {
+	for text, want := range map[string]string{
+		"restic 0.14.0 compiled with go1.19.8 on linux/amd64\n":                 "0.14.0",
+		"restic 0.19.1-dev (compiled manually) compiled with go1.26 on linux\n": "0.19.1",
+		"warning: x\nrestic 1.0 compiled with go\n":                             "1.0.0",
+	} {
+		if v, err := ParseVersion([]byte(text)); err != nil || v.String() != want {
+			t.Errorf("%q: %s, %v", text, v, err)
+		}
+	}
+	for _, text := range []string{"", "rustic 0.9", "restic", "restic x.y"} {
+		if v, err := ParseVersion([]byte(text)); err == nil {
+			t.Errorf("%q: %s", text, v)
+		}
+	}
+	old, new := Version{0, 14, 0}, Version{0, 19, 1}
+	if old.Can(TypedExits) || !new.Can(TypedExits) || !old.Can(CopyFrom) || !new.Can(MissingIsPartial) || (Version{0, 18, 1}).Can(MissingIsPartial) || new.Can(Ability(99)) || (Version{1, 0, 0}).Before(new) {
+		t.Error("the table of abilities")
+	}
+}
+
+func TestCopies(t *testing.T) {
+	taken := time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
+	snapshots := []Snapshot{
+		{ID: "one", Time: taken, Paths: []string{"/srv", "/etc/"}, Summary: &Summary{Ended: taken.Add(time.Hour), Bytes: 7}},
+		{ID: "two", Time: taken, Paths: []string{"/old"}},
+		{ID: "three", Time: taken, Paths: []string{"/"}},
+		{ID: "four", Time: taken},
+	}
+	got := map[string][]string{}
+	for _, c := range Copies("cloud", Config{Repository: "s3:https://s3.example.net/b", Site: "s3.example.net", Paths: []string{"/etc", "/srv/a", "/srv/b", "/srva"}}, snapshots) {
+		got[c.ID] = append(got[c.ID], c.Asset.Name)
+		if c.Source != "restic.cloud" || c.Tier != backup.OffSite || c.Medium != "s3.example.net" || c.Asset.Kind != backup.Path || !c.Encrypted || !c.Usable() || c.Best().Level != backup.Exists {
+			t.Errorf("got %+v", c)
+		}
+		if c.ID == "one" && (c.Size != 7 || !c.Finished.Equal(taken.Add(time.Hour))) {
+			t.Errorf("got %+v", c)
+		}
+	}
+	for id, want := range map[string]string{"one": "/srv/a /srv/b /etc", "two": "/old", "three": "/etc /srv/a /srv/b /srva", "four": ""} {
+		if strings.Join(got[id], " ") != want {
+			t.Errorf("%s: %q, want %q", id, got[id], want)
+		}
+	}
+}
+
+func TestMediumAndPlace(t *testing.T) {
+	for _, x := range []struct {
+		cfg                Config
+		medium, dir, where string
+	}{
+		{Config{Repository: "/mnt/usb/restic", Disk: "usb"}, "disk.usb", "/mnt/usb/restic", "/mnt/usb/restic"},
+		{Config{Repository: "local:/var/r/"}, backup.LiveMedium, "/var/r", "local:/var/r/"},
+		{Config{Repository: "rest:http://u:pw@nas.lan:8000/r"}, "nas.lan", "", "rest:http://u:xxxxx@nas.lan:8000/r"},
+		{Config{Repository: "sftp:user@nas.lan:/srv/r"}, "nas.lan", "", "sftp:user@nas.lan:/srv/r"},
+		{Config{Repository: "s3:s3.example.net/bucket/r"}, "s3:s3.example.net", "", "s3:s3.example.net/bucket/r"},
+		{Config{Repository: "b2:bucket:path", Site: "b2"}, "b2", "", "b2:bucket:path"},
+		{Config{Repository: "rclone:box:r"}, "rclone:box:r", "", "rclone:box:r"},
+	} {
+		if m, d, w := x.cfg.medium(), x.cfg.Dir(), x.cfg.Where(); m != x.medium || d != x.dir || w != x.where {
+			t.Errorf("%s: medium %q, directory %q, shown as %q", x.cfg.Repository, m, d, w)
+		}
+	}
+	if w := (Config{Repository: "rest:http://u:p%zz@nas/r"}).Where(); strings.Contains(w, "p%zz") {
+		t.Errorf("a URL that cannot be read shows its password: %s", w)
+	}
+}
+
+func TestLockAge(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	l := Lock{Time: now.Add(-5 * time.Minute)}
+	if l.Stale(now) || !l.Stale(now.Add(time.Hour)) || !(Lock{Time: now, Dead: true}).Stale(now) {
+		t.Error("stale")
+	}
+}
+
+const unitText = "LoadState=loaded\nActiveState=inactive\nSubState=dead\nResult=success\nExecMainStatus=0\n" +
+	"ExecMainStartTimestamp=Sat 2026-11-21 03:00:01 UTC\nExecMainExitTimestamp=Sat 2026-11-21 03:12:44 UTC\nStateChangeTimestamp=Sat 2026-11-21 03:12:44 UTC\n"
+
+func TestUnit(t *testing.T) {
+	run, err := parseUnit("restic.cloud", "copy.service", []byte(unitText))
+	if err != nil || run.Status != backup.OK || run.Ended.Sub(run.Started) != 12*time.Minute+43*time.Second || run.Running() || run.ID != "copy.service" {
+		t.Fatalf("got %+v, %v", run, err)
+	}
+	for name, x := range map[string]struct {
+		replace []string
+		status  backup.Status
+		running bool
+		words   string
+	}{
+		"failed":        {[]string{"Result=success", "Result=exit-code", "ExecMainStatus=0", "ExecMainStatus=1"}, backup.Critical, false, "exit code 1"},
+		"partial":       {[]string{"Result=success", "Result=exit-code", "ExecMainStatus=0", "ExecMainStatus=3"}, backup.Warning, false, "some source files"},
+		"timed out":     {[]string{"Result=success", "Result=timeout"}, backup.Critical, false, "timeout"},
+		"running":       {[]string{"ActiveState=inactive", "ActiveState=activating", "SubState=dead", "SubState=start", "ExecMainExitTimestamp=Sat 2026-11-21 03:12:44 UTC", "ExecMainExitTimestamp="}, backup.OK, true, "running"},
+		"running again": {[]string{"ActiveState=inactive", "ActiveState=active", "SubState=dead", "SubState=running"}, backup.OK, true, "running"},
+		"in ExecStartPre": {[]string{"ActiveState=inactive", "ActiveState=activating", "SubState=dead", "SubState=start-pre",
+			"ExecMainStartTimestamp=Sat 2026-11-21 03:00:01 UTC", "ExecMainStartTimestamp=n/a"}, backup.OK, true, "start-pre"},
+		"no result": {[]string{"Result=success", "Result="}, backup.Unknown, false, "no result"},
+	} {
+		run, err := parseUnit("restic.cloud", "u", []byte(strings.NewReplacer(x.replace...).Replace(unitText)))
+		if err != nil || run == nil || run.Status != x.status || run.Running() != x.running || !strings.Contains(run.Text, x.words) {
+			t.Errorf("%s: %+v, %v", name, run, err)
+		}
+	}
+	never := strings.NewReplacer("Sat 2026-11-21 03:00:01 UTC", "", "Sat 2026-11-21 03:12:44 UTC", "").Replace(unitText)
+	if run, err := parseUnit("x", "u", []byte(never)); run != nil || err != nil {
+		t.Errorf("a unit that never ran: %+v, %v", run, err)
+	}
+	for _, text := range []string{"", "LoadState=not-found\nActiveState=inactive\n", strings.Replace(unitText, "Sat 2026-11-21 03:00:01 UTC", "Sa 21.11. 03:00", 1)} {
+		if run, err := parseUnit("x", "u", []byte(text)); err == nil {
+			t.Errorf("%q: %+v", text, run)
+		}
+	}
+}
+
+func TestUnitOfASurvey(t *testing.T) {
+	binary := versions(t)["0.18.1"]
+	cfg := Config{Repository: repository(t, "0.18.1", binary), Binary: binary, RunBy: &RunBy{Unit: "copy@cloud.service"}}
+	dir, path := t.TempDir(), os.Getenv("PATH")
+	systemctl := func(script string) {
+		if err := os.WriteFile(filepath.Join(dir, "systemctl"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+":"+path)
+	systemctl("[ \"$TZ\" = UTC ] && [ \"$4\" = copy@cloud.service ] && cat <<'EOF'\n" + strings.Replace(unitText, "ActiveState=inactive", "ActiveState=activating", 1) + "EOF\n")
+	c := client(t, cfg)
+	if facts := survey(t, c); len(facts.Runs) != 1 || !facts.Running || len(facts.Incomplete) != 0 || facts.Runs[0].Source != "restic.usb" {
+		t.Errorf("got %+v", facts)
+	}
+	systemctl("echo 'System has not been booted with systemd' >&2; exit 1\n")
+	if facts := survey(t, c); len(facts.Runs) != 0 || facts.Running || len(facts.Incomplete) != 1 || !strings.Contains(facts.Incomplete[0].Err, "not been booted") || len(facts.Snapshots) != 2 {
+		t.Errorf("got %+v", facts)
+	}
+	t.Setenv("PATH", t.TempDir())
+	if facts := survey(t, c); len(facts.Incomplete) != 1 || !strings.Contains(facts.Incomplete[0].Err, "not installed") {
+		t.Errorf("got %+v", facts.Incomplete)
+	}
+}
+
+// A repository on a disk that hangs.
+func TestDirectoryThatHangs(t *testing.T) {
+	d, release := newDirectory("/"), make(chan struct{})
+	ended := make(chan struct{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := await(ctx, d, func() (int, error) { <-release; close(ended); return 0, nil }); err == nil {
+		t.Error("it was waited for")
+	}
+	if _, err := d.look(t.Context()); err != errStuck {
+		t.Errorf("another look was started: %v", err)
+	}
+	close(release)
+	<-ended
+	testkit.Until(t, 5*time.Second, "it may be looked at again", func() bool {
+		_, err := d.look(t.Context())
+		return err != errStuck
+	})
+}
+
+func TestFactsSurviveTheHistory(t *testing.T) {
+	want := Facts{Name: "x", Snapshots: []Snapshot{{ID: "a", Time: time.Unix(1, 0).UTC(), Summary: &Summary{Bytes: 3}}}, Locks: []Lock{{ID: "l", PID: 3, Dead: true}}}
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Facts
+	if err := json.Unmarshal(text, &got); err != nil || got.Snapshots[0].Summary.Bytes != 3 || !got.Locks[0].Dead {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func FuzzSnapshots(f *testing.F) {
+	for _, version := range recordedVersions {
+		f.Add(recorded(f, "snapshots-"+version+".json"))
+	}
+	f.Add([]byte(`[{"id":"é","time":"0000-01-01T00:00:00Z","paths":["","/","..","C:\\"],"summary":{"total_bytes_processed":-1}}]`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		all, err := ParseSnapshots(text)
+		if err != nil {
+			return
+		}
+		Copies("x", Config{Repository: "/r", Paths: []string{"/a", "b"}}, all)
+		for _, s := range all {
+			if s.ID == "" || s.Time.IsZero() || s.Summary != nil && s.Summary.Bytes < 0 {
+				t.Errorf("got %+v", s)
+			}
+		}
+	})
+}
+
+func FuzzLock(f *testing.F) {
+	f.Add([]byte(`{"time":"2026-11-21T22:13:37.391373088Z","exclusive":false,"hostname":"vm","username":"root","pid":8663,"uid":0,"gid":0}`))
+	f.Add([]byte(`{"time":null,"pid":"7"}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if l, err := parseLock("abcdefgh", text); err == nil && l.Time.IsZero() {
+			t.Error("a lock without a time")
+		}
+		_, _ = parseConfigID(text)
+		for _, id := range parseIDs(text) {
+			if !isID(id) {
+				t.Errorf("%q", id)
+			}
+		}
+	})
+}
+
+func FuzzStderr(f *testing.F) {
+	files, _ := filepath.Glob("testdata/*.err")
+	for _, name := range files {
+		if text, err := os.ReadFile(name); err == nil {
+			f.Add(text)
+		}
+	}
+	f.Add([]byte(`{"message_type":"error","error":7,"item":"x"}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		w := heard(text)
+		if w.last() == "" {
+			t.Error("no last words")
+		}
+		if classify(w.code, w.last()) == "" {
+			t.Error("no kind")
+		}
+	})
+}
+
+func FuzzVersion(f *testing.F) {
+	f.Add([]byte("restic 0.18.1 compiled with go1.26.8 on linux/amd64"))
+	f.Add([]byte("restic 99999999999999999999.1"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if v, err := ParseVersion(text); err == nil && (v.Major < 0 || v.Minor < 0) {
+			t.Errorf("got %v", v)
+		}
+	})
+}
+
+func FuzzMessage(f *testing.F) {
+	f.Add([]byte(`{"message_type":"status","seconds_remaining":9223372036854775808,"percent_done":1e300,"total_bytes":-5}`))
+	f.Add([]byte(`{"message_type":"error","error":{"Op":"open","Path":"/x","Err":13},"item":"/x"}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		m, ok := ParseMessage(line)
+		if ok && (m.Done < 0 || m.Done > 1 || math.IsNaN(m.Done) || m.Bytes < 0 || m.Remaining < 0) {
+			t.Errorf("got %+v", m)
+		}
+	})
+}
+
+func FuzzUnit(f *testing.F) {
+	f.Add([]byte(unitText))
+	f.Fuzz(func(t *testing.T, text []byte) { _, _ = parseUnit("x", "u", text) })
+}
