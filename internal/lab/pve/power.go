@@ -124,7 +124,7 @@ func (w *worker) shutdown(g *guest, limit time.Duration, force bool) error {
 		if g.kind == LXC {
 			return fail("CT %d not running", g.vmid)
 		}
-		return fail("VM %d not running", g.vmid)
+		return nil
 	}
 	if err := g.checkLock(); err != nil {
 		return err

@@ -69,7 +69,7 @@ func (s *Server) configRow(st *storage) object {
 	case st.Type == "nfs" || st.Type == "cifs":
 		set("path", st.Path)
 		set("server", cmp.Or(st.Server, "192.0.2.200"))
-		set("export", "/export/"+st.ID)
+		set("export", cmp.Or(st.Export, "/export/"+st.ID))
 	default:
 		set("path", st.Path)
 		if st.IsMountpoint {

@@ -12,6 +12,7 @@ import (
 type taskList struct {
 	tasks   []*task
 	lastPID int
+	ended   int
 	holds   []*Hold
 	flaws   []*flaw
 }
@@ -22,6 +23,7 @@ type task struct {
 	pid, pstart         int
 	start, end          time.Time
 	running             bool
+	order               int // in which tasks ended
 	exit                string
 	log                 []string
 	warnings            int
@@ -78,7 +80,8 @@ func (w *worker) guarded(run func(*worker) error) (err error, dead bool) {
 
 func (w *worker) finish(err error, dead bool) {
 	t := w.t
-	t.running, t.end = false, w.s.now().Truncate(time.Second)
+	w.s.ended++
+	t.running, t.end, t.order = false, w.s.now().Truncate(time.Second), w.s.ended
 	switch {
 	case dead:
 		t.exit = "unexpected status"

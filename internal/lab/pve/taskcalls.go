@@ -37,7 +37,7 @@ func (s *Server) listTasks(c *call) (any, error) {
 			found = append(found, t)
 		}
 	}
-	sort.SliceStable(found, func(i, j int) bool { return found[i].running && !found[j].running })
+	sort.SliceStable(found, func(i, j int) bool { return found[i].before(found[j]) })
 	limit, start := 50, number(c.get("start"))
 	if c.has("limit") {
 		limit = number(c.get("limit"))
@@ -50,6 +50,17 @@ func (s *Server) listTasks(c *call) (any, error) {
 		return total{rows, -1}, nil
 	}
 	return total{rows, len(found)}, nil
+}
+
+// before is the order of a node's list: what runs, then what ended last.
+func (t *task) before(u *task) bool {
+	switch {
+	case t.running != u.running:
+		return t.running
+	case t.end.Equal(u.end):
+		return t.order > u.order
+	}
+	return t.end.After(u.end)
 }
 
 func (s *Server) wanted(c *call, t *task) bool {

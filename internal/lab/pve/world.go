@@ -96,6 +96,7 @@ type Storage struct {
 
 	Server, Datastore, Namespace string // pbs
 	Username, Fingerprint        string
+	Export                       string // nfs
 	Store                        BackupStore
 }
 
