@@ -179,6 +179,7 @@ func (s *source) lack(code string, all []*group, expected int, now time.Time) Pr
 	}
 	worst := all[0]
 	who := fmt.Sprintf("%d of %s", len(all), counted(expected, s.noun))
+	has := verb(len(all), "has", "have")
 	every := backup.Age(worst.schedule.every)
 	var text string
 	status := backup.Unknown
@@ -191,7 +192,7 @@ func (s *source) lack(code string, all []*group, expected int, now time.Time) Pr
 		text = fmt.Sprintf("%s shows no copy of %s, but may hide some: %s", s.title, listed(labels), s.blind)
 	case "no-copy":
 		status = backup.Critical
-		text = fmt.Sprintf("%s have no copy on %s: %s", who, s.title, listed(labels))
+		text = fmt.Sprintf("%s %s no copy on %s: %s", who, has, s.title, listed(labels))
 	default:
 		status = worst.fresh.status
 		over := fmt.Sprintf("%s over %s %s", backup.Age(worst.fresh.over), verb(len(all), "its", "their"), every)
@@ -200,7 +201,7 @@ func (s *source) lack(code string, all []*group, expected int, now time.Time) Pr
 		case len(all) == 1:
 			text = fmt.Sprintf("%s on %s is %s old, %s", worst.label, s.title, age, over)
 		default:
-			text = fmt.Sprintf("%s on %s have no current copy: %s; the oldest is %s old, %s", who, s.title, listed(labels), age, over)
+			text = fmt.Sprintf("%s on %s %s no current copy: %s; the oldest is %s old, %s", who, s.title, has, listed(labels), age, over)
 		}
 		if g := worst.schedule; code == "stale" {
 			text += fmt.Sprintf(" (with a grace of %s)", backup.Age(g.grace))

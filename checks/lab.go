@@ -21,7 +21,8 @@ type lab struct {
 	guests  map[backup.AssetID]*guest
 	disks   map[string]medium // judged first: a disk that is gone explains much
 	sources []*source         // in the order to show
-	partial bool              // some configured system was not asked
+	proofs  map[backup.AssetID][]OffSiteProof
+	partial bool // some configured system was not asked
 }
 
 // survey gathers the copies of every source; it judges only the disks.
@@ -32,6 +33,11 @@ func survey(p Policy, f Facts, now time.Time) *lab {
 	}
 	l.partial = lacks(p.Proxmox, f.Proxmox) || lacks(p.PBS, f.PBS) || lacks(p.Restic, f.Restic) ||
 		lacks(p.Postgres, f.Postgres) || lacks(p.Disks, f.Disks)
+	l.proofs = map[backup.AssetID][]OffSiteProof{}
+	for _, key := range sortedKeys(f.OffSite) {
+		proof := f.OffSite[key]
+		l.proofs[proof.Asset] = append(l.proofs[proof.Asset], proof)
+	}
 	l.disks = l.readDisks()
 	l.guests = l.readGuests()
 	for _, name := range names(p.Proxmox, f.Proxmox) {

@@ -222,9 +222,8 @@ func (l *lab) inSnapshot(s *source, g *group, c carrier) (holding, bool) {
 // proofOf finds the newest proof of an asset in a repository: one that is
 // complete, or else why there is none. A proof counts while its snapshot is kept.
 func (l *lab) proofOf(id backup.AssetID, c carrier) (best OffSiteProof, ok bool) {
-	for _, key := range sortedKeys(l.facts.OffSite) {
-		p := l.facts.OffSite[key]
-		if p.Asset != id || p.In != c.in.name || !slices.ContainsFunc(c.group.copies, func(own backup.Copy) bool { return own.ID == p.Snapshot }) {
+	for _, p := range l.proofs[id] {
+		if p.In != c.in.name || !slices.ContainsFunc(c.group.copies, func(own backup.Copy) bool { return own.ID == p.Snapshot }) {
 			continue
 		}
 		if !ok || p.Complete && !best.Complete || p.Complete == best.Complete && p.Taken.After(best.Taken) {
