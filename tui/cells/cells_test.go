@@ -9,13 +9,15 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/x/ansi"
+
+	"cairn/internal/vt"
 )
 
 // rig is two terminals: one gets all that a renderer writes, the other what
 // the writer makes of it. They must show the same after each write.
 type rig struct {
 	t         testing.TB
-	raw, thin *emulator
+	raw, thin *vt.Screen
 	writer    *Writer
 	rawBytes  int
 	thinBytes int
@@ -23,18 +25,18 @@ type rig struct {
 }
 
 type sink struct {
-	*emulator
+	*vt.Screen
 	n *int
 }
 
-func (s sink) Write(p []byte) (int, error) { *s.n += len(p); return s.emulator.Write(p) }
+func (s sink) Write(p []byte) (int, error) { *s.n += len(p); return s.Screen.Write(p) }
 func (sink) Read([]byte) (int, error)      { return 0, nil }
 func (sink) Close() error                  { return nil }
 func (sink) Fd() uintptr                   { return 0 }
 
 func newRig(t testing.TB, w, h int) *rig {
-	r := &rig{t: t, raw: newEmulator(w, h), thin: newEmulator(w, h)}
-	r.writer = New(sink{r.thin, &r.thinBytes}, func() (int, int) { return r.thin.w, r.thin.h })
+	r := &rig{t: t, raw: vt.New(w, h), thin: vt.New(w, h)}
+	r.writer = New(sink{r.thin, &r.thinBytes}, func() (int, int) { return r.thin.W, r.thin.H })
 	return r
 }
 
@@ -43,7 +45,7 @@ func (r *rig) Write(p []byte) (int, error) {
 	r.rawBytes += len(p)
 	n, err := r.writer.Write(p)
 	if r.failed == nil {
-		if r.failed = r.raw.differs(r.thin); r.failed != nil {
+		if r.failed = r.raw.Differs(r.thin); r.failed != nil {
 			r.failed = fmt.Errorf("after %q: %w", p, r.failed)
 		}
 	}
@@ -100,8 +102,8 @@ func TestUnknownSequencesArePassedOn(t *testing.T) {
 	r := newRig(t, 40, 6)
 	r.send(begin)
 	r.send("\x1b[Habc\x1b[5S\x1bM")
-	if got := strings.Join(r.thin.odd, " "); got != strings.Join(r.raw.odd, " ") || len(r.thin.odd) != 2 {
-		t.Errorf("passed on %q, want %q", got, r.raw.odd)
+	if got := strings.Join(r.thin.Odd, " "); got != strings.Join(r.raw.Odd, " ") || len(r.thin.Odd) != 2 {
+		t.Errorf("passed on %q, want %q", got, r.raw.Odd)
 	}
 }
 
@@ -128,10 +130,10 @@ func TestAfterAResizeEveryCellIsDrawn(t *testing.T) {
 	r := newRig(t, 40, 6)
 	r.send(begin + "\x1b[Hone\x1b[K\r\ntwo\x1b[K")
 	for _, size := range [][2]int{{20, 4}, {60, 8}, {60, 8}} {
-		r.raw.resize(size[0], size[1])
-		r.thin.resize(size[0], size[1])
-		r.raw.eraseScreen(2)
-		r.thin.scribble() // whatever the terminal made of it
+		r.raw.Resize(size[0], size[1])
+		r.thin.Resize(size[0], size[1])
+		r.raw.EraseScreen(2)
+		r.thin.Scribble() // whatever the terminal made of it
 		r.writer.Invalidate()
 		r.send("\x1b[Hone\x1b[K\r\ntwo\x1b[K")
 	}
@@ -171,7 +173,7 @@ func TestBubbleTea(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.check()
-	if r.thin.alt || r.thin.hidden {
+	if r.thin.Alt || r.thin.Hidden {
 		t.Error("the terminal was not put back")
 	}
 }
@@ -229,7 +231,7 @@ func FuzzBytes(f *testing.F) {
 		r := newRig(t, 20, 4)
 		r.writer.Write([]byte(begin))
 		r.writer.Write(a)
-		r.thin.resize(10, 3)
+		r.thin.Resize(10, 3)
 		r.writer.Write(b)
 	})
 }

@@ -1,4 +1,7 @@
-package cells
+// Package vt is a small terminal for tests: Screen shows what a real one would
+// show, and Session runs a program in a pseudo-terminal as a person would. Only
+// tests import it. It shares nothing with the code that it tests.
+package vt
 
 import (
 	"fmt"
@@ -10,30 +13,34 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// emulator is a small terminal: what a real one would show after the bytes
-// that it was sent. It shares nothing with the writer.
-type emulator struct {
-	w, h     int
+// Screen is what a terminal shows after the bytes that it was sent.
+type Screen struct {
+	W, H   int
+	Alt    bool // the alternate screen is on
+	Hidden bool // the cursor is hidden
+	Title  string
+	Odd    []string // sequences that it does not know
+
 	cells    [][]glyph
 	row, col int
 	wrap     bool // the cursor waits behind the last column
 	pen      string
-	alt      bool
-	hidden   bool
-	title    string
 	pending  string
-	odd      []string // sequences that it does not know
 }
 
+// glyph is a cell: its character, and the attributes in one order. The second
+// half of a wide character has no text.
 type glyph struct{ text, pen string }
 
-func newEmulator(w, h int) *emulator {
-	e := &emulator{}
-	e.resize(w, h)
+// New makes an empty screen.
+func New(w, h int) *Screen {
+	e := &Screen{}
+	e.Resize(w, h)
 	return e
 }
 
-func (e *emulator) resize(w, h int) {
+// Resize cuts or fills the screen at its right and lower edge.
+func (e *Screen) Resize(w, h int) {
 	cells := make([][]glyph, h)
 	for r := range cells {
 		cells[r] = make([]glyph, w)
@@ -44,13 +51,13 @@ func (e *emulator) resize(w, h int) {
 			}
 		}
 	}
-	e.cells, e.w, e.h = cells, w, h
+	e.cells, e.W, e.H = cells, w, h
 	e.row, e.col, e.wrap = min(e.row, h-1), min(e.col, w-1), false
 }
 
-// scribble shows something that nobody has written, as a terminal may after a
+// Scribble shows something that nobody has written, as a terminal may after a
 // resize.
-func (e *emulator) scribble() {
+func (e *Screen) Scribble() {
 	for r := range e.cells {
 		for c := range e.cells[r] {
 			e.cells[r][c] = glyph{"#", "31"}
@@ -58,7 +65,8 @@ func (e *emulator) scribble() {
 	}
 }
 
-func (e *emulator) Write(p []byte) (int, error) {
+// Write shows what a program sent.
+func (e *Screen) Write(p []byte) (int, error) {
 	data := e.pending + string(p)
 	e.pending = ""
 	for data != "" {
@@ -72,7 +80,7 @@ func (e *emulator) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (e *emulator) step(data string) int {
+func (e *Screen) step(data string) int {
 	switch c := data[0]; {
 	case c == 0x1b:
 		return e.escape(data)
@@ -81,7 +89,7 @@ func (e *emulator) step(data string) int {
 	case c == '\n':
 		e.down()
 	case c < ' ' || c == 0x7f:
-		e.odd = append(e.odd, strconv.Quote(data[:1]))
+		e.Odd = append(e.Odd, strconv.Quote(data[:1]))
 	default:
 		if !utf8.FullRuneInString(data) {
 			return 0
@@ -93,21 +101,21 @@ func (e *emulator) step(data string) int {
 	return 1
 }
 
-func (e *emulator) down() {
+func (e *Screen) down() {
 	e.wrap = false
-	if e.row < e.h-1 {
+	if e.row < e.H-1 {
 		e.row++
 		return
 	}
-	e.cells = append(slices.Clone(e.cells[1:]), make([]glyph, e.w))
-	e.erase(e.h-1, 0, e.w)
+	e.cells = append(slices.Clone(e.cells[1:]), make([]glyph, e.W))
+	e.erase(e.H-1, 0, e.W)
 }
 
-func (e *emulator) print(text string, w int) {
+func (e *Screen) print(text string, w int) {
 	if w == 0 {
 		return
 	}
-	if e.wrap || e.col+w > e.w {
+	if e.wrap || e.col+w > e.W {
 		e.col = 0
 		e.down()
 	}
@@ -118,18 +126,18 @@ func (e *emulator) print(text string, w int) {
 		e.cells[e.row][e.col+i] = glyph{"", e.pen}
 	}
 	e.col += w
-	if e.col >= e.w {
-		e.col, e.wrap = e.w-1, true
+	if e.col >= e.W {
+		e.col, e.wrap = e.W-1, true
 	}
 }
 
 // halve blanks a wide character whose second half is at col.
-func (e *emulator) halve(col int) {
-	if col <= 0 || col >= e.w || e.cells[e.row][col].text != "" {
+func (e *Screen) halve(col int) {
+	if col <= 0 || col >= e.W || e.cells[e.row][col].text != "" {
 		return
 	}
 	row := e.cells[e.row]
-	for c := col; c < e.w && row[c].text == ""; c++ {
+	for c := col; c < e.W && row[c].text == ""; c++ {
 		row[c].text = " "
 	}
 	for c := col - 1; c >= 0; c-- {
@@ -141,13 +149,13 @@ func (e *emulator) halve(col int) {
 	}
 }
 
-func (e *emulator) erase(row, from, to int) {
+func (e *Screen) erase(row, from, to int) {
 	for c := from; c < to; c++ {
 		e.cells[row][c] = glyph{" ", ""}
 	}
 }
 
-func (e *emulator) escape(data string) int {
+func (e *Screen) escape(data string) int {
 	if len(data) < 2 {
 		return 0
 	}
@@ -156,11 +164,11 @@ func (e *emulator) escape(data string) int {
 		if end < 0 {
 			return 0
 		}
-		e.title = data[2:end]
+		e.Title = data[2:end]
 		return end + 1
 	}
 	if data[1] != '[' {
-		e.odd = append(e.odd, strconv.Quote(data[:2]))
+		e.Odd = append(e.Odd, strconv.Quote(data[:2]))
 		return 2
 	}
 	end := 2
@@ -174,7 +182,7 @@ func (e *emulator) escape(data string) int {
 	return end + 1
 }
 
-func (e *emulator) csi(params string, final byte) {
+func (e *Screen) csi(params string, final byte) {
 	var n [2]int
 	for i, p := range strings.SplitN(params, ";", 3) {
 		if i < 2 {
@@ -189,34 +197,34 @@ func (e *emulator) csi(params string, final byte) {
 	case 'h', 'l':
 		switch params {
 		case "?1049":
-			e.alt = final == 'h'
+			e.Alt = final == 'h'
 			e.row, e.col = 0, 0
 		case "?25":
-			e.hidden = final == 'l'
+			e.Hidden = final == 'l'
 		}
 		return
 	case 'H':
-		e.row, e.col = min(one, e.h)-1, min(max(n[1], 1), e.w)-1
+		e.row, e.col = min(one, e.H)-1, min(max(n[1], 1), e.W)-1
 	case 'A':
 		e.row = max(e.row-one, 0)
 	case 'B':
-		e.row = min(e.row+one, e.h-1)
+		e.row = min(e.row+one, e.H-1)
 	case 'C':
-		e.col = min(e.col+one, e.w-1)
+		e.col = min(e.col+one, e.W-1)
 	case 'D':
 		e.col = max(e.col-one, 0)
 	case 'K':
 		e.eraseLine(n[0])
 	case 'J':
-		e.eraseScreen(n[0])
+		e.EraseScreen(n[0])
 	default:
-		e.odd = append(e.odd, params+string(final))
+		e.Odd = append(e.Odd, params+string(final))
 	}
 	e.wrap = false
 }
 
-func (e *emulator) eraseLine(how int) {
-	from, to := e.col, e.w
+func (e *Screen) eraseLine(how int) {
+	from, to := e.col, e.W
 	if how == 1 {
 		from, to = 0, e.col+1
 	}
@@ -228,22 +236,23 @@ func (e *emulator) eraseLine(how int) {
 	e.erase(e.row, from, to)
 }
 
-func (e *emulator) eraseScreen(how int) {
+// EraseScreen obeys ED: 0 from the cursor on, else all.
+func (e *Screen) EraseScreen(how int) {
 	if how == 0 {
 		e.eraseLine(0)
-		for r := e.row + 1; r < e.h; r++ {
-			e.erase(r, 0, e.w)
+		for r := e.row + 1; r < e.H; r++ {
+			e.erase(r, 0, e.W)
 		}
 		return
 	}
-	for r := range e.h {
-		e.erase(r, 0, e.w)
+	for r := range e.H {
+		e.erase(r, 0, e.W)
 	}
 }
 
 // setPen keeps the attributes in one order, so that two ways to set them are
 // equal.
-func (e *emulator) setPen(params string) {
+func (e *Screen) setPen(params string) {
 	attributes := map[string]bool{}
 	for _, a := range strings.Split(e.pen, ";") {
 		attributes[a] = true
@@ -271,28 +280,29 @@ func (e *emulator) setPen(params string) {
 	e.pen = strings.Join(all, ";")
 }
 
-// differs tells the first cell in which two terminals differ.
-func (e *emulator) differs(o *emulator) error {
-	for r := range e.h {
-		for c := range e.w {
+// Differs tells the first cell in which two terminals differ.
+func (e *Screen) Differs(o *Screen) error {
+	for r := range e.H {
+		for c := range e.W {
 			if a, b := e.cells[r][c], o.cells[r][c]; a != b {
 				return fmt.Errorf("row %d column %d: %q, want %q\n%s\nwant\n%s", r, c, b, a, o, e)
 			}
 		}
 	}
-	if e.hidden != o.hidden || e.alt != o.alt || e.title != o.title {
-		return fmt.Errorf("modes differ: %+v %+v", []any{e.hidden, e.alt, e.title}, []any{o.hidden, o.alt, o.title})
+	if e.Hidden != o.Hidden || e.Alt != o.Alt || e.Title != o.Title {
+		return fmt.Errorf("modes differ: %+v %+v", []any{e.Hidden, e.Alt, e.Title}, []any{o.Hidden, o.Alt, o.Title})
 	}
 	return nil
 }
 
-func (e *emulator) String() string {
+// String is the text of the screen, a line a row.
+func (e *Screen) String() string {
 	var b strings.Builder
 	for _, row := range e.cells {
 		for _, g := range row {
 			b.WriteString(g.text)
 		}
-		b.WriteString("|\n")
+		b.WriteString("\n")
 	}
 	return b.String()
 }

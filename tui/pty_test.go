@@ -1,0 +1,214 @@
+package tui
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"cairn/internal/vt"
+	"cairn/internal/watch"
+)
+
+// TestMain runs this binary as a console, or as a command that shows nothing,
+// where a test asks for it.
+func TestMain(m *testing.M) {
+	switch os.Getenv("CAIRN_TUI_CHILD") {
+	case "console":
+		os.Exit(consoleChild())
+	case "version":
+		fmt.Println("cairn 0.0")
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func consoleChild() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGHUP, syscall.SIGTERM)
+	defer stop()
+	states := make(chan *watch.State)
+	o := Options{Title: "home lab", States: states, Location: time.UTC, Now: func() time.Time { return noon }, Refresh: func(string) {
+		go func() { states <- deadPBS() }()
+	}}
+	switch os.Getenv("CAIRN_TUI_STATE") {
+	case "first":
+		o.First = homeLab()
+	case "late":
+		go func() { time.Sleep(300 * time.Millisecond); states <- homeLab() }()
+	}
+	if err := Run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 70
+	}
+	return 0
+}
+
+func child(mode, state string, env ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return slices.Contains([]string{"NO_COLOR", "LC_ALL", "LC_CTYPE", "LANG", "TERM", "COLORFGBG"}, name)
+	}), "CAIRN_TUI_CHILD="+mode, "CAIRN_TUI_STATE="+state, "TERM=xterm-256color", "LANG=C.UTF-8")
+	cmd.Env = append(cmd.Env, env...)
+	return cmd
+}
+
+// A terminal that answers nothing costs 5 s where the background colour is
+// asked for.
+func TestNoStartAsksTheTerminal(t *testing.T) {
+	for _, term := range []string{"xterm-256color", "screen", "dumb"} {
+		s := vt.Start(t, child("version", "", "TERM="+term), 80, 24)
+		if s.End() != 0 || string(s.Raw()) != "cairn 0.0\r\n" {
+			t.Errorf("%s: %q", term, s.Raw())
+		}
+	}
+	began := time.Now()
+	s := vt.Start(t, child("console", "first"), 80, 24)
+	s.See("PROBLEMS")
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("the first frame took %s", took)
+	}
+	raw := s.Quiet(200 * time.Millisecond)
+	for _, query := range []string{"\x1b]11", "\x1b]10", "\x1b[6n", "\x1b[c", "\x1b[>", "\x1b[?u", "\x1b[?1000h", "\x1b[?1002h", "\x1b[?1003h"} {
+		if bytes.Contains(raw, []byte(query)) {
+			t.Errorf("the console sends %q", query)
+		}
+	}
+	s.Send("q")
+	if code := s.End(); code != 0 || !s.PutBack() {
+		t.Errorf("exit %d, terminal put back: %v", code, s.PutBack())
+	}
+}
+
+func TestTheFirstFrameWaitsForNothing(t *testing.T) {
+	s := vt.Start(t, child("console", "late"), 80, 24)
+	s.See("Asking …")
+	s.See("restic cloud is 2d 2h over")
+	s.Send("q")
+	s.End()
+}
+
+func TestKeysInATerminal(t *testing.T) {
+	s := vt.Start(t, child("console", "first"), 80, 24)
+	s.See(">1 Proxmox")
+	s.Send("jjj")
+	s.See(">2 PostgreSQL")
+	s.Send("\x1b[A")
+	s.See(">2 restic usb")
+	s.Send("p")
+	s.See("› problems")
+	s.Send("\x1b") // a key that the network cut in two
+	time.Sleep(10 * time.Millisecond)
+	s.Send("[B")
+	s.See(">warning   vm/103")
+	s.See("› problems")
+	s.Send("\x1b")
+	s.Until("be back on the board", func(text string) bool { return !strings.Contains(text, "› problems") })
+	s.Send("\x1b[200~qqq\r\x1b[201~") // a paste is no command
+	s.Send("?")
+	s.See("Keys of: board")
+	s.Send("\x1b")
+	s.See(">2 restic usb")
+	s.Send("r")
+	s.See("PBS usb refuses the connection")
+	s.Send(":postgres.erp\r")
+	s.See("› PostgreSQL erp")
+	s.Send("\x03")
+	if code := s.End(); code != 0 || !s.PutBack() {
+		t.Errorf("exit %d, terminal put back: %v", code, s.PutBack())
+	}
+}
+
+func TestResizesInATerminal(t *testing.T) {
+	s := vt.Start(t, child("console", "first"), 80, 24)
+	s.See("PROBLEMS")
+	for _, size := range [][2]int{{120, 40}, {60, 16}, {40, 10}, {80, 24}, {200, 50}, {80, 24}} {
+		s.Resize(size[0], size[1])
+		want := frameOf(t, homeLab(), size[0], size[1])
+		s.Until(fmt.Sprintf("show the frame of %d x %d", size[0], size[1]), func(text string) bool { return trimmed(text) == want })
+	}
+	s.Send("q")
+	s.End()
+}
+
+func frameOf(t *testing.T, state *watch.State, w, h int) string {
+	return trimmed(sit(t, state, w, h).look())
+}
+
+func trimmed(text string) string {
+	rows := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	for i := range rows {
+		rows[i] = strings.TrimRight(rows[i], " ")
+	}
+	return strings.TrimRight(strings.Join(rows, "\n"), "\n")
+}
+
+func TestSignalsEndTheConsoleCleanly(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM} {
+		s := vt.Start(t, child("console", "first"), 80, 24)
+		s.See("PROBLEMS")
+		s.Signal(sig)
+		if code := s.End(); code != 0 || !s.PutBack() {
+			t.Errorf("%s: exit %d, terminal put back: %v", sig, code, s.PutBack())
+		}
+	}
+}
+
+// The budgets of a slow line. Times depend on the machine and belong to the
+// benchmark; bytes do not.
+func TestBytesOnTheLine(t *testing.T) {
+	s := vt.Start(t, child("console", "first"), 120, 40)
+	s.See("PROBLEMS")
+	before := len(s.Quiet(300 * time.Millisecond))
+	if n := len(s.Quiet(1200*time.Millisecond)) - before; n != 0 {
+		t.Errorf("idle for 1.2 s: %d bytes", n)
+	}
+	for _, page := range []string{"", "a", "p", ":proxmox.home\r"} {
+		s.Send(page)
+		before = len(s.Quiet(300 * time.Millisecond))
+		const keys = 4
+		for range keys {
+			s.Send("j")
+			s.Quiet(80 * time.Millisecond)
+		}
+		got := len(s.Raw()) - before
+		t.Logf("page %q: %d bytes a key", page, got/keys)
+		if got > keys*200 {
+			t.Errorf("page %q: %d bytes for %d keys, limit 200 each", page, got, keys)
+		}
+		s.Send("\x1b")
+		s.Quiet(300 * time.Millisecond)
+	}
+	if rss := residentMiB(t, s.Pid()); rss > 40 {
+		t.Errorf("%d MiB resident, limit 40", rss)
+	}
+	s.Send("q")
+	s.End()
+}
+
+func residentMiB(t *testing.T, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range strings.Split(string(text), "\n") {
+		if f := strings.Fields(l); len(f) > 1 && f[0] == "VmRSS:" {
+			kib, err := strconv.Atoi(f[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kib / 1024
+		}
+	}
+	t.Fatal("no VmRSS")
+	return 0
+}
