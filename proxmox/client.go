@@ -61,8 +61,8 @@ func New(name string, cfg Config, secrets secret.Reader) *Client {
 	if cfg.Act != nil {
 		act = newCredential(cfg.Act.TokenID, cfg.Act.TokenSecret, "the acting token of proxmox "+name, secrets)
 	}
-	c.reading = newAPI(&wire{servers: servers, transport: reads, credential: read, limit: limit, broken: broken})
-	c.acting = newAPI(&wire{servers: servers, transport: acts, credential: act, limit: limit, broken: broken})
+	c.reading = newAPI(&wire{servers: servers, transport: reads, credential: read, limit: limit, largest: maxAnswer, broken: broken})
+	c.acting = newAPI(&wire{servers: servers, transport: acts, credential: act, limit: limit, largest: maxAnswer, broken: broken})
 	c.close = func() { reads.CloseIdleConnections(); acts.CloseIdleConnections() }
 	return c
 }

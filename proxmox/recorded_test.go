@@ -47,7 +47,13 @@ func recordings(t testing.TB) []recording {
 func replay(t testing.TB) (*api, *recording) {
 	f := newFake(t)
 	var now recording
-	f.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { raw(w, now.Status, now.Body) })
+	f.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if strings.HasPrefix(now.Status, "200 ") {
+			w.Write([]byte(now.Body)) // keeps the connection
+			return
+		}
+		raw(w, now.Status, now.Body)
+	})
 	return newTestClient(t, config(f)).reading, &now
 }
 

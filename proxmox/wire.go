@@ -28,6 +28,7 @@ type wire struct {
 	transport  *http.Transport
 	credential *credential
 	limit      func(path string) time.Duration // of one attempt
+	largest    int64                           // answer that is read, in bytes
 	broken     error                           // why no call can be made, from the configuration
 }
 
@@ -89,7 +90,7 @@ func (w *wire) send(req *http.Request, s *server, token string) (res *http.Respo
 		return nil, connected.Load(), timedOut(ctx, err)
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	body, err := io.ReadAll(io.LimitReader(res.Body, w.largest+1))
 	path := strings.TrimPrefix(req.URL.Path, "/api2/json")
 	switch {
 	case res.StatusCode < 200 || res.StatusCode > 299:
@@ -98,8 +99,8 @@ func (w *wire) send(req *http.Request, s *server, token string) (res *http.Respo
 		return nil, true, timedOut(ctx, err)
 	case err != nil:
 		return nil, true, &Error{Method: req.Method, Path: path, Uncertain: req.Method != http.MethodGet, Err: fmt.Errorf("the answer was cut off: %w", err)}
-	case len(body) > maxAnswer:
-		return nil, true, &Error{Method: req.Method, Path: path, Uncertain: req.Method != http.MethodGet, Err: fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20)}
+	case int64(len(body)) > w.largest:
+		return nil, true, &Error{Method: req.Method, Path: path, Uncertain: req.Method != http.MethodGet, Err: fmt.Errorf("the answer is larger than %d MiB", w.largest>>20)}
 	}
 	if a, ok := req.Context().Value(answeredKey{}).(*answered); ok {
 		a.server = s.url.String()

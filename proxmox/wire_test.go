@@ -306,9 +306,10 @@ func TestBadAnswers(t *testing.T) {
 	if _, err := c.Survey(t.Context()); err == nil || !strings.Contains(err.Error(), "cut off") {
 		t.Errorf("a cut body gives %v", err)
 	}
+	c.reading.wire.largest = 1 << 20
 	f.handle["GET /cluster/resources"] = func(w http.ResponseWriter, _ *http.Request) {
-		chunk := []byte(strings.Repeat(" ", 1<<20))
-		for range 70 {
+		chunk := []byte(strings.Repeat(" ", 1<<18))
+		for range 6 {
 			if _, err := w.Write(chunk); err != nil {
 				return
 			}
