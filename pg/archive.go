@@ -246,11 +246,27 @@ func (d walDirectory) window(starts []start, newest archived) (from, to time.Tim
 		return from, to
 	}
 	last := starts[len(starts)-1]
-	for _, s := range d.segments {
-		if s.timeline == last.timeline && s.number == last.number {
-			from, to = last.taken, s.written
-			last.number++
+	way, _ := d.way(last.segment, newest.segment)
+	if to = d.reach(way); to.IsZero() {
+		return from, to
+	}
+	return last.taken, to
+}
+
+// reach returns when the last segment was written that the way has before its
+// first gap; zero when it begins with one.
+func (d walDirectory) reach(way []stretch) (to time.Time) {
+	for _, w := range way {
+		next := w.first
+		for _, s := range d.segments {
+			if s.timeline == w.timeline && s.number == next && next < w.end {
+				to = s.written
+				next++
+			}
+		}
+		if next < w.end {
+			break
 		}
 	}
-	return from, to
+	return to
 }

@@ -129,7 +129,7 @@ func (s *baseScan) probeTar(path string, size int64, packed string) (b BaseBacku
 	}
 	c = content{state: backup.Complete}
 	if r, err := unpacker(io.NewSectionReader(f, 0, size), packed); err == nil {
-		b, c = s.firstFiles(r)
+		b, c = s.firstFiles(r, packed != "" && size > wholeGzip)
 	} else if !errors.Is(err, errPacked) {
 		return b, broken(backup.Damaged, "it cannot be unpacked: "+err.Error())
 	}
@@ -147,9 +147,14 @@ func (s *baseScan) probeTar(path string, size int64, packed string) (b BaseBacku
 	return b, c
 }
 
-// firstFiles looks for backup_label among the first files of a tar.
-func (s *baseScan) firstFiles(r io.Reader) (b BaseBackup, c content) {
-	const look, most = 40, 64 << 10
+// firstFiles looks for backup_label among the files of a tar: among all of them
+// where passing over the others is cheap, else among the first.
+func (s *baseScan) firstFiles(r io.Reader, dear bool) (b BaseBackup, c content) {
+	const most = 64 << 10
+	look := 1_000_000
+	if dear {
+		look = 40
+	}
 	files := tar.NewReader(r)
 	isCluster := false
 	for range look {
@@ -157,8 +162,11 @@ func (s *baseScan) firstFiles(r io.Reader) (b BaseBackup, c content) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
+		if err != nil && isCluster {
+			return b, broken(backup.Torn, "it ends too early: it was cut")
+		}
 		if err != nil {
-			return b, broken(backup.Torn, "it is no tar file, or was cut at its beginning")
+			return b, broken(backup.Damaged, "it is no tar file, or was cut at its beginning")
 		}
 		name := filepath.Base(head.Name)
 		if name == "backup_label" {

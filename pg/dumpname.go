@@ -89,23 +89,19 @@ var (
 // date cuts the date off the stem. One whose order of day and month is not
 // certain is cut off and not believed.
 func (d *dumpName) date(zone *time.Location) {
-	for _, pattern := range []*regexp.Regexp{dateBehind, dateBefore} {
-		at := pattern.FindStringSubmatchIndex(d.Stem)
+	// A database may end in digits that look like the beginning of a date: where
+	// the first match is none, a later one may be.
+	for from := 0; from < len(d.Stem); {
+		at := dateBehind.FindStringSubmatchIndex(d.Stem[from:])
 		if at == nil {
-			continue
+			break
 		}
-		group := func(i int) string {
-			if at[2*i] < 0 {
-				return ""
-			}
-			return d.Stem[at[2*i]:at[2*i+1]]
+		if d.cut(at, from, zone) {
+			return
 		}
-		taken, hasTime, ok := dateOf(group, zone)
-		if !ok {
-			continue
-		}
-		d.Taken, d.HasDate, d.HasTime = taken, true, hasTime
-		d.Stem = strings.Trim(d.Stem[:at[0]]+d.Stem[at[1]:], "_.@- ")
+		from += at[0] + 1
+	}
+	if at := dateBefore.FindStringSubmatchIndex(d.Stem); at != nil && d.cut(at, 0, zone) {
 		return
 	}
 	if m := unixTime.FindStringSubmatchIndex(d.Stem); m != nil {
@@ -121,6 +117,22 @@ func (d *dumpName) date(zone *time.Location) {
 			return
 		}
 	}
+}
+
+// cut takes a match that begins from bytes into the stem as its date, if it is one.
+func (d *dumpName) cut(at []int, from int, zone *time.Location) bool {
+	group := func(i int) string {
+		if at[2*i] < 0 {
+			return ""
+		}
+		return d.Stem[from+at[2*i] : from+at[2*i+1]]
+	}
+	taken, hasTime, ok := dateOf(group, zone)
+	if ok {
+		d.Taken, d.HasDate, d.HasTime = taken, true, hasTime
+		d.Stem = strings.Trim(d.Stem[:from+at[0]]+d.Stem[from+at[1]:], "_.@- ")
+	}
+	return ok
 }
 
 // dateOf makes a time of the groups of dayPart and timePart.

@@ -196,6 +196,9 @@ func probeTar(f *os.File, size int64, packed string, zone *time.Location) conten
 
 func tarEnds(f io.ReaderAt, size int64) bool {
 	end := make([]byte, 2*tarBlock)
+	if size%tarBlock != 0 {
+		return false
+	}
 	if _, err := f.ReadAt(end, size-int64(len(end))); err != nil && !errors.Is(err, io.EOF) {
 		return false
 	}
@@ -245,7 +248,7 @@ func probePlain(f *os.File, size int64, packed string) content {
 	switch {
 	case err != nil:
 		c.state, c.why = backup.Torn, "its compressed data ends too early: it was cut"
-	case !bytes.Contains(end, plainEnd) && !bytes.Contains(end, clusterEnd):
+	case c.cluster && !bytes.Contains(end, clusterEnd), !c.cluster && !bytes.Contains(end, plainEnd):
 		c.state, c.why = backup.Torn, "its last line, “dump complete”, is missing: it was cut"
 	default:
 		c.state, c.proof = backup.Complete, backup.MetadataRead

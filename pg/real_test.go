@@ -129,7 +129,7 @@ func (c *cluster) run(t testing.TB, program string, args ...string) string {
 	if path := filepath.Join(c.bin, program); exists(path) {
 		program = path
 	}
-	result, err := command.Run(t.Context(), command.Spec{Argv: asServer(append([]string{program}, args...)...), Dir: c.dir})
+	result, err := command.Run(context.Background(), command.Spec{Argv: asServer(append([]string{program}, args...)...), Dir: c.dir})
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", program, err, result.Stderr)
 	}
