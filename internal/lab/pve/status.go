@@ -14,7 +14,7 @@ func (s *Server) listRow(g *guest, full bool) object {
 		row["template"] = 1
 	}
 	if g.running {
-		row["status"], row["uptime"], row["mem"], row["pid"] = "running", s.uptime(g), g.memory()/20, g.pid
+		row["status"], row["uptime"], row["mem"] = "running", s.uptime(g), g.memory()/20
 	}
 	if g.kind == LXC {
 		row["type"], row["diskread"], row["diskwrite"] = "lxc", 0, 0
@@ -23,6 +23,9 @@ func (s *Server) listRow(g *guest, full bool) object {
 			row["disk"] = s.bootDisk(g) / 4
 		}
 		return row
+	}
+	if g.running {
+		row["pid"] = g.pid
 	}
 	if g.config["serial0"] != "" {
 		row["serial"] = 1
