@@ -148,7 +148,9 @@ func snapshotCopies(cluster string, guests []Guest) []backup.Copy {
 	return copies
 }
 
-// archiveCopies are the vzdump archives on storages other than PBS.
+// archiveCopies are the vzdump archives on storages other than PBS. One that
+// several nodes list under the same name is one: a directory that all of them
+// mount, without being marked as shared.
 func (m *memory) archiveCopies(cluster string, runs []GuestBackup) []backup.Copy {
 	byArchive := map[string]GuestBackup{}
 	for _, b := range runs {
@@ -157,11 +159,13 @@ func (m *memory) archiveCopies(cluster string, runs []GuestBackup) []backup.Copy
 		}
 	}
 	var copies []backup.Copy
+	seen := map[text]bool{}
 	for _, at := range m.archives {
 		for _, a := range at.files {
-			if a.VMID <= 0 || a.Volume == "" {
+			if a.VMID <= 0 || a.Volume == "" || seen[a.Volume] {
 				continue
 			}
+			seen[a.Volume] = true
 			c := backup.Copy{Asset: Asset(cluster, int(a.VMID)), Tier: backup.DurableLocal, Source: source(cluster),
 				ID: string(a.Volume), Kind: "backup", Medium: source(cluster) + "/" + at.storage, Site: backup.HomeSite,
 				Taken: a.Time.when(), Size: max(int64(a.Size), int64(a.Guess), 0), Protected: bool(a.Protected),
