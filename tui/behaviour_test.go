@@ -273,6 +273,24 @@ func TestADisabledKeySaysWhy(t *testing.T) {
 	u.sees("x: the guest is locked")
 }
 
+func TestWhatCairnSaysOfItself(t *testing.T) {
+	s := allWell()
+	s.Warnings = []string{"The history is damaged: it was set aside as history.db.bad, and a new one begun."}
+	u := sit(t, s, 80, 24)
+	u.sees("cairn     The history is damaged")
+	u.press("p")
+	u.sees("cairn     The history is damaged")
+}
+
+func TestAnIncidentIsSeenOnEveryPage(t *testing.T) {
+	s := homeLab()
+	s.Facts.Past.Hold = &checks.Hold{Since: before(time.Hour), By: "ana", Why: "ransomware"}
+	u := sit(t, s, 80, 24)
+	u.sees("on hold")
+	u.press("a")
+	u.sees("on hold")
+}
+
 func TestAPanicIsASentence(t *testing.T) {
 	u := sit(t, homeLab(), 80, 24)
 	u.m.open(&danger{})

@@ -448,6 +448,10 @@ func scenarioRow(s checks.Scenario) []line {
 
 func (m *Model) problemPart(w int) boardPart {
 	p := boardPart{head: say(faint, " PROBLEMS")}
+	for _, text := range m.state.Warnings {
+		one := noticeItem(text, w)
+		p.items, p.brief = append(p.items, one), append(p.brief, one.oneLine(w, true))
+	}
 	for _, one := range m.state.Report.Problems {
 		if one.Acknowledged {
 			continue
@@ -463,6 +467,20 @@ func (m *Model) problemPart(w int) boardPart {
 		p.items = []item{{id: "problem:none", lines: []line{words(text)}}}
 	}
 	return p
+}
+
+// noticeItem is something about cairn itself, such as a history set aside.
+func noticeItem(text string, w int) item {
+	it := item{id: "notice:" + text}
+	mark := pad(say(caution, "cairn"), 10)
+	for _, row := range wrap(text, w-10) {
+		it.lines = append(it.lines, mark.add(span{row, plain}))
+		mark = words(spaces(10))
+	}
+	if it.lines == nil {
+		it.lines = []line{mark}
+	}
+	return it
 }
 
 // oneLine shortens an item; where it is not cut it may keep its lines.

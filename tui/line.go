@@ -93,15 +93,6 @@ func pad(l line, w int) line {
 	return l
 }
 
-// padLeft is pad with the text at the right.
-func padLeft(l line, w int) line {
-	l = cut(l, w)
-	if n := w - l.width(); n > 0 {
-		l = append(line{{strings.Repeat(" ", n), plain}}, l...)
-	}
-	return l
-}
-
 // ends puts one text at the left and one at the right of w cells; the left one
 // gives way.
 func ends(left, right line, w int) line {

@@ -26,6 +26,7 @@ type Model struct {
 	leaving  bool   // asked whether to leave
 	keyboard keyboard
 	feed     *feed
+	opening  func() error // shows the first frame at once; nil: not in a terminal
 
 	frame string // the latest view
 	stale bool   // the view must be made again
@@ -88,8 +89,17 @@ func drawer(o Options) *Model {
 	return m
 }
 
-// Init starts the clock and waits for the first state.
-func (m *Model) Init() tea.Cmd { return tea.Batch(guard(m.tick()), guard(m.next())) }
+// Init shows the first frame, starts the clock and waits for the first state.
+func (m *Model) Init() tea.Cmd {
+	return tea.Batch(guard(m.show()), guard(m.tick()), guard(m.next()))
+}
+
+func (m *Model) show() tea.Cmd {
+	if m.opening == nil {
+		return nil
+	}
+	return func() tea.Msg { _ = m.opening(); return nil } // the renderer meets the same error, and draws anyway
+}
 
 // tick keeps to the full minute: nothing on screen changes more often by itself.
 func (m *Model) tick() tea.Cmd {

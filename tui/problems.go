@@ -8,6 +8,9 @@ func problemsScreen(*Model) screen {
 		about: aboutRow,
 		items: func(m *Model, w int) ([]line, []item) {
 			var items []item
+			for _, text := range m.state.Warnings {
+				items = append(items, noticeItem(text, w))
+			}
 			for _, p := range m.state.Report.Problems {
 				items = append(items, problemItem(p, w, true))
 			}

@@ -64,6 +64,8 @@ func Run(ctx context.Context, o Options) error {
 	out := cells.New(o.Output, size)
 	m := New(ctx, o)
 	m.w, m.h = size()
+	first := m.View()
+	m.opening = func() error { return out.Open(first) }
 	options := []tea.ProgramOption{
 		tea.WithContext(ctx), tea.WithOutput(out), tea.WithAltScreen(), tea.WithFPS(30), tea.WithoutSignalHandler(),
 		tea.WithFilter(func(_ tea.Model, msg tea.Msg) tea.Msg {

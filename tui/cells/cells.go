@@ -6,6 +6,7 @@ package cells
 
 import (
 	"io"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -32,6 +33,7 @@ type Writer struct {
 	front  []cell // what the terminal shows
 	back   []cell // what the renderer wants
 	known  bool   // front is what the terminal shows
+	drawn  bool   // the renderer has drawn on the alternate screen
 	pen    string // SGR parameters that the renderer has set
 	row    int    // where the renderer believes the cursor to be
 	col    int
@@ -41,6 +43,12 @@ type Writer struct {
 // cell is one character cell. The second half of a wide character has an empty
 // text.
 type cell struct{ text, style string }
+
+// The alternate screen keeps the main one and its cursor for later.
+const (
+	enterAlt = "\x1b[?1049h"
+	leaveAlt = "\x1b[?1049l"
+)
 
 var blank = cell{text: " "}
 
@@ -55,6 +63,30 @@ func (t *Writer) Invalidate() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.known = false
+}
+
+// Open shows a first frame at once, where the renderer would wait for its next
+// turn; it does nothing when the renderer has drawn already.
+func (t *Writer) Open(frame string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.alt || t.drawn {
+		return nil
+	}
+	for row, text := range strings.Split(frame, "\n") {
+		t.row, t.col = row, 0
+		for data := []byte(text); len(data) > 0; {
+			seq, width, whole := t.next(data)
+			if !whole {
+				break
+			}
+			t.take(seq, width)
+			data = data[len(seq):]
+		}
+	}
+	t.pen, t.row, t.col = "", 0, 0
+	t.commit()
+	return t.flush()
 }
 
 // Write draws what the renderer sends and passes the difference on.
@@ -79,12 +111,17 @@ func (t *Writer) Write(p []byte) (int, error) {
 	if t.alt {
 		t.commit()
 	}
+	return len(p), t.flush()
+}
+
+// flush sends what has gathered.
+func (t *Writer) flush() error {
 	if len(t.out.buf) == 0 {
-		return len(p), nil
+		return nil
 	}
 	_, err := t.Terminal.Write(t.out.buf)
 	t.out.buf = t.out.buf[:0]
-	return len(p), err
+	return err
 }
 
 // next cuts one character or one escape sequence from the front of data.
@@ -132,8 +169,8 @@ func (t *Writer) fitSize() {
 func (t *Writer) take(seq []byte, width int) {
 	if !t.alt {
 		t.out.raw(seq)
-		if string(seq) == ansi.SetAltScreenSaveCursorMode {
-			t.alt = true
+		if string(seq) == enterAlt {
+			t.alt, t.drawn = true, false
 			t.clear()
 			t.pen, t.row, t.col = "", 0, 0
 		}
@@ -157,6 +194,7 @@ func (t *Writer) take(seq []byte, width int) {
 }
 
 func (t *Writer) print(text string, width int) {
+	t.drawn = true
 	if t.row >= 0 && t.row < t.h && t.col >= 0 && t.col+width <= t.w {
 		at := t.row*t.w + t.col
 		t.split(t.row, t.col)
@@ -232,7 +270,7 @@ func (t *Writer) setPen(params string) {
 }
 
 func (t *Writer) mode(seq []byte) {
-	if string(seq) == ansi.ResetAltScreenSaveCursorMode {
+	if string(seq) == leaveAlt {
 		t.commit()
 		t.alt = false
 	}

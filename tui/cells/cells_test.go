@@ -139,6 +139,29 @@ func TestAfterAResizeEveryCellIsDrawn(t *testing.T) {
 	}
 }
 
+func TestTheOpeningFrameIsDrawnOnce(t *testing.T) {
+	r := newRig(t, 40, 6)
+	if err := r.writer.Open("too early"); err != nil || r.thinBytes != 0 {
+		t.Fatalf("drawn outside the alternate screen: %v", err)
+	}
+	r.send(begin)
+	const frame = "one \x1b[1mtwo\x1b[m\n\nthree 日"
+	if err := r.writer.Open(frame); err != nil {
+		t.Fatal(err)
+	}
+	if text := r.thin.String(); !strings.HasPrefix(text, "one two") {
+		t.Fatalf("not drawn:\n%s", text)
+	}
+	before := r.thinBytes
+	r.send("\x1b[H\rone \x1b[1mtwo\x1b[m\x1b[K\r\n\x1b[K\r\nthree 日\x1b[K")
+	if r.thinBytes != before {
+		t.Errorf("the renderer's own first frame costs %d bytes", r.thinBytes-before)
+	}
+	if err := r.writer.Open("too late"); err != nil || r.thinBytes != before {
+		t.Errorf("drawn over the renderer: %v", err)
+	}
+}
+
 // model draws whatever frame it is sent.
 type model struct{ frame string }
 
