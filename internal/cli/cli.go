@@ -115,7 +115,8 @@ func (a *app) root() *cobra.Command {
 	flags.BoolVar(&a.readOnly, "read-only", false, "take away every key and command that changes something")
 	flags.BoolVar(&a.noColor, "no-color", false, "draw without colours")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.checkCommand(), a.copiesCommand(), a.historyCommand(), a.holdCommand(), a.ackCommand(), a.demoCommand(), a.versionCommand())
+	root.AddCommand(a.checkCommand(), a.copiesCommand(), a.snapshotCommand(), a.backupCommand(), a.operationCommand(),
+		a.historyCommand(), a.holdCommand(), a.ackCommand(), a.demoCommand(), a.versionCommand())
 	for _, c := range root.Commands() {
 		wrapUsage(c)
 	}
@@ -139,20 +140,26 @@ func wrapUsage(c *cobra.Command) {
 
 // load reads the configuration that --config or the usual places name.
 func (a *app) load() (*config.Config, error) {
+	c, _, err := a.loadFrom()
+	return c, err
+}
+
+// loadFrom does what load does and says where it was read from.
+func (a *app) loadFrom() (*config.Config, string, error) {
 	path := a.file
 	if path == "" {
 		found, err := config.Find()
 		if err != nil {
-			return nil, fail(ExitConfig, fmt.Errorf("%w; write one (config.example.toml shows every key), or see what cairn does: cairn demo", err))
+			return nil, "", fail(ExitConfig, fmt.Errorf("%w; write one (config.example.toml shows every key), or see what cairn does: cairn demo", err))
 		}
 		path = found
 	}
 	c, err := config.Load(path)
 	if err != nil {
-		return nil, fail(ExitConfig, err)
+		return nil, path, fail(ExitConfig, err)
 	}
 	c.ReadOnly = c.ReadOnly || a.readOnly
-	return c, nil
+	return c, path, nil
 }
 
 // exitOf is the exit code of check for a status: the codes of Nagios plugins.

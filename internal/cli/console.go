@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 
-	"golang.org/x/sys/unix"
+	"github.com/charmbracelet/x/term"
 
 	"cairn/internal/config"
 )
@@ -50,11 +50,5 @@ func outIsTerminal(e Env) bool {
 	return ok && isTerminal(f)
 }
 
-// isTerminal says whether f is a terminal (tty_ioctl(4), TCGETS).
-func isTerminal(f *os.File) bool {
-	if f == nil {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
-}
+// isTerminal says whether f is a terminal.
+func isTerminal(f *os.File) bool { return f != nil && term.IsTerminal(f.Fd()) }

@@ -173,3 +173,28 @@ func describe(g Guest) string {
 }
 
 func apiPath(g Guest) string { return fmt.Sprintf("/nodes/%s/%s/%d", g.Node, g.Kind, g.VMID) }
+
+// Snapshots reads a guest's snapshots anew, and what a rollback to each would
+// change in the configuration, by its name. A snapshot whose configuration
+// cannot be read is missing from the changes, not from the tree.
+func (l *Lab) Snapshots(ctx context.Context, g Guest) (proxmox.Tree, map[string][]proxmox.Change, error) {
+	c, err := l.cluster(g.Cluster)
+	if err != nil {
+		return proxmox.Tree{}, nil, err
+	}
+	tree, err := c.Snapshots(ctx, g.VMID)
+	if err != nil {
+		return tree, nil, err
+	}
+	now, err := c.Configuration(ctx, g.VMID)
+	if err != nil {
+		return tree, nil, err
+	}
+	changes := map[string][]proxmox.Change{}
+	for _, s := range tree.Snapshots {
+		if then, err := c.SnapshotConfig(ctx, g.VMID, s.Name); err == nil {
+			changes[s.Name] = proxmox.Diff(now, then)
+		}
+	}
+	return tree, changes, nil
+}

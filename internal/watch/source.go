@@ -42,10 +42,20 @@ type outcome struct {
 	found any
 }
 
-// client is what every system's package offers.
+// client is what every system's package offers. Those that hold connections have
+// a Close besides.
 type client[T any] interface {
 	Survey(context.Context) (T, error)
-	Close()
+}
+
+func closer(c any) func() {
+	switch c := c.(type) {
+	case interface{ Close() }:
+		return c.Close
+	case interface{ Close() error }:
+		return func() { _ = c.Close() } // what it leaves behind ends with us
+	}
+	return func() {}
 }
 
 // shelf finds the map of one kind of system among the facts.
@@ -63,7 +73,7 @@ func newSource[T any](kind, name string, c client[T], every, limit time.Duration
 	}
 	full := kind + "." + name
 	return source{
-		name: full, every: every, limit: limit, close: c.Close,
+		name: full, every: every, limit: limit, close: closer(c),
 		ask: func(ctx context.Context) (outcome, error) {
 			value, err := c.Survey(ctx)
 			return outcome{found: value, enter: func(f *checks.Facts, now time.Time) {

@@ -43,30 +43,35 @@ type Watcher struct {
 
 // New makes a watcher of cfg. The error says that Options.Only names no source.
 func New(cfg *config.Config, o Options) (*Watcher, error) {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Home == nil {
-		o.Home = time.Local
-	}
 	chosen, err := choose(sources(cfg, o.Secrets), o.Only)
 	if err != nil {
 		return nil, err
 	}
+	if o.Home == nil {
+		o.Home = time.Local
+	}
+	w := watching(chosen, policy(cfg, o.Home), o)
+	if cfg.ReadOnly {
+		w.readOnly = "read-only: read_only = true is configured, or --read-only given"
+	}
+	return w, nil
+}
+
+func watching(all []source, p checks.Policy, o Options) *Watcher {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	w := &Watcher{
-		options: o, policy: policy(cfg, o.Home), sources: chosen,
+		options: o, policy: p, sources: all,
 		wake: map[string]chan struct{}{}, dirty: make(chan struct{}, 1), states: make(chan *State, 1),
 		surveys: map[string]Survey{}, warnings: map[string]string{},
 	}
-	if cfg.ReadOnly {
-		w.readOnly = "read_only = true is configured"
-	}
-	for _, s := range chosen {
+	for _, s := range all {
 		w.wake[s.name] = make(chan struct{}, 1)
 		w.surveys[s.name] = Survey{}
 		s.absent(&w.facts)
 	}
-	return w, nil
+	return w
 }
 
 // States gives the newest State whenever one is published; a reader that is slow

@@ -1,0 +1,222 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cairn/internal/desk"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+)
+
+// actFlags are the flags of every command that changes something.
+type actFlags struct {
+	plan   bool
+	format string
+	yes    string
+	expect string
+	why    string
+	detach bool
+}
+
+func (f *actFlags) register(c *cobra.Command) {
+	c.Flags().BoolVar(&f.plan, "plan", false, "print the plan and change nothing")
+	c.Flags().StringVar(&f.format, "format", "text", "`FORMAT` of the plan: text or json")
+	c.Flags().StringVar(&f.yes, "yes", "", "confirm with the target's own `NAME`")
+	c.Flags().StringVar(&f.expect, "expect-plan", "", "run only the plan with this `HASH`")
+	c.Flags().StringVar(&f.why, "why", "", "`REASON`, for the audit trail")
+	c.Flags().BoolVar(&f.detach, "detach", false, "return once it has started")
+}
+
+// act makes a plan, shows it, has it confirmed, and carries it out.
+func (a *app) act(ctx context.Context, f actFlags, build func(*desk.Desk) (plan.Plan, error)) error {
+	if err := oneOf("format", f.format, "text", "json"); err != nil {
+		return err
+	}
+	return a.withDesk(ctx, func(d *desk.Desk) error {
+		p, err := build(d)
+		if err != nil {
+			return err
+		}
+		hash, err := p.Hash()
+		if err != nil {
+			return err
+		}
+		if f.plan {
+			return a.showPlan(p, hash, f.format)
+		}
+		if err := a.agreed(f, p, hash); err != nil {
+			return err
+		}
+		id, err := d.Start(ctx, p, f.why)
+		if err != nil {
+			return refusal(err)
+		}
+		fmt.Fprintf(a.env.Err, "Operation %s has started; it runs on without you. cairn operation watch %s\n", id, id)
+		if f.detach {
+			return nil
+		}
+		return a.follow(ctx, d, id)
+	})
+}
+
+func (a *app) showPlan(p plan.Plan, hash, format string) error {
+	var err error
+	if format == "json" {
+		err = printJSON(a.env.Out, struct {
+			plan.Plan
+			Hash string `json:"hash"`
+		}{p, hash})
+	} else {
+		err = printPlan(a.env.Out, p, hash)
+	}
+	if err == nil && p.Blocked() {
+		return quiet(ExitBlocked)
+	}
+	return err
+}
+
+// agreed refuses a blocked plan, one that is not the expected, and one that is
+// not confirmed with the target's own name. A plan that destroys nothing needs no
+// confirmation.
+func (a *app) agreed(f actFlags, p plan.Plan, hash string) error {
+	if p.Blocked() {
+		if err := printPlan(a.env.Err, p, hash); err != nil {
+			return err
+		}
+		return fail(ExitBlocked, errors.New("blocked: nothing was touched"))
+	}
+	if f.expect != "" && f.expect != hash {
+		return fail(ExitBlocked, fmt.Errorf("the plan is %s now, not %s: look at it with --plan; nothing was touched", hash, f.expect))
+	}
+	if !destroys(p) {
+		return nil
+	}
+	if f.yes != "" {
+		if f.yes != p.Confirm {
+			return fail(ExitBlocked, fmt.Errorf("--yes %s is not the target's name %q: nothing was touched", f.yes, p.Confirm))
+		}
+		return nil
+	}
+	if !isTerminal(a.env.In) || !outIsTerminal(a.env) {
+		return fail(ExitBlocked, fmt.Errorf("without a terminal it needs --yes %s: nothing was touched", p.Confirm))
+	}
+	if err := printPlan(a.env.Out, p, hash); err != nil {
+		return err
+	}
+	fmt.Fprint(a.env.Out, "\nType the target's name to go on, anything else to leave: ")
+	typed, err := bufio.NewReader(a.env.In).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading the confirmation: %w", err)
+	}
+	if strings.TrimSpace(typed) != p.Confirm {
+		return fail(ExitBlocked, errors.New("not confirmed: nothing was touched"))
+	}
+	return nil
+}
+
+func destroys(p plan.Plan) bool {
+	for _, s := range p.Steps {
+		if s.Irreversible {
+			return true
+		}
+	}
+	return false
+}
+
+func refusal(err error) error {
+	var busy *operation.BusyError
+	if errors.Is(err, operation.ErrRefused) || errors.As(err, &busy) || errors.Is(err, desk.ErrReadOnly) {
+		return fail(ExitBlocked, err)
+	}
+	return fail(ExitFailed, err)
+}
+
+// look is how often a watched operation is read.
+const look = 250 * time.Millisecond
+
+// follow prints what operation id does until it ends. When ctx ends it stops
+// watching; the operation goes on.
+func (a *app) follow(ctx context.Context, d *desk.Desk, id string) error {
+	p := progressPrinter{out: a.env.Out, told: map[string]operation.State{}}
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		s, err := d.Operation(id)
+		if err != nil {
+			return err
+		}
+		p.print(s)
+		switch s.State {
+		case operation.Waiting, operation.Running:
+		default:
+			return ended(s)
+		}
+		select {
+		case <-ctx.Done():
+			fmt.Fprintf(a.env.Err, "Operation %s goes on. cairn operation watch %s\n", id, id)
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func ended(s operation.Status) error {
+	err := fmt.Errorf("operation %s %s: %s", s.ID(), s.State, s.Text)
+	switch s.State {
+	case operation.StepDone, operation.StepWarned:
+		return nil
+	case operation.Interrupted:
+		return fail(ExitResumable, fmt.Errorf("operation %s was interrupted; cairn operation resume %s goes on", s.ID(), s.ID()))
+	case operation.WasRefused:
+		return fail(ExitBlocked, err)
+	}
+	return fail(ExitFailed, err)
+}
+
+// progressPrinter prints each step's state and log line once.
+type progressPrinter struct {
+	out   io.Writer
+	told  map[string]operation.State
+	lines string // the last log line that was printed
+}
+
+func (p *progressPrinter) print(s operation.Status) {
+	for i, step := range s.Record.Plan.Steps {
+		now := s.Steps[i]
+		if now.State == operation.Waiting || p.told[step.ID] == now.State {
+			continue
+		}
+		if p.told[step.ID] == "" {
+			fmt.Fprintf(p.out, "[ ] %s   %s\n", step.Title, step.Show)
+		}
+		p.told[step.ID] = now.State
+		if now.State != operation.Running {
+			fmt.Fprintf(p.out, "[%s] %s  %s %s\n", mark(now.State), step.Title, now.State, now.Text)
+		}
+	}
+	if s.Progress != nil && len(s.Progress.Lines) > 0 {
+		last := s.Progress.Lines[len(s.Progress.Lines)-1]
+		if last != p.lines {
+			p.lines = last
+			fmt.Fprintf(p.out, "    %s\n", last)
+		}
+	}
+}
+
+func mark(s operation.State) string {
+	switch s {
+	case operation.StepDone:
+		return "x"
+	case operation.StepWarned:
+		return "w"
+	}
+	return "!"
+}

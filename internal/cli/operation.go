@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"cairn/internal/backup"
+	"cairn/internal/desk"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+)
+
+func (a *app) operationCommand() *cobra.Command {
+	c := &cobra.Command{Use: "operation", Short: "List, watch, cancel, resume and undo operations of all consoles", Args: cobra.NoArgs}
+	c.AddCommand(a.operationList(), a.operationShow(), a.operationUndo(),
+		a.operationDo("watch ID", "Follow an operation to its end", func(ctx context.Context, d *desk.Desk, id string) error { return a.follow(ctx, d, id) }),
+		a.operationDo("cancel ID", "Ask an operation to stop; what was done stays done", a.cancel),
+		a.operationDo("resume ID", "Go on with an interrupted operation", func(ctx context.Context, d *desk.Desk, id string) error {
+			if err := d.Resume(ctx, id); err != nil {
+				return refusal(err)
+			}
+			return a.follow(ctx, d, id)
+		}),
+		a.operationWork())
+	return c
+}
+
+func (a *app) operationDo(use, short string, do func(context.Context, *desk.Desk, string) error) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		return a.withDesk(c.Context(), func(d *desk.Desk) error { return do(c.Context(), d, args[0]) })
+	}}
+}
+
+func (a *app) operationList() *cobra.Command {
+	var format string
+	c := &cobra.Command{Use: "list", Short: "List the operations, newest first", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		if err := oneOf("format", format, "text", "json"); err != nil {
+			return err
+		}
+		return a.withDesk(c.Context(), func(d *desk.Desk) error {
+			all, err := d.Operations()
+			if err != nil {
+				return err
+			}
+			if format == "json" {
+				return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "operations": each(all, func(s operation.Status) operation.Status { return s })})
+			}
+			return a.printOperations(all)
+		})
+	}}
+	c.Flags().StringVar(&format, "format", "text", "`FORMAT`: text or json")
+	return c
+}
+
+func (a *app) printOperations(all []operation.Status) error {
+	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tSTATE\tWHAT\tBY\tSTARTED\tTOOK\tTEXT")
+	for _, s := range all {
+		started, took := "", ""
+		if !s.Started.IsZero() {
+			started = s.Started.Local().Format("2006-01-02 15:04")
+		}
+		if !s.Ended.IsZero() {
+			took = backup.Age(s.Ended.Sub(s.Started))
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID(), s.State, s.Record.Plan.Summary, s.Record.By.Who, started, took, s.Text)
+	}
+	return t.Flush()
+}
+
+func (a *app) operationShow() *cobra.Command {
+	var format string
+	c := &cobra.Command{Use: "show ID", Short: "Show how an operation stands", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		if err := oneOf("format", format, "text", "json"); err != nil {
+			return err
+		}
+		return a.withDesk(c.Context(), func(d *desk.Desk) error {
+			s, err := d.Operation(args[0])
+			if err != nil {
+				return err
+			}
+			if format == "json" {
+				return printJSON(a.env.Out, s)
+			}
+			return a.printOperation(s)
+		})
+	}}
+	c.Flags().StringVar(&format, "format", "text", "`FORMAT`: text or json")
+	return c
+}
+
+func (a *app) printOperation(s operation.Status) error {
+	if err := printPlan(a.env.Out, s.Record.Plan, s.Record.Hash); err != nil {
+		return err
+	}
+	from := ""
+	if f := s.Record.By.From; f != "" && f != "local" {
+		from = " over SSH from " + f
+	}
+	fmt.Fprintf(a.env.Out, "\noperation %s: %s %s\nby %s%s %s\n", s.ID(), s.State, s.Text, s.Record.By.Who, from, s.Record.By.Why)
+	p := progressPrinter{out: a.env.Out, told: map[string]operation.State{}}
+	p.print(s)
+	if s.Resumable {
+		fmt.Fprintf(a.env.Out, "Its worker is gone. cairn operation resume %s\n", s.ID())
+	}
+	return nil
+}
+
+// cancel asks for the end and says what that cannot take back.
+func (a *app) cancel(ctx context.Context, d *desk.Desk, id string) error {
+	s, err := d.Operation(id)
+	if err != nil {
+		return err
+	}
+	if s.State != operation.Running && s.State != operation.Waiting {
+		return fail(ExitBlocked, fmt.Errorf("operation %s is %s: there is nothing to cancel", id, s.State))
+	}
+	if err := d.Cancel(id); err != nil {
+		return refusal(err)
+	}
+	fmt.Fprintf(a.env.Out, "Operation %s was asked to stop.\n", id)
+	if done := s.Irreversible(); len(done) > 0 {
+		fmt.Fprintf(a.env.Out, "Begun, and not to be undone by this: %s. Way back: %s\n", strings.Join(done, ", "), or(s.Record.Plan.WayBack, "none"))
+	}
+	return nil
+}
+
+func (a *app) operationUndo() *cobra.Command {
+	var f actFlags
+	c := &cobra.Command{Use: "undo ID", Short: "Go back to the safety copy that an operation made", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		return a.act(c.Context(), f, func(d *desk.Desk) (plan.Plan, error) { return d.Undo(c.Context(), args[0]) })
+	}}
+	f.register(c)
+	return c
+}
+
+// operationWork is what a detached worker runs; people have no use for it.
+func (a *app) operationWork() *cobra.Command {
+	return &cobra.Command{Use: "work ID", Hidden: true, Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		return a.withDesk(c.Context(), func(d *desk.Desk) error { return d.Work(c.Context(), args[0]) })
+	}}
+}

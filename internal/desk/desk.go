@@ -1,0 +1,152 @@
+// Package desk acts for the person at a console or command line: it plans,
+// starts, watches and cancels operations on the configured lab.
+package desk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/config"
+	"cairn/internal/history"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/internal/runbook"
+	"cairn/internal/secret"
+	"cairn/proxmox"
+)
+
+// Options say who sits at the desk and with what.
+type Options struct {
+	Config  *config.Config
+	Secrets secret.Reader
+	By      operation.Actor
+	Launch  operation.Launch // starts workers
+	History *history.Store   // nil: estimates are assumed
+	Now     func() time.Time
+}
+
+// Desk is open until Close.
+type Desk struct {
+	o     Options
+	lab   *runbook.Lab
+	store *operation.Store
+}
+
+// measured is how many measured steps estimates rest on at the most.
+const measured = 200
+
+// Open opens the desk. It connects to no system.
+func Open(ctx context.Context, o Options) (*Desk, error) {
+	store, err := operation.OpenStore(o.Config.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	var past []history.Measurement
+	if o.History != nil {
+		if past, err = o.History.Steps(ctx, "", measured); err != nil {
+			past = nil // estimates are assumed then, and say so
+		}
+	}
+	return &Desk{o: o, store: store, lab: runbook.Open(o.Config, o.Secrets, past, o.Now)}, nil
+}
+
+// Close drops the connections.
+func (d *Desk) Close() { d.lab.Close() }
+
+// ErrReadOnly says that this desk may only look.
+var ErrReadOnly = errors.New("read-only: nothing may be changed from here")
+
+// FindGuest finds the guest that a person means.
+func (d *Desk) FindGuest(ctx context.Context, name string) (runbook.Guest, error) {
+	return d.lab.FindGuest(ctx, name)
+}
+
+// Guest finds the guest of an asset id.
+func (d *Desk) Guest(ctx context.Context, id backup.AssetID) (runbook.Guest, error) {
+	if id.Kind != backup.Guest {
+		return runbook.Guest{}, fmt.Errorf("%s is no guest", id)
+	}
+	return d.lab.FindGuest(ctx, id.Scope+"/"+id.Name)
+}
+
+// Snapshots reads a guest's snapshots anew, and what each would change in the
+// configuration, by its name; a configuration that cannot be read is left out.
+func (d *Desk) Snapshots(ctx context.Context, g runbook.Guest) (proxmox.Tree, map[string][]proxmox.Change, error) {
+	return d.lab.Snapshots(ctx, g)
+}
+
+// Rollback plans a rollback.
+func (d *Desk) Rollback(ctx context.Context, r runbook.RollbackRequest) (plan.Plan, error) {
+	return d.lab.Rollback(ctx, r)
+}
+
+// CreateSnapshot plans a snapshot.
+func (d *Desk) CreateSnapshot(ctx context.Context, g runbook.Guest, name, description string, ram bool) (plan.Plan, error) {
+	return d.lab.CreateSnapshot(ctx, g, name, description, ram)
+}
+
+// DeleteSnapshot plans a snapshot's removal.
+func (d *Desk) DeleteSnapshot(ctx context.Context, g runbook.Guest, name string, force bool) (plan.Plan, error) {
+	return d.lab.DeleteSnapshot(ctx, g, name, force)
+}
+
+// Backup plans a copy of a guest before risky work.
+func (d *Desk) Backup(ctx context.Context, g runbook.Guest) (plan.Plan, error) {
+	return d.lab.Backup(ctx, g)
+}
+
+// Undo plans the way back from operation id.
+func (d *Desk) Undo(ctx context.Context, id string) (plan.Plan, error) {
+	s, err := d.store.Status(id)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	return d.lab.Undo(ctx, s)
+}
+
+// Start makes p an operation, starts its worker and returns its id once the
+// worker has said that it started; or an error that says why it refused. The id
+// is returned with an error too, where there is one.
+func (d *Desk) Start(ctx context.Context, p plan.Plan, why string) (string, error) {
+	if d.o.Config.ReadOnly {
+		return "", ErrReadOnly
+	}
+	by := d.o.By
+	by.Why = why
+	id, err := d.store.Create(p, by, d.o.Now())
+	if err != nil {
+		return "", err
+	}
+	return id, d.store.Start(ctx, id, d.o.Launch)
+}
+
+// Operations lists how all operations stand, newest first.
+func (d *Desk) Operations() ([]operation.Status, error) { return d.store.List() }
+
+// Operation reads how one stands.
+func (d *Desk) Operation(id string) (operation.Status, error) { return d.store.Status(id) }
+
+// Cancel asks an operation to stop.
+func (d *Desk) Cancel(id string) error {
+	if d.o.Config.ReadOnly {
+		return ErrReadOnly
+	}
+	return d.store.Cancel(id, d.o.By, d.o.Now())
+}
+
+// Resume goes on with an interrupted operation.
+func (d *Desk) Resume(ctx context.Context, id string) error {
+	if d.o.Config.ReadOnly {
+		return ErrReadOnly
+	}
+	return d.store.Start(ctx, id, d.o.Launch)
+}
+
+// Work is the worker's side: it carries operation id out.
+func (d *Desk) Work(ctx context.Context, id string) error {
+	w := operation.Worker{Store: d.store, Executors: d.lab.Executors(), Fingerprint: d.lab.Fingerprint, History: d.o.History, Now: d.o.Now}
+	return w.Work(ctx, id)
+}
