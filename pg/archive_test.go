@@ -200,7 +200,7 @@ func TestManifest(t *testing.T) {
 
 // TestRealBaseBackups makes base backups with the real tool, and breaks them.
 func TestRealBaseBackups(t *testing.T) {
-	c := real(t)
+	c := running(t)
 	made := filepath.Join(c.dir, "bases")
 	c.run(t, "mkdir", made)
 	t.Cleanup(func() { c.run(t, "rm", "-rf", made) })

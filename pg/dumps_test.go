@@ -102,23 +102,11 @@ func scan(t testing.TB, dir string, known ...string) (map[string]Dump, int) {
 	return byName, foreign
 }
 
-// dumps makes one dump of each kind with the real tools.
+// dumps returns a directory with one dump of each kind, made with the real tools.
 func dumps(t testing.TB, c *cluster) string {
 	t.Helper()
-	c.withDatabase(t, oddName)
 	made := filepath.Join(c.dir, "dumps")
-	c.run(t, "mkdir", made)
-	t.Cleanup(func() { c.run(t, "rm", "-rf", made) })
-	dump := func(args ...string) {
-		c.run(t, "pg_dump", append([]string{"-h", c.dir, "-p", fmt.Sprint(c.port), "-U", "postgres", "-d", "dbname='" + strings.ReplaceAll(oddName, "'", `\'`) + "'"}, args...)...)
-	}
-	dump("-Fc", "-f", made+"/c_2026-11-21.dump")
-	dump("-Fd", "-f", made+"/d_2026-11-21")
-	dump("-Ft", "-f", made+"/t.2026-11-21.tar")
-	dump("-Fp", "-f", made+"/"+oddName+"_2026-11-21.sql")
-	dump("-Fc", "-s", "-f", made+"/schema_20261121.dump")
-	c.run(t, "pg_dumpall", "-h", c.dir, "-p", fmt.Sprint(c.port), "-U", "postgres", "--globals-only", "-f", made+"/globals_2026-11-21.sql")
-	c.run(t, "pg_dumpall", "-h", c.dir, "-p", fmt.Sprint(c.port), "-U", "postgres", "-f", made+"/all_2026-11-21.sql")
+	dumpOnce.Do(func() { makeDumps(t, c, made) })
 	dir := t.TempDir()
 	if out, err := exec.Command("cp", "-r", made+"/.", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -153,6 +141,22 @@ func dumps(t testing.TB, c *cluster) string {
 	return dir
 }
 
+func makeDumps(t testing.TB, c *cluster, made string) {
+	t.Helper()
+	c.withDatabase(t, oddName)
+	c.run(t, "mkdir", made)
+	dump := func(args ...string) {
+		c.run(t, "pg_dump", append([]string{"-h", c.dir, "-p", fmt.Sprint(c.port), "-U", "postgres", "-d", "dbname='" + strings.ReplaceAll(oddName, "'", `\'`) + "'"}, args...)...)
+	}
+	dump("-Fc", "-f", made+"/c_2026-11-21.dump")
+	dump("-Fd", "-f", made+"/d_2026-11-21")
+	dump("-Ft", "-f", made+"/t.2026-11-21.tar")
+	dump("-Fp", "-f", made+"/"+oddName+"_2026-11-21.sql")
+	dump("-Fc", "-s", "-f", made+"/schema_20261121.dump")
+	c.run(t, "pg_dumpall", "-h", c.dir, "-p", fmt.Sprint(c.port), "-U", "postgres", "--globals-only", "-f", made+"/globals_2026-11-21.sql")
+	c.run(t, "pg_dumpall", "-h", c.dir, "-p", fmt.Sprint(c.port), "-U", "postgres", "-f", made+"/all_2026-11-21.sql")
+}
+
 func gz(t testing.TB, text []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -167,7 +171,7 @@ func gz(t testing.TB, text []byte) []byte {
 }
 
 func TestRealDumps(t *testing.T) {
-	c := real(t)
+	c := running(t)
 	dir := dumps(t, c)
 	version := strings.Fields(c.run(t, "postgres", "--version"))[2]
 	got, foreign := scan(t, dir)
@@ -199,7 +203,7 @@ func TestRealDumps(t *testing.T) {
 
 // TestCutDumps cuts each dump at several places: none may pass as complete.
 func TestCutDumps(t *testing.T) {
-	dir := dumps(t, real(t))
+	dir := dumps(t, running(t))
 	whole, _ := scan(t, dir)
 	seen := new(cache)
 	for name, d := range whole {
@@ -232,7 +236,7 @@ func TestCutDumps(t *testing.T) {
 }
 
 func TestTornDirectory(t *testing.T) {
-	dir := dumps(t, real(t))
+	dir := dumps(t, running(t))
 	at := filepath.Join(dir, "d_2026-11-21")
 	files, err := filepath.Glob(at + "/*.dat.gz")
 	if err != nil || len(files) == 0 {

@@ -143,5 +143,5 @@ type Standby struct {
 	Received string // LSN
 	Replayed string
 	LagBytes int64         // behind the primary, or received and not replayed where that is not known; -1: not known
-	Lag      time.Duration // since the last replayed commit; 0 where all that was received is replayed
+	Lag      time.Duration // since the last replayed commit; 0 where all that was received is replayed, or no commit was yet
 }

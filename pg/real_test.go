@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
 
 	"cairn/internal/command"
 	"cairn/internal/secret"
@@ -32,6 +33,7 @@ type cluster struct {
 var (
 	theCluster *cluster
 	makeOnce   sync.Once
+	dumpOnce   sync.Once
 )
 
 func TestMain(m *testing.M) {
@@ -39,6 +41,10 @@ func TestMain(m *testing.M) {
 	if theCluster != nil {
 		theCluster.server.Stop(syscall.SIGINT, 20*time.Second)
 		_ = os.RemoveAll(theCluster.dir)
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Println(err)
+		code = 1
 	}
 	os.Exit(code)
 }
@@ -52,7 +58,7 @@ func asServer(argv ...string) []string {
 	return argv
 }
 
-func real(t testing.TB) *cluster {
+func running(t testing.TB) *cluster {
 	t.Helper()
 	initdb := testkit.Program(t, "initdb", "/usr/lib/postgresql/*/bin/initdb")
 	if os.Geteuid() == 0 {
@@ -61,14 +67,14 @@ func real(t testing.TB) *cluster {
 		}
 		testkit.Program(t, "runuser")
 	}
-	makeOnce.Do(func() { theCluster = start1(t, filepath.Dir(initdb)) })
+	makeOnce.Do(func() { theCluster = startCluster(t, filepath.Dir(initdb)) })
 	if theCluster == nil {
 		t.Fatal("PostgreSQL did not start, see the first test")
 	}
 	return theCluster
 }
 
-func start1(t testing.TB, bin string) *cluster {
+func startCluster(t testing.TB, bin string) *cluster {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "cairn-pg-")
 	if err != nil {
@@ -148,7 +154,13 @@ func (c *cluster) dsn(more string) string {
 // sql runs statements one by one in a database.
 func (c *cluster) sql(t testing.TB, database string, statements ...string) {
 	t.Helper()
-	cfg, err := pgx.ParseConfig(c.dsn(""))
+	c.at(t, c.port, database, statements...)
+}
+
+// at does what sql does on the server at another port.
+func (c *cluster) at(t testing.TB, port int, database string, statements ...string) {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d user=postgres", c.dir, port))
 	if err != nil {
 		t.Fatal(err)
 	}

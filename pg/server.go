@@ -53,7 +53,7 @@ func (s *Server) identity(ctx context.Context, r *reading, now func() time.Time)
 		       has_function_privilege('pg_ls_waldir()', 'EXECUTE'),
 		       current_setting('server_version_num')::int >= 120000 AND has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE'),
 		       has_function_privilege('pg_control_system()', 'EXECUTE')`).
-		Scan(&version, &s.VersionNum, &s.InRecovery, &s.StartedAt, &s.ServerTime, &s.Checksums, text{&s.CurrentLSN}, &r.role,
+		Scan(&version, &s.VersionNum, &s.InRecovery, &s.StartedAt, &s.ServerTime, &s.Checksums, nullText{&s.CurrentLSN}, &r.role,
 			&may.stats, &may.settings, &may.walDir, &may.statusDir, &may.control)
 	if err != nil {
 		return may, err
@@ -100,7 +100,7 @@ func (s *Server) archiver(ctx context.Context, r *reading, may rights) error {
 	err := r.part(ctx, "its settings", func(tx pgx.Tx) error {
 		found, err := rows(ctx, tx, `SELECT name, setting FROM pg_settings
 			WHERE name IN ('archive_mode', 'archive_command', 'archive_library', 'data_directory', 'wal_segment_size')`,
-			func(row pgx.Rows, pair *[2]string) error { return row.Scan(&pair[0], text{&pair[1]}) })
+			func(row pgx.Rows, pair *[2]string) error { return row.Scan(&pair[0], nullText{&pair[1]}) })
 		for _, pair := range found {
 			settings[pair[0]] = pair[1]
 		}
@@ -120,7 +120,7 @@ func (s *Server) archiver(ctx context.Context, r *reading, may rights) error {
 	return r.part(ctx, "the state of WAL archiving", func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `SELECT archived_count, last_archived_wal, last_archived_time, failed_count, last_failed_wal, last_failed_time, stats_reset
 			FROM pg_stat_archiver`).
-			Scan(&a.Archived, text{&a.LastWAL}, instant{&a.LastTime}, &a.Failed, text{&a.LastFailed}, instant{&a.LastFailure}, instant{&a.StatsReset})
+			Scan(&a.Archived, nullText{&a.LastWAL}, nullTime{&a.LastTime}, &a.Failed, nullText{&a.LastFailed}, nullTime{&a.LastFailure}, nullTime{&a.StatsReset})
 	})
 }
 
@@ -131,7 +131,7 @@ func (s *Server) replication(ctx context.Context, r *reading, _ rights) error {
 			       coalesce(greatest(pg_wal_lsn_diff($1::text::pg_lsn, replay_lsn), 0)::bigint, -1)
 			FROM pg_stat_replication ORDER BY 1, 2`,
 			func(row pgx.Rows, p *Replica) error {
-				return row.Scan(text{&p.Name}, text{&p.Client}, text{&p.State}, text{&p.SyncState}, &p.LagBytes)
+				return row.Scan(nullText{&p.Name}, nullText{&p.Client}, nullText{&p.State}, nullText{&p.SyncState}, &p.LagBytes)
 			}, lsnOrNull(s.CurrentLSN))
 		return err
 	})
@@ -148,7 +148,7 @@ func (s *Server) slots(ctx context.Context, r *reading, _ rights) error {
 			       coalesce(greatest(pg_wal_lsn_diff($1::text::pg_lsn, restart_lsn), 0)::bigint, 0)
 			FROM pg_replication_slots ORDER BY 1`,
 			func(row pgx.Rows, p *Slot) error {
-				return row.Scan(&p.Name, text{&p.Type}, text{&p.WALStatus}, &p.Active, &p.RetainedBytes)
+				return row.Scan(&p.Name, nullText{&p.Type}, nullText{&p.WALStatus}, &p.Active, &p.RetainedBytes)
 			}, lsnOrNull(s.CurrentLSN))
 		return err
 	})
@@ -169,7 +169,7 @@ func (s *Server) directories(ctx context.Context, r *reading, may rights) error 
 	}
 	return r.part(ctx, "how many WAL segments wait to be archived", func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, `SELECT count(*)::int, min(modification) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'`).
-			Scan(&s.Archiver.ReadyCount, instant{&s.Archiver.OldestReady})
+			Scan(&s.Archiver.ReadyCount, nullTime{&s.Archiver.OldestReady})
 	})
 }
 
@@ -180,19 +180,19 @@ func lsnOrNull(lsn string) any {
 	return lsn
 }
 
-// text and instant scan NULL as the zero value.
-type text struct{ to *string }
+// nullText and nullTime scan NULL as the zero value.
+type nullText struct{ to *string }
 
-func (t text) Scan(v any) error {
+func (t nullText) Scan(v any) error {
 	if s, ok := v.(string); ok {
 		*t.to = s
 	}
 	return nil
 }
 
-type instant struct{ to *time.Time }
+type nullTime struct{ to *time.Time }
 
-func (t instant) Scan(v any) error {
+func (t nullTime) Scan(v any) error {
 	if at, ok := v.(time.Time); ok {
 		*t.to = at
 	}

@@ -8,15 +8,17 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"cairn/internal/command"
 	"cairn/internal/secret"
 	"cairn/internal/testkit"
 )
 
 func TestServer(t *testing.T) {
-	c := real(t)
+	c := running(t)
 	c.withDatabase(t, oddName)
 	f, err := survey(t, Config{DSN: c.dsn("")}, nil)
 	if err != nil || f.Server.Err != nil {
@@ -37,7 +39,7 @@ func TestServer(t *testing.T) {
 }
 
 func TestLimitedRole(t *testing.T) {
-	c := real(t)
+	c := running(t)
 	c.sql(t, "postgres", `CREATE ROLE "limi""ted" LOGIN PASSWORD 'hunter22'`, `CREATE DATABASE closed`, `REVOKE CONNECT ON DATABASE closed FROM PUBLIC`)
 	defer c.sql(t, "postgres", `DROP DATABASE closed`, `DROP ROLE "limi""ted"`)
 	t.Setenv("PW", "hunter22")
@@ -64,7 +66,7 @@ func TestLimitedRole(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	c := real(t)
+	c := running(t)
 	c.sql(t, "postgres", "CREATE ROLE narrow LOGIN PASSWORD 'right' CONNECTION LIMIT 0")
 	defer c.sql(t, "postgres", "DROP ROLE narrow")
 	t.Setenv("PW", "hunter22")
@@ -133,7 +135,7 @@ func TestOneHoldsUpNoOther(t *testing.T) {
 }
 
 func TestRestart(t *testing.T) {
-	c := real(t)
+	c := running(t)
 	client := New("lab", Config{DSN: c.dsn("")}, secret.Reader{Getenv: os.Getenv})
 	defer client.Close()
 	if _, err := client.Survey(t.Context()); err != nil {
@@ -150,7 +152,7 @@ func TestRestart(t *testing.T) {
 }
 
 func TestArchiverFailing(t *testing.T) {
-	c := real(t)
+	c := running(t)
 	c.sql(t, "postgres", "ALTER SYSTEM SET archive_command = 'false'", "SELECT pg_reload_conf()", "CREATE TABLE t (id int)", "SELECT pg_switch_wal()")
 	defer c.sql(t, "postgres", "ALTER SYSTEM RESET archive_command", "SELECT pg_reload_conf()", "DROP TABLE t")
 	client := New("lab", Config{DSN: c.dsn("")}, secret.Reader{Getenv: os.Getenv})
@@ -163,7 +165,7 @@ func TestArchiverFailing(t *testing.T) {
 }
 
 func TestSlotHoldsWAL(t *testing.T) {
-	c := real(t)
+	c := running(t)
 	c.sql(t, "postgres", "SELECT pg_create_physical_replication_slot('gone', true)", "CREATE TABLE w AS SELECT generate_series(1, 30000)", "DROP TABLE w")
 	defer c.sql(t, "postgres", "SELECT pg_drop_replication_slot('gone')")
 	f, err := survey(t, Config{DSN: c.dsn("")}, nil)
@@ -177,7 +179,7 @@ func TestSlotHoldsWAL(t *testing.T) {
 }
 
 func TestStandbyThatIsNone(t *testing.T) {
-	c := real(t)
+	c := running(t)
 	f, err := survey(t, Config{DSN: c.dsn(""), Standbys: []string{c.dsn(""), fmt.Sprintf("host=127.0.0.1 port=%d user=a", freePort(t))}}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -188,4 +190,39 @@ func TestStandbyThatIsNone(t *testing.T) {
 	if s := f.Standbys[1]; s.Up || !strings.Contains(s.Err, "refuses connections") || s.LagBytes != -1 {
 		t.Errorf("nobody: %+v", s)
 	}
+}
+
+func TestStandby(t *testing.T) {
+	c := running(t)
+	data, port := filepath.Join(c.dir, "standby"), freePort(t)
+	c.run(t, "pg_basebackup", "-h", c.dir, "-p", fmt.Sprint(c.port), "-U", "postgres", "-c", "fast", "-R", "-X", "stream", "-D", data)
+	t.Cleanup(func() { c.run(t, "rm", "-rf", data) })
+	server, err := command.Start(command.Spec{Argv: asServer(filepath.Join(c.bin, "postgres"), "-D", data, "-p", fmt.Sprint(port), "-c", "cluster_name=spare"), Dir: c.dir}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Stop(syscall.SIGINT, 20*time.Second)
+	dsn := fmt.Sprintf("host=%s port=%d user=postgres dbname=postgres", c.dir, port)
+	client := New("lab", Config{DSN: c.dsn(""), Standbys: []string{dsn}}, secret.Reader{Getenv: os.Getenv})
+	defer client.Close()
+	follows := func(f Facts) bool {
+		s, r := f.Standbys[0], f.Server.Value.Replication
+		return s.Up && s.Err == "" && s.LagBytes == 0 && s.Lag == 0 && s.Received != "" && len(r) == 1 && r[0].Name == "spare" && r[0].State == "streaming" && r[0].LagBytes >= 0
+	}
+	c.sql(t, "postgres", "CREATE TABLE seen ()", "DROP TABLE seen") // before a first commit is replayed no time is known
+	testkit.Until(t, 30*time.Second, "the standby follows", func() bool {
+		f, err := client.Survey(t.Context())
+		return err == nil && follows(f)
+	})
+	own, err := survey(t, Config{DSN: dsn}, nil)
+	if err != nil || !own.Server.Value.InRecovery || own.Server.Value.CurrentLSN == "" || len(own.Server.Value.Hidden) != 0 {
+		t.Errorf("the standby as a server: %v %+v", err, own.Server.Value)
+	}
+	c.at(t, port, "postgres", "SELECT pg_wal_replay_pause()")
+	c.sql(t, "postgres", "CREATE TABLE lag AS SELECT generate_series(1, 10000)", "DROP TABLE lag")
+	testkit.Until(t, 20*time.Second, "the lag is seen", func() bool {
+		f, err := client.Survey(t.Context())
+		s := f.Standbys[0]
+		return err == nil && s.Up && s.LagBytes > 100_000 && s.Lag > 0
+	})
 }

@@ -44,21 +44,18 @@ func (s *session) read(ctx context.Context, use func(context.Context, *reading) 
 }
 
 func (s *session) attempt(ctx context.Context, use func(context.Context, *reading) error) error {
-	t := target{source: s.source, address: "the server"}
 	if s.conn == nil {
 		cfg, err := s.config(ctx)
 		if err != nil {
 			return err
 		}
-		t = targetOf(s.source, cfg)
-		s.conn, err = pgx.ConnectConfig(ctx, cfg)
+		conn, err := pgx.ConnectConfig(ctx, cfg)
 		if err != nil {
-			s.conn = nil
-			return explain(t, s.scrub, err)
+			return explain(targetOf(s.source, cfg), s.scrub, err)
 		}
-	} else {
-		t = targetOf(s.source, s.conn.Config())
+		s.conn = conn
 	}
+	t := targetOf(s.source, s.conn.Config())
 	err := s.transaction(ctx, use)
 	if s.conn.IsClosed() || err != nil {
 		s.drop(ctx)

@@ -19,7 +19,7 @@ func (s *session) readStandby(ctx context.Context, systemID int64) Standby {
 			SELECT pg_is_in_recovery(), pg_last_wal_receive_lsn()::text, pg_last_wal_replay_lsn()::text,
 			       coalesce(greatest(pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), 0)::bigint, -1),
 			       coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 0)::float8`).
-			Scan(&recovering, text{&standby.Received}, text{&standby.Replayed}, &unplayed, seconds{&since})
+			Scan(&recovering, nullText{&standby.Received}, nullText{&standby.Replayed}, &unplayed, seconds{&since})
 		if err != nil {
 			return err
 		}

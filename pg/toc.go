@@ -87,7 +87,7 @@ func (r *tocReader) head(t *toc) {
 	t.created = time.Date(at[5]+1900, time.Month(at[4]+1), at[3], at[2], at[1], at[0], 0, r.location)
 	t.database = r.string()
 	t.server, _, _ = strings.Cut(r.string(), " ") // "15.18 (Debian …)"
-	r.string() // pg_dump's version
+	r.string()                                    // pg_dump's version
 }
 
 func (r *tocReader) entries(t *toc) {
