@@ -173,6 +173,7 @@ func fails(t *testing.T, c *Client, kind Kind) *Error {
 
 func TestSurvey(t *testing.T) {
 	each(t, func(t *testing.T, version, binary string) {
+		t.Parallel()
 		repo := repository(t, version, binary)
 		c := client(t, Config{Repository: repo, Binary: binary, Disk: "usb", Match: Match{Hosts: []string{"nas"}, Tags: []string{"daily", "x"}}})
 		facts := survey(t, c)
@@ -219,6 +220,7 @@ func sizeOf(t *testing.T, dir string) (total int64) {
 
 func TestRepositoryErrors(t *testing.T) {
 	each(t, func(t *testing.T, version, binary string) {
+		t.Parallel()
 		repo := repository(t, version, binary)
 		cfg := Config{Repository: repo, Binary: binary, Disk: "usb"}
 		t.Run("missing", func(t *testing.T) {
@@ -319,6 +321,7 @@ func counted(t testing.TB, binary string) (script string, runs func() int) {
 }
 
 func TestUnchangedCostsNoProcess(t *testing.T) {
+	t.Parallel()
 	binary := versions(t)["0.18.1"]
 	repo := repository(t, "0.18.1", binary)
 	script, runs := counted(t, binary)
@@ -349,6 +352,7 @@ func TestUnchangedCostsNoProcess(t *testing.T) {
 }
 
 func TestErrorIsNotRemembered(t *testing.T) {
+	t.Parallel()
 	binary := versions(t)["0.19.1"]
 	repo := repository(t, "0.19.1", binary)
 	c := client(t, Config{Repository: repo, Binary: binary})
@@ -397,6 +401,7 @@ func slowBackup(t *testing.T, binary, repo string) *exec.Cmd {
 
 func TestWatchedWhileSomebodyWrites(t *testing.T) {
 	each(t, func(t *testing.T, version, binary string) {
+		t.Parallel()
 		repo := repository(t, version, binary)
 		job := slowBackup(t, binary, repo)
 		c := client(t, Config{Repository: repo, Binary: binary})
@@ -433,6 +438,7 @@ func TestWatchedWhileSomebodyWrites(t *testing.T) {
 }
 
 func TestUnreadableLock(t *testing.T) {
+	t.Parallel()
 	binary := versions(t)["0.19.1"]
 	repo := repository(t, "0.19.1", binary)
 	write(t, filepath.Join(repo, "locks", strings.Repeat("cd", 32)), strings.Repeat("x", 200))
@@ -538,6 +544,7 @@ func TestEnvMayNotOverrule(t *testing.T) {
 }
 
 func TestTimeLimit(t *testing.T) {
+	t.Parallel()
 	address := silent(t)
 	c := client(t, Config{Repository: "rest:http://" + address + "/", Binary: versions(t)["0.19.1"]})
 	c.limit = 700 * time.Millisecond
@@ -608,14 +615,15 @@ func server(t *testing.T, dir string, flags ...string) string {
 }
 
 func TestRemote(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	each(t, func(t *testing.T, version, binary string) {
+		t.Parallel()
+		cache := map[string]secret.Source{"RESTIC_CACHE_DIR": {File: passwordFile(t, t.TempDir())}} // where it keeps what it fetched
 		dir := t.TempDir()
 		if err := os.CopyFS(filepath.Join(dir, "r"), os.DirFS(repository(t, version, binary))); err != nil {
 			t.Fatal(err)
 		}
 		address := server(t, dir, "--no-auth", "--append-only")
-		c := client(t, Config{Repository: "rest:http://" + address + "/r", Binary: binary, Site: "s3.example.net"})
+		c := client(t, Config{Repository: "rest:http://" + address + "/r", Binary: binary, Site: "s3.example.net", Env: cache})
 		facts := survey(t, c)
 		if len(facts.Snapshots) != 2 || len(facts.ID) != 64 || facts.Size != 0 || len(facts.Locks) != 0 || facts.Running {
 			t.Fatalf("got %+v", facts)
@@ -629,12 +637,14 @@ func TestRemote(t *testing.T) {
 			t.Errorf("got %+v", facts)
 		}
 		fails(t, client(t, Config{Repository: "rest:http://" + address + "/nothing", Binary: binary}), Missing)
+		write(t, filepath.Join(dir, "empty"), "")
 		closed := server(t, dir, "--htpasswd-file", filepath.Join(dir, "empty"))
 		fails(t, client(t, Config{Repository: "rest:http://u:p@" + closed + "/r", Binary: binary}), Denied)
 	})
 }
 
 func TestCopiedSnapshotKeepsItsOrigin(t *testing.T) {
+	t.Parallel()
 	binary := versions(t)["0.19.1"]
 	repo := repository(t, "0.19.1", binary)
 	to := filepath.Join(t.TempDir(), "to")
@@ -653,6 +663,7 @@ func TestCopiedSnapshotKeepsItsOrigin(t *testing.T) {
 
 func TestBackupThroughTheRunner(t *testing.T) {
 	each(t, func(t *testing.T, version, binary string) {
+		t.Parallel()
 		repo := repository(t, version, binary)
 		c := client(t, Config{Repository: repo, Binary: binary})
 		var got []Message
