@@ -105,7 +105,7 @@ func (l *lab) pbsSource(name string) *source {
 // addBackups sorts backup snapshots into groups.
 func (l *lab) addBackups(s *source, f pbs.Facts, whose func(string) owner) {
 	owners := map[string]owner{}
-	carried := carriesVerification(f)
+	carried := carriesVerification(&f)
 	counts := map[backup.AssetID]int{}
 	strangers := map[string]int{}
 	for i := range f.Snapshots {
@@ -134,7 +134,7 @@ func (l *lab) addBackups(s *source, f pbs.Facts, whose func(string) owner) {
 			if kind := l.guests[id]; kind != nil && !sameKind(b.Type, string(kind.Kind)) {
 				continue // an earlier guest of another kind had this VMID
 			}
-			g.copies = append(g.copies, pbsCopy(s, id, &f, b, carried))
+			g.copies = append(g.copies, pbsCopy(s, id, &f, b, carried(b.Namespace)))
 		}
 	}
 	for _, ns := range sortedKeys(strangers) {
@@ -174,15 +174,23 @@ func sameKind(backupType, guestKind string) bool {
 	return guestKind == "" || (backupType == "vm") == (guestKind == "qemu")
 }
 
-// carriesVerification says whether the datastore is filled by a sync and never
-// verified where it is: a synced copy carries the state of its source.
-func carriesVerification(f pbs.Facts) bool {
-	pulls, verifies := false, false
+// carriesVerification finds the namespaces that a sync fills and that are never
+// verified where they are: a synced copy carries the state of its source, which
+// proves nothing of the bytes here.
+func carriesVerification(f *pbs.Facts) func(namespace string) bool {
+	verifies := slices.ContainsFunc(f.Jobs, func(j pbs.Job) bool { return j.Kind == pbs.VerifyJob && !j.Disabled }) ||
+		slices.ContainsFunc(f.Runs, func(r backup.Run) bool { return r.Job == "verify" })
+	var filled []string
 	for _, j := range f.Jobs {
-		pulls = pulls || j.Kind == pbs.SyncJob && j.Direction != "push" && !j.Disabled
-		verifies = verifies || j.Kind == pbs.VerifyJob
+		if j.Kind == pbs.SyncJob && j.Direction != "push" && !j.Disabled {
+			filled = append(filled, j.Namespace)
+		}
 	}
-	return pulls && !verifies && !slices.ContainsFunc(f.Runs, func(r backup.Run) bool { return r.Job == "verify" })
+	return func(namespace string) bool {
+		return !verifies && slices.ContainsFunc(filled, func(ns string) bool {
+			return ns == "" || ns == namespace || strings.HasPrefix(namespace, ns+"/")
+		})
+	}
 }
 
 // pbsCopy writes a backup snapshot as a copy.

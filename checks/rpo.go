@@ -90,6 +90,10 @@ func (l *lab) judgeComposites(members []Asset) ([]Asset, []Problem) {
 func (l *lab) composite(name string, cfg backup.CompositeConfig, byID map[backup.AssetID]Asset) (Asset, []Problem) {
 	id := backup.AssetID{Kind: backup.Composite, Name: name}
 	a := Asset{ID: id, Name: name, Detail: counted(len(cfg.Members), "member"), Live: "-", Word: "ok", OffSite: true, Proven: true}
+	if len(cfg.Members) == 0 {
+		a.Status, a.Word, a.OffSite, a.Proven = backup.Unknown, "no members", false, false
+		return a, nil
+	}
 	whole := true
 	var oldest, newest time.Time
 	for i, member := range cfg.Members {

@@ -3,6 +3,7 @@ package backup
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"testing"
 	"time"
 )
@@ -38,6 +39,7 @@ func TestAge(t *testing.T) {
 	for want, d := range map[string]time.Duration{
 		"0s": 0, "59s": 59 * time.Second, "40m": 40*time.Minute + 30*time.Second, "3h": 3 * time.Hour, "3h 12m": 3*time.Hour + 12*time.Minute,
 		"25h": 25*time.Hour + time.Minute, "2d": 2 * Day, "9d 2h": 9*Day + 2*time.Hour, "120d": 120*Day + time.Hour, "-5m": -5 * time.Minute,
+		"-106751d": math.MinInt64,
 	} {
 		if got := Age(d); got != want {
 			t.Errorf("Age(%v) = %q, want %q", d, got, want)

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -76,6 +77,9 @@ func (d Duration) String() string { return Age(time.Duration(d)) }
 // below ten hours.
 func Age(d time.Duration) string {
 	if d < 0 {
+		if d == math.MinInt64 {
+			d++ // it has no opposite
+		}
 		return "-" + Age(-d)
 	}
 	switch {

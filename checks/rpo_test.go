@@ -1,0 +1,124 @@
+package checks
+
+import (
+	"testing"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/disk"
+	"cairn/pg"
+	"cairn/proxmox"
+)
+
+func TestRPO(t *testing.T) {
+	p, f := home()
+	edit(f.Proxmox, "home", func(v *proxmox.Facts) { v.Guests[0].Snapshots = []proxmox.Snapshot{{Name: "s", Taken: now}} })
+	p.Guests["home/101"] = proxmox.GuestConfig{RPO: backup.Duration(12 * time.Hour), RTO: backup.Duration(5 * time.Minute)}
+	r := Judge(p, f, now)
+	if a := assetOf(t, r, "guest:home/101"); a.RPO == nil || *a.RPO != 18*time.Hour+44*time.Minute {
+		t.Errorf("a snapshot dies with the live medium, so it is the backup's age: %v", a.RPO)
+	}
+	want(t, r, backup.Warning, "rpo", "web01 (101) would lose 18h, its target is 12h")
+	want(t, r, backup.Warning, "rto", "11m (assumed), its target is 5m")
+	if a := assetOf(t, r, "postgres.erp/openprod"); a.RPO == nil || *a.RPO != 40*time.Second {
+		t.Errorf("WAL brings a database back to 40 s ago: %v", a.RPO)
+	}
+	edit(f.Postgres, "erp", func(v *pg.Facts) { v.Archive.Value.To = time.Time{} })
+	if a := assetOf(t, Judge(p, f, now), "postgres.erp/openprod"); *a.RPO != 18*time.Hour+14*time.Minute {
+		t.Errorf("without a window it is the dump's age: %v", a.RPO)
+	}
+}
+
+func TestComposites(t *testing.T) {
+	p, f := home()
+	member := func(text string) backup.AssetID {
+		id, err := backup.ParseAssetID(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	p.Assets["erp"] = backup.CompositeConfig{Members: []backup.AssetID{member("guest:home/101"), member("path:/srv")}, Skew: backup.Duration(10 * time.Minute)}
+	r := Judge(p, f, now)
+	want(t, r, backup.Warning, "skew", "16h", "10m")
+	if a := assetOf(t, r, "asset.erp"); a.RPO == nil || *a.RPO != 18*time.Hour+44*time.Minute || a.Proven {
+		t.Errorf("it is as old as its oldest member: %+v", a)
+	}
+	p.Assets["erp"] = backup.CompositeConfig{Members: []backup.AssetID{member("postgres.erp/openprod"), member("path:/srv")}, Skew: backup.Duration(10 * time.Minute)}
+	never(t, Judge(p, f, now), "skew") // any point of the WAL's window meets the other
+	p.Assets["erp"] = backup.CompositeConfig{Members: []backup.AssetID{member("guest:home/777")}}
+	if a := assetOf(t, Judge(p, f, now), "asset.erp"); a.Status != backup.Unknown || a.RPO != nil {
+		t.Errorf("got %+v", a)
+	}
+}
+
+func scenarioOf(t *testing.T, r Report, name string) Scenario {
+	t.Helper()
+	for _, s := range r.Scenarios {
+		if s.Name == name {
+			return s
+		}
+	}
+	t.Fatalf("no scenario %s", name)
+	return Scenario{}
+}
+
+func TestScenarios(t *testing.T) {
+	p, f := home()
+	p.Guests["home/102"] = proxmox.GuestConfig{Priority: 1}
+	r := Judge(p, f, now)
+	g := scenarioOf(t, r, "guest-loss")
+	if g.Target != "mail (VM 102)" || !g.Ready || g.Basis != "assumed" || g.Runs != 0 || *g.RPO != 18*time.Hour+44*time.Minute {
+		t.Errorf("the highest priority: %+v", g)
+	}
+	gigs := float64(32 * gib)
+	if want := time.Minute + time.Duration(gigs/55e6*1e9); g.RTO.Round(time.Second) != want.Round(time.Second) || g.RTOP90 != time.Duration(float64(g.RTO)*2.5) {
+		t.Errorf("cold: %s, p90 %s, want %s", g.RTO, g.RTOP90, want)
+	}
+	if s := scenarioOf(t, r, "hypervisor-loss"); s.Target != "pve1" || s.Method != "PBS, 2 guests" || s.RTO <= 2*g.RTO {
+		t.Errorf("got %+v", s)
+	}
+	if s := scenarioOf(t, r, "usb-loss"); s.RPO == nil || *s.RPO != 0 || s.RTO < 24*time.Hour {
+		t.Errorf("got %+v", s)
+	}
+	if s := scenarioOf(t, r, "site-loss"); s.Ready || s.RPO == nil || *s.RPO < 3*backup.Day || len(s.Blockers) == 0 {
+		t.Errorf("nothing is proven off-site: %+v", s)
+	}
+	scenarioOf(t, r, "backup-host-loss")
+}
+
+func TestMeasuredTimes(t *testing.T) {
+	p, f := home()
+	for _, c := range []struct {
+		runs   int
+		p90    float64
+		factor float64
+	}{{4, 1.3, 2.5}, {5, 1.3, 1.3}, {9, 0, 2.5}} {
+		f.Past.Restores = map[string]Measured{"proxmox.restore": {Runs: c.runs, Fixed: 10 * time.Second, Rate: gib, P90: c.p90}}
+		s := scenarioOf(t, Judge(p, f, now), "guest-loss")
+		if s.RTO != 42*time.Second || s.Basis != "measured" || s.Runs != c.runs || s.RTOP90 != time.Duration(float64(s.RTO)*c.factor) {
+			t.Errorf("%d runs: %+v", c.runs, s)
+		}
+	}
+	f.Past.Restores = map[string]Measured{"proxmox.restore": {Runs: 3}}
+	if s := scenarioOf(t, Judge(p, f, now), "guest-loss"); s.Basis != "assumed" {
+		t.Errorf("no rate was measured: %+v", s)
+	}
+}
+
+func TestScenarioBlockers(t *testing.T) {
+	p, f := home()
+	edit(f.Proxmox, "home", func(v *proxmox.Facts) { v.Storages[0].Active = false })
+	if s := scenarioOf(t, Judge(p, f, now), "guest-loss"); s.Ready || s.Blockers[0] != "Proxmox home cannot reach storage pbs-usb" {
+		t.Errorf("got %+v", s)
+	}
+	p, f = home()
+	edit(f.Disks, "usb", func(v *disk.Facts) { *v = disk.Facts{} })
+	s := scenarioOf(t, Judge(p, f, now), "guest-loss")
+	if s.Ready || s.RPO != nil || len(s.Blockers) < 2 {
+		t.Errorf("got %+v", s)
+	}
+	if h := scenarioOf(t, Judge(p, f, now), "hypervisor-loss"); h.Ready || h.Blockers[0] != "2 guests cannot be restored: web01, mail" {
+		t.Errorf("got %+v", h)
+	}
+}
