@@ -140,8 +140,11 @@ func clear(path string) error {
 			break
 		}
 		for _, m := range mounts {
-			// Someone may still look at it: detach it, the loop device goes with it.
-			if err := syscall.Unmount(m, syscall.MNT_DETACH); err != nil {
+			err := syscall.Unmount(m, 0)
+			if errors.Is(err, syscall.EBUSY) { // someone looks at it still: it goes when they leave
+				err = syscall.Unmount(m, syscall.MNT_DETACH)
+			}
+			if err != nil {
 				return fmt.Errorf("unmounting %s: %w", m, err)
 			}
 		}

@@ -191,7 +191,7 @@ func (c *cluster) archive(ctx context.Context, now time.Time) error {
 		last = out
 	}
 	dir := c.dir.at("usb", "pg", "wal")
-	limit := time.NewTimer(20 * time.Second)
+	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
 	for {
 		if _, err := os.Stat(filepath.Join(dir, last)); err == nil {
@@ -201,7 +201,7 @@ func (c *cluster) archive(ctx context.Context, now time.Time) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-limit.C:
-			return fmt.Errorf("WAL segment %s was not archived within 20 s: %s", last, command.LastLine(c.log.Bytes()))
+			return fmt.Errorf("WAL segment %s was not archived within a minute: %s", last, command.LastLine(c.log.Bytes()))
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

@@ -52,6 +52,10 @@ func (l *Lab) startPostgres(ctx context.Context) error {
 			return nil
 		}
 	}
+	if !c.reaches(ctx) {
+		l.note("There is no PostgreSQL in this lab: the user %s may not enter %s; set TMPDIR to a directory that everyone may enter.", c.account.name, l.dir.path)
+		return nil
+	}
 	for _, step := range []func(context.Context) error{c.init, c.start, c.seed} {
 		if err := step(ctx); err != nil {
 			c.stop()
@@ -59,7 +63,16 @@ func (l *Lab) startPostgres(ctx context.Context) error {
 		}
 	}
 	l.db = c // from here on Stop ends it
-	return c.backUp(ctx, l.clock.now())
+	return c.backUp(ctx, l.home.now)
+}
+
+// reaches says whether the server's account gets into the lab's directory.
+func (c *cluster) reaches(ctx context.Context) bool {
+	if c.account == nil {
+		return true
+	}
+	_, err := command.Run(ctx, command.Spec{Argv: c.as("test", "-x", c.dir.path), Dir: "/"})
+	return err == nil || ctx.Err() != nil
 }
 
 func postgresBin(dir string) (string, error) {
@@ -110,10 +123,14 @@ func (c *cluster) own(path string, mode os.FileMode) error {
 	return os.Chown(path, c.account.uid, c.account.gid)
 }
 
-// argv is the command line of one of PostgreSQL's programs. As root it goes
-// through setpriv, which unlike runuser also lets a server end with us.
+// argv is the command line of one of PostgreSQL's programs.
 func (c *cluster) argv(program string, args ...string) []string {
-	argv := append([]string{filepath.Join(c.bin, program)}, args...)
+	return c.as(append([]string{filepath.Join(c.bin, program)}, args...)...)
+}
+
+// as is a command line that runs as the server's account: through setpriv,
+// which unlike runuser also lets a server end when we do.
+func (c *cluster) as(argv ...string) []string {
 	if c.account == nil {
 		return argv
 	}
@@ -185,7 +202,7 @@ func freePort() (int, error) {
 
 // ready waits until the server answers, or has ended.
 func (c *cluster) ready(ctx context.Context) error {
-	limit := time.NewTimer(20 * time.Second)
+	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
 	for {
 		if _, err := c.sql(ctx, "postgres", "SELECT 1"); err == nil {
@@ -197,7 +214,7 @@ func (c *cluster) ready(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-limit.C:
-			return errors.New("it does not answer after 20 s")
+			return errors.New("it does not answer after a minute")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

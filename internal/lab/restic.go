@@ -3,6 +3,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -117,14 +118,14 @@ func initPair(ctx context.Context, program, dir string) error {
 	return err
 }
 
-// restic runs restic on a repository.
-func (r *repositories) restic(ctx context.Context, repository string, args ...string) error {
-	argv := append([]string{r.program, "--no-cache", "-q", "-r", repository, "--password-file", r.password}, args...)
+// restic runs restic on a repository and returns what it prints.
+func (r *repositories) restic(ctx context.Context, repository string, args ...string) ([]byte, error) {
+	argv := append([]string{r.program, "--no-cache", "-r", repository, "--password-file", r.password}, args...)
 	res, err := command.Run(ctx, command.Spec{Argv: argv})
 	if err != nil {
-		return fmt.Errorf("restic %s: %w\n%s", args[0], err, bytes.TrimSpace(res.Stderr))
+		return nil, fmt.Errorf("restic %s: %w\n%s", args[0], err, bytes.TrimSpace(res.Stderr))
 	}
-	return nil
+	return res.Stdout, nil
 }
 
 // cloudURL is the repository "cloud" as cairn sees it.
@@ -141,51 +142,66 @@ func (l *Lab) fillRepositories(ctx context.Context) error {
 	if l.repos == nil {
 		return nil
 	}
-	if err := l.saveNights(ctx, weeklyNights); err != nil {
+	weekly, err := l.saveNights(ctx, weeklyNights)
+	if err != nil {
 		return err
 	}
 	return together(
 		func() error {
-			return l.repos.restic(ctx, l.cloudURL(), "copy", "--from-repo", l.repos.usb, "--from-password-file", l.repos.password)
+			args := append([]string{"copy", "-q", "--from-repo", l.repos.usb, "--from-password-file", l.repos.password}, weekly...)
+			_, err := l.repos.restic(ctx, l.cloudURL(), args...)
+			return err
 		},
-		func() error { return l.saveNights(ctx, dailyNights) },
+		func() error {
+			_, err := l.saveNights(ctx, dailyNights)
+			return err
+		},
 	)
 }
 
-func (l *Lab) saveNights(ctx context.Context, nights []int) error {
+// saveNights makes snapshots at the same time and returns their ids.
+func (l *Lab) saveNights(ctx context.Context, nights []int) ([]string, error) {
+	ids := make([]string, len(nights))
 	var saves []func() error
-	for _, n := range nights {
-		saves = append(saves, func() error { return l.save(ctx, n) })
+	for i, n := range nights {
+		saves = append(saves, func() (err error) {
+			ids[i], err = l.save(ctx, n)
+			return err
+		})
 	}
-	return together(saves...)
+	return ids, together(saves...)
 }
 
-// save makes the snapshot of some nights ago: of what was there at the time.
-func (l *Lab) save(ctx context.Context, nights int) error {
+// save makes the snapshot of some nights ago, of what was there at the time,
+// and returns its id.
+func (l *Lab) save(ctx context.Context, nights int) (string, error) {
 	at := l.home.now.Add(-5*time.Hour - time.Duration(nights)*day)
 	later, err := l.laterThan(at)
 	if err != nil {
-		return err
+		return "", err
 	}
 	list := l.dir.at(fmt.Sprintf("exclude-%d", nights))
 	if err := os.WriteFile(list, []byte(strings.Join(later, "\n")+"\n"), 0o600); err != nil {
-		return err
+		return "", err
 	}
-	args := []string{"backup", "--host", "nas", "--tag", "daily", "--time", at.Local().Format(time.DateTime), "--exclude-file", list}
-	return l.repos.restic(ctx, l.repos.usb, append(args, l.sources()...)...)
+	args := []string{"backup", "--json", "--host", "nas", "--tag", "daily", "--time", at.Local().Format(time.DateTime), "--exclude-file", list}
+	out, err := l.repos.restic(ctx, l.repos.usb, append(args, l.sources()...)...)
+	if err != nil {
+		return "", err
+	}
+	var summary struct {
+		ID string `json:"snapshot_id"`
+	}
+	if err := json.Unmarshal([]byte(command.LastLine(out)), &summary); err != nil || summary.ID == "" {
+		return "", fmt.Errorf("restic backup names no snapshot: %.200s", command.LastLine(out))
+	}
+	return summary.ID, os.Remove(list)
 }
 
 // laterThan lists what on the USB disk was not yet there at a time.
 func (l *Lab) laterThan(at time.Time) ([]string, error) {
 	var later []string
-	l.PBS.Change(func(w *pbs.World) {
-		d := w.Store(datastore)
-		for _, s := range d.Snapshots {
-			if d.Path != "" && time.Unix(s.Time, 0).After(at) {
-				later = append(later, d.Dir(s))
-			}
-		}
-	})
+	l.PBS.Change(func(w *pbs.World) { later = w.Store(datastore).LaterThan(at) })
 	err := filepath.WalkDir(l.dir.at("usb", "pg"), func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err

@@ -12,7 +12,7 @@ import (
 	"cairn/internal/command"
 )
 
-const usbSize = 1 << 30 // sparse: it takes what is written
+const usbSize = 512 << 20 // sparse: it takes what is written
 
 // mountUSB makes the place that stands for the USB SSD: an ext4 image on a loop
 // device where that is allowed, else a directory.

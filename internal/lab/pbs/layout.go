@@ -42,6 +42,30 @@ func (s *Snapshot) groupDir() string {
 // Dir is the directory of a snapshot on disk.
 func (d *Datastore) Dir(s *Snapshot) string { return filepath.Join(d.Path, s.dir()) }
 
+// LaterThan lists the directories of the snapshots that were not yet there at a
+// time, and of the groups that had none.
+func (d *Datastore) LaterThan(at time.Time) []string {
+	var later []string
+	if d.Path == "" {
+		return nil
+	}
+	begun := map[string]bool{}
+	for _, s := range d.Snapshots {
+		if s.Time <= at.Unix() {
+			begun[s.groupDir()] = true
+		} else {
+			later = append(later, d.Dir(s))
+		}
+	}
+	for _, s := range d.Snapshots {
+		if g := s.groupDir(); !begun[g] {
+			begun[g] = true // said once
+			later = append(later, filepath.Join(d.Path, g))
+		}
+	}
+	return later
+}
+
 // Open adds a snapshot that has no manifest yet: an upload in flight.
 func (d *Datastore) Open(s *Snapshot) error {
 	s.Files = nil
