@@ -23,7 +23,7 @@ func (s *survey) assemble() Facts {
 		present[int(row.VMID)] = true
 		f.Guests = append(f.Guests, m.guests[int(row.VMID)].facts(row))
 	}
-	m.forget(s.now, present)
+	m.forget(s.serverTime(), present)
 	f.Storages = m.storages.storages(s.resources.storages)
 	f.Backups = m.guestBackups()
 	f.Runs = m.runs(s.client.name)

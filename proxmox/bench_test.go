@@ -101,6 +101,7 @@ func TestFirstSurveyKeepsSixteenCallsUnderWay(t *testing.T) {
 	f.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.wait()
 		f.ServeHTTP(rw, r)
+		w.done()
 	})
 	measure(t.Context(), t, f)
 	if w.most > parallel || w.calls > 2*200+40 || w.full < 2*200/parallel-4 {
@@ -112,7 +113,7 @@ func TestFirstSurveyKeepsSixteenCallsUnderWay(t *testing.T) {
 type waves struct {
 	mu                        sync.Mutex
 	gate                      chan struct{} // of the wave that gathers
-	waiting                   int
+	waiting, underWay         int
 	calls, most, full, others int
 }
 
@@ -124,7 +125,8 @@ func (w *waves) wait() {
 	gate := w.gate
 	w.waiting++
 	w.calls++
-	w.most = max(w.most, w.waiting)
+	w.underWay++
+	w.most = max(w.most, w.underWay)
 	if w.waiting == parallel {
 		w.open(&w.full)
 	}
@@ -138,6 +140,12 @@ func (w *waves) wait() {
 			w.open(&w.others)
 		}
 	}
+}
+
+func (w *waves) done() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.underWay--
 }
 
 func (w *waves) open(kind *int) {

@@ -11,9 +11,12 @@ import (
 // details reads what changed of guests, storages and nodes.
 func (s *survey) details(ctx context.Context) {
 	var calls []func(context.Context)
+	present := map[string]bool{}
 	for _, n := range s.resources.nodes {
+		present[n.Name] = true
 		calls = append(calls, s.nodeCalls(n)...)
 	}
+	s.memory.storages.keep(present)
 	calls = append(calls, s.guestCalls()...)
 	s.each(ctx, calls)
 	if s.full || s.rewritten { // after the definitions, which say what holds archives
@@ -50,7 +53,7 @@ func (s *survey) nodeCalls(n Node) []func(context.Context) {
 // taskCalls reads the node's archive of tasks: its backups, which the other
 // tasks of a busy node would push out of a common list, and the newest of all.
 func (s *survey) taskCalls(node string) []func(context.Context) {
-	since := fmt.Sprint(s.now.Add(-remembered).Unix())
+	since := fmt.Sprint(s.serverTime().Add(-remembered).Unix())
 	var calls []func(context.Context)
 	for subject, query := range map[string]url.Values{
 		"backup tasks of node " + node: {"source": {"all"}, "limit": {"500"}, "since": {since}, "typefilter": {"vzdump"}},

@@ -19,6 +19,9 @@ import (
 
 const testToken = "cairn@pve!read"
 
+// testNow is the clock of the fakes and of their clients.
+var testNow = time.Unix(1795290000, 0)
+
 // fake is a server that answers with set pieces and keeps what it was asked.
 type fake struct {
 	*httptest.Server
@@ -63,6 +66,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Unlock()
 	time.Sleep(latency)
+	w.Header().Set("Date", testNow.UTC().Format(http.TimeFormat))
 	switch {
 	case handle != nil:
 		handle(w, r)
@@ -130,7 +134,8 @@ var testSecrets = secret.Reader{Getenv: func(name string) string {
 func newTestClient(t testing.TB, cfg Config) *Client {
 	t.Helper()
 	c := New("home", cfg, testSecrets)
-	c.Poll, c.Timeout, c.ProxyTimeout = time.Millisecond, 5*time.Second, 5*time.Second
+	c.Poll, c.Timeout, c.ProxyTimeout = time.Millisecond, 10*time.Second, 10*time.Second
+	c.Now = func() time.Time { return testNow }
 	t.Cleanup(c.Close)
 	return c
 }

@@ -49,7 +49,9 @@ func labClient(t *testing.T, s *pve.Server, token string) *Client {
 	if token == "cairn@pve!read" {
 		cfg.Act = &Token{TokenID: "cairn@pve!act", TokenSecret: secret.Source{Env: "ACT"}}
 	}
-	return newTestClient(t, cfg)
+	c := newTestClient(t, cfg)
+	c.Now = time.Now
+	return c
 }
 
 func TestLabSurvey(t *testing.T) {

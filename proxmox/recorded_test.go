@@ -311,3 +311,9 @@ func TestRecordedPermissions(t *testing.T) {
 		t.Errorf("no rights hide %v", nothing.hides(nil))
 	}
 }
+
+func TestUnknownTasksLogOfPVE9(t *testing.T) {
+	if lines, err := parseLog(json.RawMessage(`[{"n":1,"t":"unable to open file - No such file or directory"}]`)); !errors.Is(err, errNoLog) {
+		t.Errorf("the log of an unknown task is %q, %v", lines, err)
+	}
+}

@@ -60,16 +60,27 @@ func (t Tree) Find(name string) (Snapshot, bool) {
 	return Snapshot{}, false
 }
 
-// Children are the snapshots made from the one of that name, in order of time;
-// of "" those that stand at the root, among them those whose parent is gone.
-func (t Tree) Children(name string) []Snapshot {
-	var children []Snapshot
+// children lists the snapshots made from each, in order of time; below "" those
+// that stand at the root, among them those whose parent is gone.
+func (t Tree) children() map[string][]Snapshot {
+	parents := t.parents()
+	below := map[string][]Snapshot{}
 	for _, s := range t.Snapshots {
-		if _, known := t.Find(s.Parent); s.Parent == name && s.Name != name || name == "" && !known {
-			children = append(children, s)
+		parent := s.Parent
+		if _, known := parents[parent]; !known {
+			parent = ""
 		}
+		below[parent] = append(below[parent], s)
 	}
-	return children
+	return below
+}
+
+func (t Tree) parents() map[string]string {
+	parents := make(map[string]string, len(t.Snapshots))
+	for _, s := range t.Snapshots {
+		parents[s.Name] = s.Parent
+	}
+	return parents
 }
 
 // Placed is a snapshot in the order of the tree's drawing, with its depth.
@@ -82,7 +93,7 @@ type Placed struct {
 // parents, which only a damaged configuration has, is entered at its oldest.
 func (t Tree) Walk() []Placed {
 	var order []Placed
-	seen := map[string]bool{}
+	seen, below := map[string]bool{}, t.children()
 	var visit func(s Snapshot, depth int)
 	visit = func(s Snapshot, depth int) {
 		if seen[s.Name] {
@@ -90,11 +101,11 @@ func (t Tree) Walk() []Placed {
 		}
 		seen[s.Name] = true
 		order = append(order, Placed{s, depth})
-		for _, child := range t.Children(s.Name) {
+		for _, child := range below[s.Name] {
 			visit(child, depth+1)
 		}
 	}
-	for _, root := range t.Children("") {
+	for _, root := range below[""] {
 		visit(root, 0)
 	}
 	for _, s := range t.Snapshots {
@@ -103,14 +114,16 @@ func (t Tree) Walk() []Placed {
 	return order
 }
 
-// ancestors are the names on the way from the snapshot to its root, without itself.
-func (t Tree) ancestors(name string) map[string]bool {
-	up := map[string]bool{}
-	for s, ok := t.Find(name); ok && s.Parent != "" && !up[s.Parent]; s, ok = t.Find(s.Parent) {
-		up[s.Parent] = true
+// above says whether the snapshot ancestor is on the way from name to its root.
+func above(parents map[string]string, name, ancestor string) bool {
+	for range len(parents) { // a circle of parents must end
+		parent := parents[name]
+		if parent == "" || parent == ancestor {
+			return parent == ancestor && parent != ""
+		}
+		name = parent
 	}
-	delete(up, name)
-	return up
+	return false
 }
 
 // Newer are the snapshots that stand in the way of a rollback to name where only
@@ -120,11 +133,11 @@ func (t Tree) Newer(name string) []Snapshot {
 	if !ok {
 		return nil
 	}
-	older := t.ancestors(name)
+	parents := t.parents()
 	var newer []Snapshot
 	for _, s := range t.Snapshots {
-		certainlyOlder := older[s.Name] || known(s.Taken, target.Taken) && s.Taken.Before(target.Taken)
-		if s.Name != name && (!certainlyOlder || t.ancestors(s.Name)[name]) {
+		older := above(parents, name, s.Name) || known(s.Taken, target.Taken) && s.Taken.Before(target.Taken)
+		if s.Name != name && (!older || above(parents, s.Name, name)) {
 			newer = append(newer, s)
 		}
 	}

@@ -1,6 +1,7 @@
 package proxmox
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -53,6 +54,12 @@ type storageView struct {
 	configs map[string]storageConfig
 	nodes   map[string][]nodeStorage // by node
 	pools   map[string][]thinPool    // by node
+}
+
+// keep drops what is known of nodes that left the cluster.
+func (v storageView) keep(present map[string]bool) {
+	maps.DeleteFunc(v.nodes, func(node string, _ []nodeStorage) bool { return !present[node] })
+	maps.DeleteFunc(v.pools, func(node string, _ []thinPool) bool { return !present[node] })
 }
 
 // storages joins the rows with the definitions. A row is as fresh as the survey;

@@ -104,6 +104,15 @@ func (s *survey) get(ctx context.Context, path string, into any) error {
 	return err
 }
 
+// serverTime is the cluster's clock, by which its tasks are dated; ours where it
+// did not say.
+func (s *survey) serverTime() time.Time {
+	if s.answered.date.IsZero() {
+		return s.now
+	}
+	return s.answered.date
+}
+
 // note keeps whether subject could be read, until it is read again: most things
 // are not read in every survey, and what is hidden stays so meanwhile.
 func (s *survey) note(subject string, err error) {

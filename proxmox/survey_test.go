@@ -26,7 +26,9 @@ func survey1(t *testing.T, c *Client) Facts {
 func TestSurveyReadsTheCluster(t *testing.T) {
 	f := newFake(t)
 	smallCluster(f)
-	facts := survey1(t, newTestClient(t, config(f)))
+	c := newTestClient(t, config(f))
+	c.Now = func() time.Time { return testNow.Add(time.Minute) }
+	facts := survey1(t, c)
 
 	if len(facts.Guests) != 2 || len(facts.Incomplete) != 0 || len(facts.Hidden) != 0 {
 		t.Fatalf("guests %v, incomplete %v, hidden %v", facts.Guests, facts.Incomplete, facts.Hidden)
@@ -45,7 +47,7 @@ func TestSurveyReadsTheCluster(t *testing.T) {
 	if ct.VMID != 102 || ct.Kind != LXC || ct.Running || ct.Template {
 		t.Errorf("the container is %+v", ct)
 	}
-	if facts.Version != "8.4.21" || facts.Endpoint != f.URL || facts.ServerTime.IsZero() || facts.Skew.Abs() > 5*time.Second {
+	if facts.Version != "8.4.21" || facts.Endpoint != f.URL || !facts.ServerTime.Equal(testNow) || facts.Skew != -time.Minute {
 		t.Errorf("version %q, endpoint %q, time %v, skew %v", facts.Version, facts.Endpoint, facts.ServerTime, facts.Skew)
 	}
 	if len(facts.Jobs) != 1 || !slices.Equal(facts.Jobs[0].VMIDs, []int{101, 102}) || !facts.Jobs[0].Enabled {
@@ -118,7 +120,7 @@ func TestUnchangedSurveyCostsFourCalls(t *testing.T) {
 	f.set("GET /nodes/pve1/tasks", `[`+taskRow("pve1", 1000, "vzdump", "101", "OK")+`]`)
 	f.set("GET /nodes/pve1/tasks/"+upid("pve1", 1000, "vzdump", "101")+"/log", `[{"n":1,"t":"TASK OK"}]`)
 	c := newTestClient(t, config(f))
-	now := time.Unix(1795290000, 0)
+	now := testNow
 	c.Now = func() time.Time { return now }
 	first := survey1(t, c)
 	f.took()
@@ -160,7 +162,7 @@ func TestTouchedGuestIsReadAgain(t *testing.T) {
 	old := taskRow("pve1", 1, "qmstart", "101", "OK")
 	f.set("GET /cluster/tasks", "["+old+"]")
 	c := newTestClient(t, config(f))
-	now := time.Unix(1795290000, 0)
+	now := testNow
 	c.Now = func() time.Time { return now }
 	survey1(t, c)
 	guest101 := []string{"GET /nodes/pve1/qemu/101/config", "GET /nodes/pve1/qemu/101/snapshot"}
@@ -207,7 +209,7 @@ func TestOneUnreadableGuestFailsNoSurvey(t *testing.T) {
 	f := newFake(t)
 	smallCluster(f)
 	c := newTestClient(t, config(f))
-	now := time.Unix(1795290000, 0)
+	now := testNow
 	c.Now = func() time.Time { return now }
 	survey1(t, c)
 	now = now.Add(time.Hour)

@@ -129,7 +129,7 @@ func TestSurveyReadsBackupLogs(t *testing.T) {
 		{"n":5,"t":"INFO: issuing guest-agent 'fs-freeze' command"},{"n":6,"t":"INFO: Finished Backup of VM 101 (00:00:30)"}]`)
 	f.set("GET /nodes/pve1/tasks/"+own+"/log", `[{"n":1,"t":"INFO: Starting Backup of VM 101 (qemu)"},{"n":2,"t":"INFO: status = running"}]`)
 	c := newTestClient(t, config(f))
-	now := time.Unix(1795290000, 0)
+	now := testNow
 	c.Now = func() time.Time { return now }
 	facts := survey1(t, c)
 	if len(facts.Backups) != 2 || !facts.Backups[0].Ended.IsZero() || facts.Backups[0].UPID != own {
