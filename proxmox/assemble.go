@@ -32,11 +32,7 @@ func (s *survey) assemble() Facts {
 		f.Hidden = m.permissions.hides(f.Storages)
 	}
 	notes := maps.Clone(m.notes)
-	for _, g := range f.Guests {
-		if err := m.guests[g.VMID].err; err != nil {
-			notes[strings.TrimSpace(fmt.Sprintf("guest %d %s", g.VMID, g.Name))] = err
-		}
-	}
+	maps.Copy(notes, m.unreadGuests(f.Guests))
 	for _, subject := range slices.Sorted(maps.Keys(notes)) {
 		var e *Error
 		if errors.As(notes[subject], &e) && e.Status == http.StatusForbidden {
@@ -46,6 +42,28 @@ func (s *survey) assemble() Facts {
 		}
 	}
 	return f
+}
+
+// unreadGuests are the guests that could not be read; those of a node that does
+// not answer are one subject.
+func (m *memory) unreadGuests(guests []Guest) map[string]error {
+	notes, silent := map[string]error{}, map[string]int{}
+	for _, g := range guests {
+		if IsNodeDown(m.guests[g.VMID].err) {
+			silent[g.Node]++
+		}
+	}
+	for _, g := range guests {
+		err := m.guests[g.VMID].err
+		switch {
+		case err == nil:
+		case IsNodeDown(err) && silent[g.Node] > 1:
+			notes[fmt.Sprintf("%d guests of node %s", silent[g.Node], g.Node)] = err
+		default:
+			notes[strings.TrimSpace(fmt.Sprintf("guest %d %s", g.VMID, g.Name))] = err
+		}
+	}
+	return notes
 }
 
 // facts joins the row, which is of this very survey, with what was last read of

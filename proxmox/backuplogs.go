@@ -16,7 +16,11 @@ func (s *survey) readLogs(ctx context.Context) {
 }
 
 func (s *survey) readLog(ctx context.Context, t Task) {
+	if s.silent(t.Node) != nil {
+		return
+	}
 	lines, err := s.api.taskLog(ctx, t.UPID, 0)
+	s.count(ctx, t.Node, err)
 	if ctx.Err() != nil {
 		return
 	}

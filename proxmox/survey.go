@@ -16,7 +16,7 @@ import (
 func (c *Client) Survey(ctx context.Context) (Facts, error) {
 	c.surveying.Lock()
 	defer c.surveying.Unlock()
-	s := &survey{client: c, api: c.reading, memory: &c.memory, now: c.Now()}
+	s := &survey{client: c, api: c.reading, memory: &c.memory, now: c.Now(), nodes: map[string][]error{}}
 	s.full = s.memory.full.IsZero() || s.now.Sub(s.memory.full) >= c.Refresh || s.now.Before(s.memory.full)
 	if s.full { // all is tried again, but the logs that are known not to be readable
 		maps.DeleteFunc(s.memory.notes, func(subject string, _ error) bool { return !strings.HasPrefix(subject, "log") })
@@ -52,10 +52,11 @@ type survey struct {
 	mu         sync.Mutex // guards what follows, and the memory while calls run
 	failures   int        // calls that no server answered, since one did
 	unanswered error
+	nodes      map[string][]error // the failures of each node in a row
 }
 
-// enough is after how many calls that no server answered the rest is left: each
-// may have waited for its whole time limit.
+// enough is after how many calls that a server or node did not answer the rest is
+// left: each may have waited for its whole time limit.
 const enough = 3
 
 // each runs the calls, as many at once as PVE serves well.
@@ -90,18 +91,53 @@ func (s *survey) lost() error {
 	return nil
 }
 
-// get reads path and notes whether a server answered at all.
+// get reads path, unless the node that it is about stopped answering.
 func (s *survey) get(ctx context.Context, path string, into any) error {
+	node := nodeOf(path)
+	if err := s.silent(node); err != nil {
+		return err
+	}
 	err := s.api.get(ctx, path, into)
+	s.count(ctx, node, err)
+	return err
+}
+
+// nodeOf is the node that a call is passed on to; empty where none is.
+func nodeOf(path string) string {
+	rest, ok := strings.CutPrefix(path, "/nodes/")
+	if !ok {
+		return ""
+	}
+	node, _, _ := strings.Cut(rest, "/")
+	return node
+}
+
+// silent is why a node is not asked any more in this survey.
+func (s *survey) silent(node string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if IsUnreachable(err) {
+	if failed := s.nodes[node]; len(failed) >= enough {
+		return failed[0]
+	}
+	return nil
+}
+
+// count notes whether a server answered at all, and the node behind it.
+func (s *survey) count(ctx context.Context, node string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+	case IsUnreachable(err):
 		s.failures++
 		s.unanswered = err
-	} else if ctx.Err() == nil {
+	case IsNodeDown(err):
 		s.failures = 0
+		s.nodes[node] = append(s.nodes[node], err)
+	default:
+		s.failures = 0
+		delete(s.nodes, node)
 	}
-	return err
 }
 
 // serverTime is the cluster's clock, by which its tasks are dated; ours where it

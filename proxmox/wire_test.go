@@ -382,3 +382,32 @@ func TestClusterThatDiesInMidSurvey(t *testing.T) {
 		t.Errorf("%d guests, incomplete %+v", len(facts.Guests), facts.Incomplete)
 	}
 }
+
+func TestNodeThatDoesNotAnswerIsNotAskedForEachGuest(t *testing.T) {
+	f := newFake(t)
+	smallCluster(f)
+	list := `[{"type":"node","node":"pve1","status":"online"},{"type":"node","node":"pve2","status":"online"},{"type":"qemu","id":"qemu/101","vmid":101,"name":"web","node":"pve1","status":"running"}`
+	for i := range 200 {
+		list += fmt.Sprintf(`,{"type":"qemu","id":"qemu/%d","vmid":%d,"node":"pve2","status":"running"}`, 200+i, 200+i)
+		f.fail(fmt.Sprintf("GET /nodes/pve2/qemu/%d/config", 200+i), "596 Connection timed out")
+	}
+	f.set("GET /cluster/resources", list+"]")
+	f.fail("GET /nodes/pve2/tasks", "596 Connection timed out")
+	f.fail("GET /nodes/pve2/storage", "596 Connection timed out")
+	facts := survey1(t, newTestClient(t, config(f)))
+	asked := 0
+	for _, call := range f.took() {
+		if strings.HasPrefix(call, "GET /nodes/pve2/") {
+			asked++
+		}
+	}
+	if asked > parallel+enough {
+		t.Errorf("a node that does not answer was asked %d times", asked)
+	}
+	if len(facts.Guests) != 201 || facts.Guests[0].SnapshotsAt.IsZero() {
+		t.Errorf("%d guests, of which the other node's is %+v", len(facts.Guests), facts.Guests[0])
+	}
+	if !slices.ContainsFunc(facts.Incomplete, func(i Incompletion) bool { return i.Subject == "200 guests of node pve2" }) || len(facts.Incomplete) > 5 {
+		t.Errorf("incomplete: %+v", facts.Incomplete)
+	}
+}
