@@ -137,8 +137,10 @@ func (c *Client) hint(kind Kind) string {
 		return "look at the files that restic named"
 	case NoBinary:
 		return fmt.Sprintf("apt install restic, or set binary in [%s]", c.source)
+	case Canceled:
+		return "try again"
 	}
-	return ""
+	return "run restic by hand to see more"
 }
 
 // stderrLine is what one line of restic's standard error says. Since 0.17 some

@@ -305,6 +305,17 @@ func TestMissingBinary(t *testing.T) {
 	}
 }
 
+func TestKilled(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "restic")
+	write(t, script, "#!/bin/sh\n[ \"$1\" = version ] && echo restic 0.19.1 && exit\nkill -9 $$\n")
+	if err := os.Chmod(script, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if e := fails(t, client(t, Config{Repository: "sftp:nas:/srv/restic", Binary: script}), Failed); !strings.Contains(e.Error(), "was killed") {
+		t.Errorf("got %s", e)
+	}
+}
+
 // counted returns a script that starts restic and counts how often it did.
 func counted(t testing.TB, binary string) (script string, runs func() int) {
 	t.Helper()
@@ -478,7 +489,7 @@ func silent(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func TestSecretsStayInPipes(t *testing.T) {
+func TestSecretsStayHidden(t *testing.T) {
 	address := silent(t)
 	t.Setenv("RESTIC_PASSWORD_COMMAND", "echo inherited-command")
 	t.Setenv("RESTIC_REPOSITORY", "/inherited")

@@ -65,8 +65,8 @@ func (c *Client) reading(args ...string) []string {
 }
 
 // run runs restic on the repository. The password and the location, which may
-// hold another, reach it through pipes: neither is in argv, in a file or in an
-// environment. An exit code other than 0 is an *Error; 3 (Partial) comes with
+// hold another, reach it through files in memory: neither is in argv, on a disk
+// or in an environment. An exit code other than 0 is an *Error; 3 (Partial) comes with
 // an outcome that counts.
 func (c *Client) run(ctx context.Context, what call) (outcome, error) {
 	if what.limit > 0 {
@@ -84,18 +84,18 @@ func (c *Client) run(ctx context.Context, what call) (outcome, error) {
 	if err != nil {
 		return outcome{}, c.noSecret(err)
 	}
-	given, err := feed(password.Reveal(), c.cfg.Repository)
+	given, err := hidden(password.Reveal(), c.cfg.Repository)
 	if err != nil {
-		return outcome{}, fmt.Errorf("%s: passing the password to restic: %w", c.source, err)
+		return outcome{}, c.noSecret(fmt.Errorf("passing the password to restic: %w", err))
 	}
-	defer given.close()
+	defer closeAll(given)
 	said := words{}
 	result, err := command.Run(ctx, command.Spec{
-		Argv:       append([]string{c.binary(), "--password-file", "/dev/fd/3", "--repository-file", "/dev/fd/4"}, what.args...),
+		Argv:       append([]string{c.binary(), "--password-file", command.Descriptor(0), "--repository-file", command.Descriptor(1)}, what.args...),
 		Env:        env,
 		Stdout:     what.stdout,
 		Raw:        what.raw,
-		ExtraFiles: append(given.files, what.files...),
+		ExtraFiles: append(given, what.files...),
 		Stderr: func(line []byte) {
 			said.hear(parseStderr(line))
 			if what.eager && said.retries >= patience {
@@ -163,9 +163,13 @@ func (c *Client) failure(ctx context.Context, code int, retry, last string, err 
 	case ctx.Err() != nil:
 		e = c.ended(ctx, retry)
 	case errors.As(err, &exit):
-		err = &command.ExitError{Program: exit.Program, Code: exit.Code, Stderr: c.secrets.Scrubber.String(exit.Stderr)}
+		scrubbed := *exit
+		scrubbed.Stderr = c.secrets.Scrubber.String(exit.Stderr)
+		err = &scrubbed
 		e = c.explain(classify(code, last), last)
-		if e.Kind == Failed {
+		if exit.Signal != 0 {
+			e = c.explain(Failed, exit.Error())
+		} else if e.Kind == Failed {
 			e.Why = fmt.Sprintf("restic ended with exit code %d: %s", code, last)
 		}
 	default:
@@ -200,38 +204,22 @@ func (c *Client) ended(ctx context.Context, retry string) *Error {
 	return e
 }
 
-// pipes feeds texts to a child, each through a pipe of its own.
-type pipes struct {
-	files []*os.File // the ends to read from
-	done  chan struct{}
-}
-
-// feed starts writing each text into a pipe: the first is the child's
-// descriptor 3. A text may be longer than a pipe holds.
-func feed(texts ...string) (*pipes, error) {
-	p := &pipes{done: make(chan struct{}, len(texts))}
+// hidden puts the password and the location into files in memory, descriptors
+// 3 and 4 of restic.
+func hidden(texts ...string) (files []*os.File, err error) {
 	for _, text := range texts {
-		r, w, err := os.Pipe()
+		f, err := command.SecretFile([]byte(text))
 		if err != nil {
-			p.close()
+			closeAll(files)
 			return nil, err
 		}
-		p.files = append(p.files, r)
-		go func() {
-			_, _ = io.WriteString(w, text) // fails when the child did not want it
-			_ = w.Close()
-			p.done <- struct{}{}
-		}()
+		files = append(files, f)
 	}
-	return p, nil
+	return files, nil
 }
 
-// close ends the feeding, whether or not the child read all.
-func (p *pipes) close() {
-	for _, f := range p.files {
+func closeAll(files []*os.File) {
+	for _, f := range files {
 		_ = f.Close()
-	}
-	for range p.files {
-		<-p.done
 	}
 }

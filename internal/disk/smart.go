@@ -82,12 +82,7 @@ func poll(ctx context.Context, path string, unit Unit, old Health, now time.Time
 	r, err := command.Run(ctx, command.Spec{Argv: append(argv, "--", path), Grace: time.Second})
 	var exit *command.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		old.Err = fmt.Sprintf("%s: smartctl: %v", path, err)
-		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-			old.Err = "smartctl is not installed; apt install smartmontools"
-		} else if cause := context.Cause(ctx); cause != nil {
-			old.Err = fmt.Sprintf("%s: %v", path, cause)
-		}
+		old.Err = unasked(ctx, path, err)
 		return old
 	}
 	h := judgeSmart(r.Stdout, r.Code, old, now)
@@ -98,6 +93,17 @@ func poll(ctx context.Context, path string, unit Unit, old Health, now time.Time
 		h.Err = fmt.Sprintf("%s is the disk with serial number %s, not %s; correct device in smart", path, h.Serial, unit.Serial)
 	}
 	return h
+}
+
+// unasked says why smartctl did not come to an end.
+func unasked(ctx context.Context, path string, err error) string {
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return "smartctl is not installed; apt install smartmontools"
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return fmt.Sprintf("%s: %v", path, err)
 }
 
 // smartHint says what to do about it. smartctl calls a bridge unknown also when
