@@ -32,6 +32,7 @@ type baseScan struct {
 	now     time.Time
 	segment int64 // wal_segment_size
 	cache   *cache
+	prober  *prober
 	// details are those parts of a BaseBackup that come from its inside, by path;
 	// they are as old as what the cache keeps of it.
 	details map[string]BaseBackup
@@ -46,7 +47,7 @@ func readBases(dir string, segment int64, zone *time.Location, now time.Time, c 
 	if !validSegmentSize(segment) {
 		segment = usualSegment
 	}
-	s := &baseScan{zone: zone, now: now, segment: segment, cache: c, details: details}
+	s := &baseScan{zone: zone, now: now, segment: segment, cache: c, prober: &prober{zone, unpackBudget}, details: details}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading the base backups: %w", err)
@@ -129,7 +130,7 @@ func (s *baseScan) probeTar(path string, size int64, packed string) (b BaseBacku
 	}
 	c = content{state: backup.Complete}
 	if r, err := unpacker(io.NewSectionReader(f, 0, size), packed); err == nil {
-		b, c = s.firstFiles(r, packed != "" && size > wholeGzip)
+		b, c = s.firstFiles(r, packed != "" && size > s.prober.budget)
 	} else if !errors.Is(err, errPacked) {
 		return b, broken(backup.Damaged, "it cannot be unpacked: "+err.Error())
 	}
@@ -138,9 +139,9 @@ func (s *baseScan) probeTar(path string, size int64, packed string) (b BaseBacku
 	}
 	whole, known := tarEnds(f, size), true
 	if packed != "" {
-		whole, known = packedWhole(f, size, packed)
+		whole, known = s.prober.packedWhole(f, size, packed)
 	}
-	c.sure = known && whole
+	c.sure, c.partial = known && whole, !known && packed == ".gz" && size <= wholeGzip
 	if known && !whole {
 		c.state, c.why = backup.Torn, "it ends too early: it was cut"
 	}

@@ -28,6 +28,7 @@ type dumpScan struct {
 	zone    *time.Location
 	now     time.Time
 	cache   *cache
+	prober  *prober
 	dumps   []Dump
 	foreign int
 }
@@ -35,7 +36,7 @@ type dumpScan struct {
 // readDumps lists the dumps in dir, newest first, and counts the files that are
 // none. known are the databases that exist or are configured.
 func readDumps(dir string, known []string, zone *time.Location, now time.Time, c *cache) ([]Dump, int, error) {
-	s := &dumpScan{root: dir, known: known, zone: zone, now: now, cache: c}
+	s := &dumpScan{root: dir, known: known, zone: zone, now: now, cache: c, prober: &prober{zone, unpackBudget}}
 	c.begin()
 	const levels = 2
 	if err := s.walk(dir, dumpName{}, levels); err != nil {
@@ -53,7 +54,7 @@ func (s *dumpScan) walk(dir string, above dumpName, levels int) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
+	for _, e := range slices.Backward(entries) { // the latest date first: it is unpacked first
 		path := filepath.Join(dir, e.Name())
 		name := parseDumpName(e.Name(), s.zone).under(above)
 		switch {
@@ -98,7 +99,7 @@ func (s *dumpScan) file(path string, name dumpName, info fs.FileInfo) {
 	}
 	key := cacheKey{path, info.Size(), info.ModTime()}
 	grows := s.cache.changed(key)
-	c := s.cache.get(key, s.now, func() content { return probeFile(path, info.Size(), name, s.zone) })
+	c := s.cache.get(key, s.now, func() content { return s.prober.file(path, info.Size(), name) })
 	if c.foreign || info.Size() == 0 && name.Format == "" {
 		s.foreign++
 		return

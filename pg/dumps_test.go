@@ -357,6 +357,37 @@ func TestUnchangedIsNotReadAgain(t *testing.T) {
 	}
 }
 
+// TestUnpackBudget unpacks what fits into one scan, newest name first, and the
+// rest in later ones.
+func TestUnpackBudget(t *testing.T) {
+	dir := t.TempDir()
+	text := gz(t, []byte("--\n-- PostgreSQL database dump\n--\n"+strings.Repeat("x", 9000)+"\n-- PostgreSQL database dump complete\n--\n"))
+	for _, day := range []string{"19", "20", "21"} {
+		put(t, filepath.Join(dir, "a_2026-11-"+day+".sql.gz"), text)
+	}
+	c := new(cache)
+	for round, want := range []int{1, 2, 3} {
+		s := &dumpScan{zone: paris, now: now, cache: c, prober: &prober{paris, int64(len(text)) + 5}}
+		c.begin()
+		if err := s.walk(dir, dumpName{}, 0); err != nil {
+			t.Fatal(err)
+		}
+		c.finish()
+		read := 0
+		for _, d := range s.dumps {
+			if d.State != backup.Complete {
+				t.Errorf("%+v", d)
+			}
+			if len(d.Proofs) == 1 && d.Proofs[0].Level == backup.EveryByteRead {
+				read++
+			}
+		}
+		if read != want {
+			t.Errorf("round %d: %d read, want %d", round, read, want)
+		}
+	}
+}
+
 func FuzzDumpName(f *testing.F) {
 	for _, s := range []string{"shop_2026-11-21.dump", "2026-11-21T013000Z_x.tar.gz", ".x.part", "x_1795224600.dump", "x_21-11-2026.sql", "_2026-02-30.dump", "\xff_20261121"} {
 		f.Add(s)
@@ -383,7 +414,7 @@ func FuzzTOC(f *testing.F) {
 		}
 		for _, format := range []string{"custom", "plain", "tar", ""} {
 			for _, packed := range []string{"", ".gz", ".zst", ".lz4", ".xz"} {
-				c := probeFile(path, int64(len(text)), dumpName{Format: format, Packed: packed}, paris)
+				c := (&prober{paris, unpackBudget}).file(path, int64(len(text)), dumpName{Format: format, Packed: packed})
 				if !c.foreign && c.state != backup.Complete && c.why == "" || len(text) == 0 && c.state != backup.Damaged {
 					t.Errorf("%s%s of %q: %+v", format, packed, text, c)
 				}

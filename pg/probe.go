@@ -25,6 +25,7 @@ type content struct {
 	cluster  bool // of all databases, or of the globals
 	proof    backup.Proof
 	looked   time.Time
+	partial  bool // there is more to see, when there is time to unpack it
 }
 
 func broken(state backup.State, why string) content {
@@ -70,7 +71,7 @@ func (c *cache) get(key cacheKey, now time.Time, look func() content) content {
 	c.mu.Lock()
 	found, ok := c.seen[key]
 	c.mu.Unlock()
-	if !ok {
+	if !ok || found.partial {
 		found = look()
 		found.looked = now
 	}
@@ -80,8 +81,29 @@ func (c *cache) get(key cacheKey, now time.Time, look func() content) content {
 	return found
 }
 
-// probeFile looks into a dump that is one file.
-func probeFile(path string, size int64, name dumpName, zone *time.Location) content {
+// prober looks into files. It unpacks no more than budget bytes of compressed
+// files in one scan, so that a directory of many costs no survey its time; what
+// is left over is unpacked in the next ones.
+type prober struct {
+	zone   *time.Location
+	budget int64
+}
+
+// unpackBudget is what one scan unpacks at most, in compressed bytes: about a
+// second or two.
+const unpackBudget = 64 << 20
+
+// mayUnpack says whether a file of size bytes is unpacked now.
+func (p *prober) mayUnpack(size int64) bool {
+	if size > wholeGzip || size > p.budget {
+		return false
+	}
+	p.budget -= size
+	return true
+}
+
+// file looks into a dump that is one file.
+func (p *prober) file(path string, size int64, name dumpName) content {
 	f, err := os.Open(path)
 	if err != nil {
 		return broken(backup.Damaged, "it cannot be read: "+err.Error())
@@ -93,24 +115,24 @@ func probeFile(path string, size int64, name dumpName, zone *time.Location) cont
 	case name.Encrypted:
 		return content{state: backup.Complete}
 	case name.Format == "plain":
-		return probePlain(f, size, name.Packed)
+		return p.plain(f, size, name.Packed)
 	case name.Format == "tar":
-		return probeTar(f, size, name.Packed, zone)
+		return p.tar(f, size, name.Packed)
 	}
-	return probeCustom(f, size, name, zone)
+	return p.custom(f, size, name)
 }
 
-func probeCustom(f *os.File, size int64, name dumpName, zone *time.Location) content {
+func (p *prober) custom(f *os.File, size int64, name dumpName) content {
 	if name.Packed != "" {
-		return probePackedTOC(f, size, name.Packed, zone, 0)
+		return p.packedTOC(f, size, name.Packed, 0)
 	}
-	t, err := readTOC(io.NewSectionReader(f, 0, size), zone)
+	t, err := readTOC(io.NewSectionReader(f, 0, size), p.zone)
 	if errors.Is(err, errNoMagic) {
 		if name.Format == "" {
 			return content{foreign: true}
 		}
 		// Scripts call plain SQL .dump or .backup too.
-		if c := probePlain(f, size, ""); !c.foreign {
+		if c := p.plain(f, size, ""); !c.foreign {
 			return c
 		}
 		return broken(backup.Damaged, "it begins without PGDMP: it is no dump in custom format")
@@ -138,15 +160,15 @@ func ofTOC(t toc) content {
 	return content{database: t.database, version: t.server, created: t.created}
 }
 
-// probePackedTOC reads the table of contents, offset bytes into a compressed
+// packedTOC reads the table of contents, offset bytes into a compressed
 // file, and whether the compression ends as it should.
-func probePackedTOC(f *os.File, size int64, packed string, zone *time.Location, offset int64) content {
+func (p *prober) packedTOC(f *os.File, size int64, packed string, offset int64) content {
 	c := content{state: backup.Complete}
 	r, err := unpacker(f, packed)
 	if err == nil {
 		var t toc
 		if _, err = io.CopyN(io.Discard, r, offset); err == nil {
-			t, err = readTOC(r, zone)
+			t, err = readTOC(r, p.zone)
 		}
 		if err != nil {
 			return broken(backup.Torn, "what is packed in it cannot be read: "+err.Error())
@@ -156,8 +178,8 @@ func probePackedTOC(f *os.File, size int64, packed string, zone *time.Location, 
 	} else if !errors.Is(err, errPacked) {
 		return broken(backup.Damaged, "it cannot be unpacked: "+err.Error())
 	}
-	whole, known := packedWhole(f, size, packed)
-	c.sure = known && whole
+	whole, known := p.packedWhole(f, size, packed)
+	c.sure, c.partial = known && whole, !known && packed == ".gz" && size <= wholeGzip
 	if known && !whole {
 		c.state, c.why, c.proof = backup.Torn, "its compressed data ends too early: it was cut", backup.Exists
 	}
@@ -166,9 +188,9 @@ func probePackedTOC(f *os.File, size int64, packed string, zone *time.Location, 
 
 const tarBlock = 512
 
-// probeTar looks for toc.dat, which pg_dump -Ft writes first, and for the two
+// tar looks for toc.dat, which pg_dump -Ft writes first, and for the two
 // empty blocks at the end.
-func probeTar(f *os.File, size int64, packed string, zone *time.Location) content {
+func (p *prober) tar(f *os.File, size int64, packed string) content {
 	r, err := unpacker(io.NewSectionReader(f, 0, size), packed)
 	if err == nil {
 		head := make([]byte, tarBlock)
@@ -180,9 +202,9 @@ func probeTar(f *os.File, size int64, packed string, zone *time.Location) conten
 		}
 	}
 	if packed != "" {
-		return probePackedTOC(f, size, packed, zone, tarBlock)
+		return p.packedTOC(f, size, packed, tarBlock)
 	}
-	t, err := readTOC(io.NewSectionReader(f, tarBlock, size), zone)
+	t, err := readTOC(io.NewSectionReader(f, tarBlock, size), p.zone)
 	c := ofTOC(t)
 	c.sure, c.state, c.proof = true, backup.Complete, backup.MetadataRead
 	switch {
@@ -217,17 +239,17 @@ const (
 	plainEdge = 4096 // how much of each end of a plain dump is read, in bytes
 )
 
-// probePlain looks for the first and last lines that pg_dump and pg_dumpall
+// plain looks for the first and last lines that pg_dump and pg_dumpall
 // write around plain SQL.
-func probePlain(f *os.File, size int64, packed string) content {
-	head, end, err := edges(f, size, packed)
+func (p *prober) plain(f *os.File, size int64, packed string) content {
+	head, end, err := p.edges(f, size, packed)
 	switch {
 	case errors.Is(err, errPacked) || errors.Is(err, errLong):
-		whole, known := packedWhole(f, size, packed)
+		whole, known := p.packedWhole(f, size, packed)
 		if known && !whole {
 			return broken(backup.Torn, "its compressed data ends too early: it was cut")
 		}
-		c := content{state: backup.Complete, sure: known, cluster: bytes.Contains(head, clusterHead)}
+		c := content{state: backup.Complete, sure: known, partial: !known && size <= wholeGzip, cluster: bytes.Contains(head, clusterHead)}
 		if m := plainVersion.FindSubmatch(head); m != nil {
 			c.version = string(m[1])
 		}
@@ -262,7 +284,7 @@ func probePlain(f *os.File, size int64, packed string) content {
 var errLong = errors.New("too long to unpack")
 
 // edges returns the first and last bytes of a file, unpacked.
-func edges(f *os.File, size int64, packed string) (head, end []byte, err error) {
+func (p *prober) edges(f *os.File, size int64, packed string) (head, end []byte, err error) {
 	head = make([]byte, plainEdge)
 	if packed == "" {
 		n, err := f.ReadAt(head, 0)
@@ -284,7 +306,7 @@ func edges(f *os.File, size int64, packed string) (head, end []byte, err error) 
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return head[:n], nil, err
 	}
-	if size > wholeGzip || packed != ".gz" {
+	if packed != ".gz" || !p.mayUnpack(size) {
 		return head[:n], nil, errLong
 	}
 	last := &lastBytes{}

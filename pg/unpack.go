@@ -46,10 +46,10 @@ func unpacker(r io.Reader, packed string) (io.Reader, error) {
 
 // packedWhole says whether a compressed file ends where its format ends; known
 // is false where that can't be told cheaply.
-func packedWhole(file io.ReaderAt, size int64, packed string) (whole, known bool) {
+func (p *prober) packedWhole(file io.ReaderAt, size int64, packed string) (whole, known bool) {
 	switch packed {
 	case ".gz":
-		return gzipWhole(file, size)
+		return p.gzipWhole(file, size)
 	case ".zst", ".zstd":
 		return zstdWhole(file, size)
 	case ".lz4":
@@ -64,8 +64,8 @@ func packedWhole(file io.ReaderAt, size int64, packed string) (whole, known bool
 
 // gzipWhole unpacks a small file. A long one is only known to be cut, never to
 // be whole: its last four bytes must be a length that can be packed into it.
-func gzipWhole(file io.ReaderAt, size int64) (whole, known bool) {
-	if size <= wholeGzip {
+func (p *prober) gzipWhole(file io.ReaderAt, size int64) (whole, known bool) {
+	if p.mayUnpack(size) {
 		r, err := gzip.NewReader(io.NewSectionReader(file, 0, size))
 		if err == nil {
 			_, err = io.Copy(io.Discard, r)
