@@ -45,6 +45,8 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("%s: the token was refused (401 %s): check token_id, its secret and its expiry", call, e.Reason)
 	case e.Privilege != "":
 		return fmt.Sprintf("%s: the token lacks %s on %s: grant it, to the user and to the token", call, strings.ReplaceAll(e.Privilege, "|", " or "), e.Object)
+	case e.Status == http.StatusForbidden:
+		return fmt.Sprintf("%s: the token may not do this (403 %s): compare its rights with those that the call needs", call, e.Reason)
 	case nodeFailed(e.Status):
 		return fmt.Sprintf("%s: the node did not answer the server that was asked (%d %s): check that it is up and in the cluster's network", call, e.Status, e.Reason)
 	}

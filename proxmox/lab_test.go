@@ -234,3 +234,38 @@ func TestLabFollowThroughFaults(t *testing.T) {
 		t.Errorf("the task is %+v", task)
 	}
 }
+
+func TestLabOfPVE9RollsChainsBackToTheNewestOnly(t *testing.T) {
+	at := time.Now().Add(-time.Hour)
+	s, err := pve.Start(pve.World{
+		Version: "9.1.6", Nodes: []pve.Node{{Name: "pve1"}},
+		Users:    []pve.User{{ID: "cairn@pve", Tokens: []pve.Token{{Name: "one", Secret: "s3cret-read"}}}},
+		ACL:      []pve.ACL{{Path: "/", Who: "cairn@pve", Role: "Administrator"}},
+		Storages: []pve.Storage{{ID: "san", Type: "lvm", Content: []string{"images"}, VolumeChain: true}},
+		Guests: []pve.Guest{{VMID: 101, Kind: pve.QEMU, Node: "pve1", Config: map[string]string{"name": "web", "memory": "512", "parent": "two", "scsi0": "san:vm-101-disk-0.qcow2,size=4G"},
+			Snapshots: []pve.Snapshot{{Name: "one", Time: at}, {Name: "two", Parent: "one", Time: at.Add(time.Minute)}}}},
+		Pace: pve.Pace{Lock: 10 * time.Millisecond},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	c := labClient(t, s, "cairn@pve!one")
+	facts, err := c.RollbackFacts(t.Context(), 101, "one", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if blockers, _ := RollbackBlockers(facts); len(blockers) != 1 || blockers[0].Subject != "snapshot two" {
+		t.Errorf("blockers %+v", blockers)
+	}
+	upid, err := c.Rollback(t.Context(), 101, "one", false)
+	if task, _ := follow(t, c, upid, err); !strings.Contains(task.Exit, "not most recent snapshot") {
+		t.Errorf("PVE itself: %+v", task)
+	}
+	if _, err := c.TaskLog(t.Context(), "UPID:pve1:00001234:00012345:65F00000:qmsnapshot:100:root@pam:", 0); err == nil {
+		t.Error("an unknown task has a log")
+	}
+	if facts := survey1(t, c); facts.Version != "9.1.6" || len(facts.Incomplete) != 0 {
+		t.Errorf("incomplete %+v", facts.Incomplete)
+	}
+}

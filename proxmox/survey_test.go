@@ -1,6 +1,7 @@
 package proxmox
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -290,5 +291,22 @@ func TestAuditorSeesNoBackups(t *testing.T) {
 	want := []Hidden{{"backups on storage local", "/storage/local", "Datastore.Allocate"}}
 	if !slices.Equal(facts.Hidden, want) {
 		t.Errorf("hidden: %+v", facts.Hidden)
+	}
+}
+
+func TestStoragesThatRollBackToTheNewestOnly(t *testing.T) {
+	for definition, want := range map[string]bool{
+		`{"storage":"s","type":"zfspool"}`: true, `{"storage":"s","type":"zfs"}`: true, `{"storage":"s","type":"lvmthin"}`: false,
+		`{"storage":"s","type":"lvm","snapshot-as-volume-chain":1}`: true, `{"storage":"s","type":"dir","snapshot-as-volume-chain":"1"}`: true,
+		`{"storage":"s","type":"dir"}`: false, `{"storage":"s","type":"dir","snapshot-as-volume-chain":0}`: false, `{"storage":"s","type":"btrfs"}`: false, `{"storage":"s","type":"rbd"}`: false,
+	} {
+		var c storageConfig
+		if err := json.Unmarshal([]byte(definition), &c); err != nil {
+			t.Fatal(err)
+		}
+		view := storageView{configs: map[string]storageConfig{"s": c}}
+		if s := view.define(Storage{Name: "s", Type: string(c.Type)}); s.NewestOnly != want || s.VolumeChain != bool(c.Chain) {
+			t.Errorf("%s is %+v", definition, s)
+		}
 	}
 }
