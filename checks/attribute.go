@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"cairn/internal/backup"
 	"cairn/pbs"
@@ -92,6 +93,9 @@ func (l *lab) pbsSource(name string) *source {
 		usual = l.usualVzdump(cfg)
 	}
 	plan := scheduled(cfg.Every.Std(), cfg.Grace.Std(), usual, cfg.Keep)
+	if slices.ContainsFunc(f.Jobs, pulls) {
+		plan.lag = l.syncLag(name)
+	}
 	l.addBackups(s, f, l.owners(cfg, datastore))
 	l.expectGuests(s, cfg, plan)
 	for _, g := range s.groups {
@@ -182,7 +186,7 @@ func carriesVerification(f *pbs.Facts) func(namespace string) bool {
 		slices.ContainsFunc(f.Runs, func(r backup.Run) bool { return r.Job == "verify" })
 	var filled []string
 	for _, j := range f.Jobs {
-		if j.Kind == pbs.SyncJob && j.Direction != "push" && !j.Disabled {
+		if pulls(j) {
 			filled = append(filled, j.Namespace)
 		}
 	}
@@ -209,6 +213,23 @@ func pbsCopy(s *source, id backup.AssetID, f *pbs.Facts, b *pbs.Snapshot, carrie
 		c.Proofs = []backup.Proven{{Level: backup.EveryByteRead, At: at}}
 	}
 	return c
+}
+
+// pulls says whether a job fills its datastore with copies of other backups.
+func pulls(j pbs.Job) bool {
+	return j.Kind == pbs.SyncJob && j.Direction != "push" && !j.Disabled
+}
+
+// syncLag is how old a backup may be when it is synced on: it keeps its time.
+func (l *lab) syncLag(name string) time.Duration {
+	var lag time.Duration
+	for other, cfg := range l.policy.PBS {
+		if other != name {
+			from := scheduled(cfg.Every.Std(), cfg.Grace.Std(), 0, backup.Keep{})
+			lag = max(lag, from.every+from.grace)
+		}
+	}
+	return lag
 }
 
 // expectGuests says which guests the source should hold: those that a job of

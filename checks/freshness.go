@@ -198,6 +198,8 @@ func (s *source) lack(code string, all []*group, expected int, now time.Time) Pr
 		over := fmt.Sprintf("%s over %s %s", backup.Age(worst.fresh.over), verb(len(all), "its", "their"), every)
 		age := backup.Age(now.Sub(worst.fresh.newest))
 		switch {
+		case len(all) == expected && len(all) > 1 && all[len(all)-1].fresh.newest.Equal(worst.fresh.newest):
+			text = fmt.Sprintf("%s is %s over its %s: its newest copy is %s old", s.title, backup.Age(worst.fresh.over), every, age)
 		case len(all) == 1:
 			text = fmt.Sprintf("%s on %s is %s old, %s", worst.label, s.title, age, over)
 		default:

@@ -181,7 +181,7 @@ func TestTheFailedRunIsSaidWithTheStaleCopy(t *testing.T) {
 	f.Restic["cloud"] = read(repository(7, 4, 9*backup.Day+2*time.Hour))
 	f.Past.Runs = map[string]backup.Run{"restic.cloud": {Started: time.Date(2026, 11, 17, 2, 10, 0, 0, time.UTC), Ended: time.Date(2026, 11, 17, 2, 11, 0, 0, time.UTC), Status: backup.Critical, Text: "403 AccessDenied."}}
 	r := Judge(p, f, now)
-	want(t, r, backup.Critical, "stale", "restic cloud", "9d 2h", "2d 2h over their 7d", "the last run failed, Tue 02:10: 403 AccessDenied")
+	want(t, r, backup.Critical, "stale", "restic cloud", "9d 2h", "is 2d 2h over its 7d: its newest copy is 9d 2h old", "the last run failed, Tue 02:10: 403 AccessDenied")
 	never(t, r, "run-failed")
 	f.Restic["cloud"] = read(repository(7, 4, 5*backup.Day))
 	want(t, Judge(p, f, now), backup.Warning, "run-failed", "403 AccessDenied")

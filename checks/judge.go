@@ -3,6 +3,7 @@ package checks
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"cairn/internal/backup"
@@ -52,9 +53,7 @@ func (l *lab) judgeSource(s *source) (Source, []Problem) {
 		out = judgeReach(s, l.now)
 		l.settleUnknown(s)
 		view.Status, view.Word = backup.Unknown, "unknown"
-		if s.kind == "postgres" {
-			out = append(out, l.judgePostgresLive(s)...)
-		}
+		out = append(out, l.judgePostgresLive(s)...)
 	default:
 		out = judgeFresh(s, l.now)
 		retention, wrong := l.judgeRetention(s)
@@ -62,10 +61,12 @@ func (l *lab) judgeSource(s *source) (Source, []Problem) {
 		out = append(out, l.judgeSizes(s)...)
 		out = append(out, l.judgeConsistency(s)...)
 		out = append(out, l.judgeKind(s)...)
-		s.summarise(&view)
-		for _, p := range out {
-			view.Status = max(view.Status, p.Status)
-		}
+		s.summarise(&view, l.now)
+	}
+	for _, p := range out {
+		view.Status = max(view.Status, p.Status)
+	}
+	if view.Word == "ok" {
 		view.Word = s.word(view)
 	}
 	view.Note = s.note(out, view, l.now)
@@ -90,7 +91,10 @@ func (l *lab) judgeKind(s *source) []Problem {
 
 // judgePostgresLive judges the server where its directories could not be read.
 func (l *lab) judgePostgresLive(s *source) []Problem {
-	name := s.name[len("postgres."):]
+	name, ok := strings.CutPrefix(s.name, "postgres.")
+	if !ok {
+		return nil
+	}
 	seen := l.facts.Postgres[name]
 	if !observed(seen, l.now).current || !observed(seen.Value.Server, l.now).current {
 		return nil
@@ -110,7 +114,7 @@ func (l *lab) judgeAway(s *source, view *Source) []Problem {
 		if view.Error == "" {
 			view.Error = d.gone
 		}
-		return nil
+		return l.judgePostgresLive(s) // an archiver without its disk fills the server's own
 	}
 	return []Problem{found(backup.Unknown, "not-mounted", s.name, fmt.Sprintf("%s: %s (%s)", s.title, s.away, s.reach.seen(l.now)),
 		"If it is a removable datastore, plug it in and mount it: proxmox-backup-manager datastore mount NAME; else end its maintenance")}
@@ -168,13 +172,13 @@ func (s *source) view() Source {
 }
 
 // summarise takes the source's due time and running state from its groups.
-func (s *source) summarise(v *Source) {
+func (s *source) summarise(v *Source, now time.Time) {
 	for _, g := range s.groups {
 		if due := g.fresh.due; g.parked == "" && !due.IsZero() && (v.Due.IsZero() || due.Before(v.Due)) {
 			v.Due, v.Every = due, g.schedule.every
 		}
 	}
-	v.Running = s.running != nil && !slices.ContainsFunc(s.groups, func(g *group) bool { return g.schedule.every > 0 && stuck(g.schedule, s.running, v.Surveyed) })
+	v.Running = s.running != nil && !slices.ContainsFunc(s.groups, func(g *group) bool { return g.schedule.every > 0 && stuck(g.schedule, s.running, now) })
 }
 
 // word is the one word beside a source.

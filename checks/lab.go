@@ -57,6 +57,9 @@ func survey(p Policy, f Facts, now time.Time) *lab {
 	}
 	for _, s := range l.sources {
 		s.arrange()
+		if s.last != nil {
+			s.last.Started = s.last.Started.In(l.home) // as it is written
+		}
 		l.matchRuns(s)
 	}
 	slices.SortStableFunc(l.sources, func(a, b *source) int { return int(a.tier - b.tier) })

@@ -386,6 +386,8 @@ func (l *lab) verdict(a Asset, holdings []holding) (backup.Status, string) {
 		return worst, "STALE"
 	case unknown || !certain:
 		return backup.Unknown, "unknown"
+	case worst == backup.Warning && slices.ContainsFunc(holdings, func(h holding) bool { return h.Word == "absent" }):
+		return worst, "DISK AWAY"
 	case worst == backup.Warning:
 		return worst, "LATE"
 	case l.partial:

@@ -20,7 +20,7 @@ type reach struct {
 
 // observed tells how far what was read can be relied on now.
 func observed[T any](o backup.Observed[T], now time.Time) reach {
-	r := reach{known: o.Known(), at: o.At, tried: !o.Tried.IsZero() || o.Err != nil || o.Known()}
+	r := reach{known: o.Known(), at: o.At, tried: !o.Tried.IsZero() || o.Err != nil}
 	switch {
 	case o.Err != nil:
 		// The systems write their errors as "what and why; what to do".
@@ -30,6 +30,8 @@ func observed[T any](o backup.Observed[T], now time.Time) reach {
 		r.why = "not read yet"
 	case o.At.After(now.Add(clockTolerance)):
 		r.why = "its facts are from the future: the clock of this host went back"
+	case now.Sub(o.At) > factsMaxAge && o.Tried.IsZero():
+		r.why = "not read yet"
 	case now.Sub(o.At) > factsMaxAge:
 		r.why = fmt.Sprintf("its facts are %s old, the limit is %s", backup.Age(now.Sub(o.At)), backup.Age(factsMaxAge))
 	default:

@@ -134,6 +134,13 @@ func (l *lab) pbsRuns(s *source, cfg pbs.Config, f pbs.Facts, plan schedule) (ru
 			runs = append(runs, r)
 		}
 	}
+	for _, j := range f.Jobs {
+		if pulls(j) && !j.LastRun.Started.IsZero() {
+			run := j.LastRun
+			run.Status = runStatus(run)
+			runs = append(runs, run)
+		}
+	}
 	for _, b := range l.vzdumps(cfg) {
 		runs = append(runs, backup.Run{Source: s.name, Job: "backup", Started: b.Started, Ended: b.Ended,
 			Status: b.Status, Text: vzdumpText(b), ID: b.UPID})

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"cairn/internal/backup"
+	"cairn/internal/disk"
 	"cairn/pbs"
 	"cairn/pg"
 	"cairn/proxmox"
@@ -385,5 +386,79 @@ func TestADumpOfAllHoldsEveryDatabase(t *testing.T) {
 	edit(f.Postgres, "erp", func(v *pg.Facts) { v.Dumps.Value[1].Database = "dropped" })
 	if a := assetOf(t, Judge(p, f, now), "postgres.erp/dropped"); !a.Parked {
 		t.Errorf("got %+v", a)
+	}
+}
+
+// An archiver whose disk was taken away fills the server's own: the absence of
+// the disk does not silence that.
+func TestAnArchiverWithoutItsDisk(t *testing.T) {
+	p, f := home()
+	edit(f.Disks, "usb", func(v *disk.Facts) { *v = disk.Facts{Name: "usb"} })
+	edit(f.Postgres, "erp", func(v *pg.Facts) { v.Dumps.Err, v.Server.Value.Archiver.LastFailure = errTest, now })
+	r := Judge(p, f, now)
+	want(t, r, backup.Critical, "archiver-failing", "until its disk is full")
+	never(t, r, "unreachable")
+}
+
+// A synced backup keeps its time: a weekly sync of nightly backups holds copies
+// that are up to a day older than its last run.
+func TestASyncIsDueByItsRun(t *testing.T) {
+	p, f := home()
+	p.PBS["far"] = pbs.Config{Site: "far", Every: backup.Duration(7 * backup.Day)}
+	synced := func(age time.Duration, ran time.Duration) {
+		f.PBS["far"] = read(pbs.Facts{Name: "far", TasksComplete: true,
+			Snapshots: []pbs.Snapshot{{Type: "vm", ID: "101", Time: now.Add(-age), Size: gib}},
+			Jobs:      []pbs.Job{{Kind: pbs.SyncJob, ID: "s", Direction: "pull", LastRun: backup.Run{Job: "sync", Started: now.Add(-ran), Ended: now.Add(-ran), Text: "OK"}}}})
+	}
+	synced(7*backup.Day+20*time.Hour, 7*backup.Day-time.Hour)
+	never(t, Judge(p, f, now), "late")
+	synced(7*backup.Day+20*time.Hour, 7*backup.Day+time.Hour)
+	want(t, Judge(p, f, now), backup.Warning, "late", "PBS far")
+	synced(30*backup.Day, time.Hour)
+	want(t, Judge(p, f, now), backup.Critical, "stale", "PBS far")
+}
+
+func TestUsageOfADatastoreWithoutADisk(t *testing.T) {
+	p, f := home()
+	cfg := p.PBS["nas"]
+	cfg.Disk, cfg.Path = "", ""
+	p.PBS["nas"] = cfg
+	edit(f.PBS, "nas", func(v *pbs.Facts) {
+		v.Usage = pbs.Usage{Total: 100, Used: 92, Available: 8, Full: now.AddDate(0, 0, 9)}
+	})
+	r := Judge(p, f, now)
+	want(t, r, backup.Critical, "datastore-full", "92 %", "90 %")
+	want(t, r, backup.Warning, "datastore-full-soon", "9d", "14d")
+	edit(f.PBS, "nas", func(v *pbs.Facts) {
+		v.Usage = pbs.Usage{Total: 100, Used: 10, Available: 90, Full: now.AddDate(-1, 0, 0)}
+	})
+	never(t, Judge(p, f, now), "datastore-full-soon")
+}
+
+func TestCopies(t *testing.T) {
+	p, f := home()
+	id := f.PBS["nas"].Value.Snapshots[0].Key()
+	f.Past.Proofs = map[string][]backup.Proven{CopyKey("pbs.nas", id): {{Level: backup.ContentChecked, At: now}}}
+	var all, proven int
+	for _, c := range Copies(p, f, now) {
+		all++
+		if c.ID == id {
+			proven = int(c.Best().Level)
+		}
+		if c.Source == "" || c.Medium == "" || c.Site == "" || c.ID == "" {
+			t.Errorf("not a whole copy: %+v", c)
+		}
+	}
+	if all != 10+5*3+4*3+5+5 || proven != int(backup.ContentChecked) {
+		t.Errorf("%d copies, proof %d", all, proven)
+	}
+	if h := heldIn(assetOf(t, Judge(p, f, now), "guest:home/101"), "pbs.nas"); h.Word != "checked" {
+		t.Errorf("a drill counts: %+v", h)
+	}
+	if s, ok := GuestLoss(p, f, now, guestID("home", 102)); !ok || s.Target != "mail (VM 102)" || !s.Ready {
+		t.Errorf("got %+v", s)
+	}
+	if _, ok := GuestLoss(p, f, now, guestID("home", 999)); ok {
+		t.Error("there is no such guest")
 	}
 }
