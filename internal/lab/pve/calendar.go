@@ -109,6 +109,9 @@ func numbers(text string, least, most int) ([]int, error) {
 				return nil, err
 			}
 		}
+		if a > b {
+			return nil, fmt.Errorf("%q ends before it begins", item)
+		}
 		for n := a; n <= b; n += by {
 			all = append(all, n)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math/rand/v2"
+	"strconv"
 )
 
 // object is a JSON object; it is written in random order of keys, as Perl's
@@ -12,37 +13,65 @@ type object map[string]any
 
 // MarshalJSON writes the keys in random order.
 func (o object) MarshalJSON() ([]byte, error) {
-	keys := make([]string, 0, len(o))
-	for k := range o {
-		keys = append(keys, k)
-	}
-	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 	var b bytes.Buffer
-	b.WriteByte('{')
-	for i, k := range keys {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		if err := encode(&b, k); err != nil {
-			return nil, err
-		}
-		b.WriteByte(':')
-		if err := encode(&b, o[k]); err != nil {
-			return nil, err
-		}
-	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	err := encode(&b, o)
+	return b.Bytes(), err
 }
 
-// encode writes v as PVE does: no escapes for <, > and &.
+// encode writes v as PVE does: objects in random order of keys, and no escapes
+// for <, > and &.
 func encode(b *bytes.Buffer, v any) error {
+	switch v := v.(type) {
+	case object:
+		return encodeObject(b, v)
+	case []object:
+		b.WriteByte('[')
+		for i, o := range v {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			if err := encodeObject(b, o); err != nil {
+				return err
+			}
+		}
+		b.WriteByte(']')
+		return nil
+	case int:
+		b.WriteString(strconv.Itoa(v))
+		return nil
+	case int64:
+		b.WriteString(strconv.FormatInt(v, 10))
+		return nil
+	}
 	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		return err
 	}
 	b.Truncate(b.Len() - 1) // the encoder's newline
+	return nil
+}
+
+func encodeObject(b *bytes.Buffer, o object) error {
+	keys := make([]string, 0, len(o))
+	for k := range o {
+		keys = append(keys, k)
+	}
+	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	b.WriteByte('{')
+	for i, k := range keys {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if err := encode(b, k); err != nil {
+			return err
+		}
+		b.WriteByte(':')
+		if err := encode(b, o[k]); err != nil {
+			return err
+		}
+	}
+	b.WriteByte('}')
 	return nil
 }
 

@@ -27,6 +27,8 @@ func denied(path string, privs ...string) error {
 	return forbidden(fmt.Sprintf("(%s, %s)", path, strings.Join(privs, "|")))
 }
 
+func unauthorized(text string) error { return &failure{status: 401, text: text} }
+
 func forbidden(why string) error {
 	text := "Permission check failed"
 	if why != "" {

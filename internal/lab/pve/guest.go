@@ -19,7 +19,6 @@ type guest struct {
 	running bool
 	started time.Time
 	pid     int
-	machine string // that it runs on, when running
 
 	noOS, noAgent bool
 	warn          string

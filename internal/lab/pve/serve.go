@@ -78,9 +78,9 @@ func (s *Server) authenticate(req *http.Request, c *call) error {
 	header, ok := strings.CutPrefix(req.Header.Get("Authorization"), "PVEAPIToken")
 	if !ok || header == "" {
 		if strings.Contains(req.Header.Get("Cookie"), "PVEAuthCookie=") {
-			return fmt.Errorf("Authentication failed!")
+			return unauthorized("Authentication failed!")
 		}
-		return fmt.Errorf("No ticket")
+		return unauthorized("No ticket")
 	}
 	id, secret, _ := strings.Cut(strings.TrimLeft(header[1:], " "), "=")
 	user, token, _ := strings.Cut(id, "!")
@@ -95,7 +95,7 @@ func (s *Server) authenticate(req *http.Request, c *call) error {
 			}
 		}
 	}
-	return fmt.Errorf("Authentication failed!")
+	return unauthorized("Authentication failed!")
 }
 
 // read takes the parameters from the query and the body.

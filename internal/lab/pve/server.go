@@ -31,6 +31,7 @@ type directory struct {
 	acl      []ACL
 	pools    map[string][]int
 	comments map[string]string // of pools
+	all      map[string]int    // what root@pam has
 }
 
 // inventory is what the cluster consists of.
@@ -109,6 +110,7 @@ func (s *Server) setDirectory(w World) {
 		s.users = append(s.users, User{ID: "root@pam"})
 	}
 	s.roles = builtinRoles(s.major())
+	s.all = s.role("Administrator", 1)
 	for name, privs := range w.Roles {
 		s.roles[name] = privs
 	}
