@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -127,7 +129,7 @@ func (c *Client) describeAbsence(ctx context.Context, facts *Facts, all []mount)
 	path := filepath.Clean(c.cfg.Mount)
 	stray, err := start(ctx, c.files, func() (bool, error) {
 		entries, err := os.ReadDir(path)
-		return len(entries) > 0, err
+		return slices.ContainsFunc(entries, holdsData), err
 	})()
 	facts.Stray = stray
 	m, ok := below(all, path)
@@ -140,6 +142,13 @@ func (c *Client) describeAbsence(ctx context.Context, facts *Facts, all []mount)
 	facts.Attached, _ = start(ctx, c.files, func() ([]string, error) { return attached(ctx, c.cfg.Disks), nil })()
 }
 
+// holdsData says whether an entry of an unmounted mount point is more than an
+// empty file, with which some mark it.
+func holdsData(e os.DirEntry) bool {
+	info, err := e.Info()
+	return err == nil && (!info.Mode().IsRegular() || info.Size() > 0)
+}
+
 // identity finds out which disk is mounted.
 func (c *Client) identity(ctx context.Context, m mount, facts *Facts) device {
 	now := deviceOf(m)
@@ -150,22 +159,23 @@ func (c *Client) identity(ctx context.Context, m mount, facts *Facts) device {
 	k.device.gone = now.gone
 	facts.DeviceGone = now.gone
 	if !now.gone && now.name != "" {
+		serials := slices.ContainsFunc(c.cfg.Disks, func(u Unit) bool { return u.Serial != "" })
 		brief, cancel := context.WithTimeoutCause(ctx, briefly, fmt.Errorf("%s does not answer", m.source))
 		defer cancel()
-		id, err := start(brief, c.files, func() (identity, error) { return identify(brief, k.device) })()
+		id, err := start(brief, c.files, func() (identity, error) { return identify(brief, k.device, serials) })()
 		k.id = id
 		if err != nil {
 			facts.Unidentified = err.Error()
 		}
 	}
-	facts.UUID, facts.Serial = k.id.uuid, k.id.serial
+	facts.UUID, facts.Serial = k.id.uuid, strings.Join(k.id.serials, ", ")
 	unit, ok := unitOf(c.cfg.Disks, k.id)
 	facts.Unit = unit.Name
 	switch {
 	case ok:
 		facts.Unidentified = ""
 	case len(c.cfg.Disks) == 0:
-	case k.id != (identity{}):
+	case !k.id.empty():
 		facts.Foreign = facts.Unidentified == ""
 	case facts.Unidentified == "" && !k.device.gone:
 		facts.Unidentified = fmt.Sprintf("%s (%s) has no UUID that could be read", m.source, m.fstype)

@@ -89,10 +89,11 @@ func TestUnitOf(t *testing.T) {
 		id   identity
 		want string
 	}{
-		{identity{"aaaa", "S1"}, "a"}, {identity{"aaaa", ""}, "a"}, {identity{"", "s1"}, "a"},
-		{identity{"aaaa", "S9"}, ""}, // a clone of a
-		{identity{"bbbb", "S9"}, "b"}, {identity{"dddd", "S3"}, "c"},
-		{identity{"dddd", "S1"}, ""}, // a, formatted anew
+		{identity{"aaaa", []string{"S1"}}, "a"}, {identity{"aaaa", nil}, "a"}, {identity{"", []string{"s1"}}, "a"},
+		{identity{"aaaa", []string{"S9"}}, ""}, // a clone of a
+		{identity{"bbbb", []string{"S9"}}, "b"}, {identity{"dddd", []string{"S3"}}, "c"},
+		{identity{"dddd", []string{"S1"}}, ""}, // a, formatted anew
+		{identity{"aaaa", []string{"BRIDGE", "S1"}}, "a"},
 		{identity{}, ""},
 	} {
 		if got, _ := unitOf(units, x.id); got.Name != x.want {
@@ -114,6 +115,10 @@ func TestNames(t *testing.T) {
 	}
 	if got := parseLsblk(recorded(t, "lsblk_no_udev.json")); len(got) != 5 || got[0].UUID != "" || got[4].Serial != "NVMESER003" {
 		t.Errorf("got %+v", got)
+	}
+	nested := parseLsblk([]byte(`{"blockdevices":[{"kname":"sdb1","uuid":"U","serial":null,"children":[{"kname":"sdb","uuid":null,"serial":" S1 "}]}]}`))
+	if len(nested) != 2 || nested[0] != (lsblkDevice{"sdb1", "U", ""}) || nested[1].Serial != "S1" {
+		t.Errorf("got %+v", nested)
 	}
 	if got := parseBlkid([]byte("DEVNAME=/dev/loop0\nLABEL=x\nUUID=" + uuidA + "\nVERSION=1.0\nTYPE=ext4\n")); got != uuidA {
 		t.Errorf("got %q", got)

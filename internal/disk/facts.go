@@ -16,7 +16,7 @@ type Facts struct {
 	Unit         string // configured name of the disk that is mounted; empty: none that is known
 	Foreign      bool   // something is mounted there, but none of the configured disks
 	Unidentified string // why it is not known which disk is mounted; empty: it is known, or none is configured
-	Serial       string // of the disk; empty: not known
+	Serial       string // of the disk, and of its USB bridge; empty: not known
 	DeviceGone   bool   // mounted, but the device has left the system
 	Writable     bool   // a file was written, synced to the disk and removed
 	ReadOnly     string // why it is not writable, in words with the value seen

@@ -109,30 +109,43 @@ func wholeName(name string) string {
 	return name
 }
 
-// identity is what tells one disk from another.
-type identity struct{ uuid, serial string }
+// identity is what tells one disk from another. A disk behind a USB bridge has
+// two serial numbers, its own and the bridge's; either may be configured.
+type identity struct {
+	uuid    string
+	serials []string
+}
 
-// identify reads the UUID of the file system and the serial number of the disk:
-// from udev's links, else from lsblk, which needs udev too, else by probing.
-func identify(ctx context.Context, d device) (identity, error) {
-	id := identity{uuid: linkedUUID(d.name), serial: serialOf(d.number)}
+func (id identity) empty() bool { return id.uuid == "" && len(id.serials) == 0 }
+
+func (id *identity) addSerial(serial string) {
+	if serial != "" && !slices.Contains(id.serials, serial) {
+		id.serials = append(id.serials, serial)
+	}
+}
+
+// identify reads the UUID of the file system and the serial numbers of the disk:
+// from udev's links and sysfs, else from lsblk, which needs udev too, else by
+// probing. Without serials it asks for these only where they cost nothing.
+func identify(ctx context.Context, d device, serials bool) (identity, error) {
+	id := identity{uuid: linkedUUID(d.name)}
+	if serials || id.uuid == "" {
+		r, err := command.Run(ctx, command.Spec{Argv: []string{"lsblk", "--json", "--inverse", "--output", "KNAME,UUID,SERIAL", "/dev/" + d.name}})
+		if err == nil {
+			for _, b := range parseLsblk(r.Stdout) {
+				if id.uuid == "" && b.KName == d.name {
+					id.uuid = b.UUID
+				}
+				id.addSerial(b.Serial)
+			}
+		}
+	}
+	id.addSerial(serialOf(d.number))
 	if id.uuid != "" {
 		return id, nil
 	}
 	path := filepath.Join("/dev", d.name)
-	r, err := command.Run(ctx, command.Spec{Argv: []string{"lsblk", "--json", "--nodeps", "--output", "KNAME,UUID,SERIAL", path}})
-	if err == nil {
-		for _, b := range parseLsblk(r.Stdout) {
-			id.uuid = b.UUID
-			if id.serial == "" {
-				id.serial = b.Serial
-			}
-		}
-	}
-	if id.uuid != "" {
-		return id, nil
-	}
-	r, err = command.Run(ctx, command.Spec{Argv: []string{"blkid", "-p", "-o", "export", path}})
+	r, err := command.Run(ctx, command.Spec{Argv: []string{"blkid", "-p", "-o", "export", path}})
 	if err != nil {
 		return id, fmt.Errorf("the UUID of %s could not be read (%w); run cairn as root, or where udev runs", path, err)
 	}
@@ -180,19 +193,30 @@ func serialOf(number string) string {
 
 type lsblkDevice struct{ KName, UUID, Serial string }
 
-// parseLsblk reads `lsblk --json`; without udev its fields are null.
+// lsblkJSON is a device of `lsblk --json`; without udev its fields are null.
+// With --inverse its children are the devices below it.
+type lsblkJSON struct {
+	KName    *string     `json:"kname"`
+	UUID     *string     `json:"uuid"`
+	Serial   *string     `json:"serial"`
+	Children []lsblkJSON `json:"children"`
+}
+
 func parseLsblk(text []byte) []lsblkDevice {
 	var out struct {
-		Devices []struct {
-			KName, UUID, Serial *string
-		} `json:"blockdevices"`
+		Devices []lsblkJSON `json:"blockdevices"`
 	}
 	if json.Unmarshal(text, &out) != nil {
 		return nil
 	}
+	return flatten(out.Devices)
+}
+
+func flatten(tree []lsblkJSON) []lsblkDevice {
 	var devices []lsblkDevice
-	for _, d := range out.Devices {
+	for _, d := range tree {
 		devices = append(devices, lsblkDevice{word(d.KName), word(d.UUID), word(d.Serial)})
+		devices = append(devices, flatten(d.Children)...)
 	}
 	return devices
 }
@@ -218,9 +242,9 @@ func parseBlkid(text []byte) string {
 // known must agree: a clone has the UUID of another disk, but not its serial.
 func unitOf(units []Unit, id identity) (Unit, bool) {
 	i := slices.IndexFunc(units, func(u Unit) bool {
-		uuid := u.UUID != "" && id.uuid != "" && strings.EqualFold(u.UUID, id.uuid)
-		serial := u.Serial != "" && id.serial != "" && strings.EqualFold(u.Serial, id.serial)
-		differs := u.UUID != "" && id.uuid != "" && !uuid || u.Serial != "" && id.serial != "" && !serial
+		uuid := u.UUID != "" && strings.EqualFold(u.UUID, id.uuid)
+		serial := u.Serial != "" && slices.ContainsFunc(id.serials, func(s string) bool { return strings.EqualFold(u.Serial, s) })
+		differs := u.UUID != "" && id.uuid != "" && !uuid || u.Serial != "" && len(id.serials) > 0 && !serial
 		return (uuid || serial) && !differs
 	})
 	if i < 0 {

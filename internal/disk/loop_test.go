@@ -131,7 +131,14 @@ func TestUnmountedDisk(t *testing.T) {
 	if _, err := os.Stat(byUUID); err != nil && !slices.Equal(f.Attached, []string{"a"}) {
 		t.Errorf("%s is plugged in: %v", v.device, f.Attached)
 	}
-	if err := os.WriteFile(filepath.Join(point, "repo"), nil, 0o600); err != nil {
+	marker, data := filepath.Join(point, "NOT_MOUNTED"), filepath.Join(point, "repo")
+	if err := os.WriteFile(marker, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f := look(t, New("usb", medium(point))); f.Stray {
+		t.Error("an empty marker is no data")
+	}
+	if err := os.WriteFile(data, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if f := look(t, New("usb", medium(point))); !f.Stray {

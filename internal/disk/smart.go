@@ -53,10 +53,25 @@ func (c *Client) askSmart(ctx context.Context, name string, d device) func() Hea
 			h = old
 			h.Err = fmt.Sprintf("%s: %v; the USB bridge may not stand it, see smart in [disk.%s]", path, err, c.name)
 		}
+		if other := c.serialOfAnother(unit, h.Serial); h.Err == "" && other != "" {
+			h.Err = fmt.Sprintf("%s is disk %s, not %s; correct device in smart", path, other, unit.Name)
+		}
 		h.tried = now
 		c.memory[unit.Name] = h
 		return h
 	}
+}
+
+// serialOfAnother returns the name of the other configured disk that has this
+// serial number. One that is of none may be the disk's, where the configured
+// one is its bridge's.
+func (c *Client) serialOfAnother(unit Unit, serial string) string {
+	for _, u := range c.cfg.Disks {
+		if u.Name != unit.Name && serial != "" && strings.EqualFold(u.Serial, serial) && !strings.EqualFold(unit.Serial, serial) {
+			return u.Name
+		}
+	}
+	return ""
 }
 
 // smartUnit returns the disk to ask, or why none is asked.
@@ -88,9 +103,6 @@ func poll(ctx context.Context, path string, unit Unit, old Health, now time.Time
 	h := judgeSmart(r.Stdout, r.Code, old, now)
 	if h.Err != "" {
 		h.Err = path + ": " + h.Err + smartHint(h.Err, path, unit)
-	}
-	if h.Err == "" && unit.Serial != "" && h.Serial != "" && !strings.EqualFold(unit.Serial, h.Serial) && !h.Standby {
-		h.Err = fmt.Sprintf("%s is the disk with serial number %s, not %s; correct device in smart", path, h.Serial, unit.Serial)
 	}
 	return h
 }

@@ -267,7 +267,13 @@ func TestSmartctlWithoutData(t *testing.T) {
 	}
 	t.Run("another disk", func(t *testing.T) {
 		fakeSmartctl(t, `echo '{"smartctl":{"exit_status":0},"serial_number":"OTHER","smart_status":{"passed":true}}'`)
-		if h := smartClient(t, "/dev/null", "sat").askSmart(t.Context(), "a", device{})(); !strings.Contains(h.Err, "OTHER") {
+		c := smartClient(t, "/dev/null", "sat")
+		if h := c.askSmart(t.Context(), "a", device{})(); h.Err != "" {
+			t.Errorf("a bridge has a serial number of its own: %+v", h)
+		}
+		c = smartClient(t, "/dev/null", "sat")
+		c.cfg.Disks = append(c.cfg.Disks, Unit{Name: "b", Serial: "OTHER"})
+		if h := c.askSmart(t.Context(), "a", device{})(); !strings.Contains(h.Err, "is disk b, not a") {
 			t.Errorf("got %+v", h)
 		}
 	})
