@@ -25,7 +25,9 @@ type Server struct {
 	Version       string // "15.18"
 	VersionNum    int    // 150018
 	SystemID      int64
-	InRecovery    bool // it is a standby
+	InRecovery    bool   // it is a standby
+	Role          string // that it is surveyed as
+	SeesAllRows   bool   // the role is above row security; else a dump by it fails, or with --enable-row-security silently lacks rows
 	StartedAt     time.Time
 	ServerTime    time.Time
 	Skew          time.Duration // its clock minus ours

@@ -48,12 +48,12 @@ func (s *Server) identity(ctx context.Context, r *reading, now func() time.Time)
 		SELECT current_setting('server_version'), current_setting('server_version_num')::int, pg_is_in_recovery(),
 		       pg_postmaster_start_time(), clock_timestamp(), current_setting('data_checksums') = 'on',
 		       CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) ELSE pg_current_wal_lsn() END::text,
-		       current_user::text,
+		       current_user::text, (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user),
 		       pg_has_role('pg_read_all_stats', 'USAGE'), pg_has_role('pg_read_all_settings', 'USAGE'),
 		       has_function_privilege('pg_ls_waldir()', 'EXECUTE'),
 		       current_setting('server_version_num')::int >= 120000 AND has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE'),
 		       has_function_privilege('pg_control_system()', 'EXECUTE')`).
-		Scan(&version, &s.VersionNum, &s.InRecovery, &s.StartedAt, &s.ServerTime, &s.Checksums, nullText{&s.CurrentLSN}, &r.role,
+		Scan(&version, &s.VersionNum, &s.InRecovery, &s.StartedAt, &s.ServerTime, &s.Checksums, nullText{&s.CurrentLSN}, &r.role, &s.SeesAllRows,
 			&may.stats, &may.settings, &may.walDir, &may.statusDir, &may.control)
 	if err != nil {
 		return may, err
@@ -63,6 +63,7 @@ func (s *Server) identity(ctx context.Context, r *reading, now func() time.Time)
 	if s.Skew = s.ServerTime.Sub(before.Add(took / 2)); s.Skew.Abs() <= took {
 		s.Skew = 0
 	}
+	s.Role = r.role
 	s.Version, _, _ = strings.Cut(version, " ") // "15.18 (Debian …)"
 	may.grant = "GRANT pg_monitor TO " + quote(r.role)
 	if !may.stats {

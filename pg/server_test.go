@@ -25,6 +25,9 @@ func TestServer(t *testing.T) {
 		t.Fatal(err, f.Server.Err)
 	}
 	s := f.Server.Value
+	if !s.SeesAllRows || s.Role != "postgres" {
+		t.Errorf("role %q sees all rows: %v", s.Role, s.SeesAllRows)
+	}
 	if !strings.Contains(c.run(t, "postgres", "--version"), s.Version) || s.VersionNum < 120000 || s.InRecovery || !s.Checksums || s.SystemID == 0 || s.DataDirectory != c.data() ||
 		s.SegmentBytes != 1<<20 || s.WALDirBytes < 1<<20 || s.Archiver.Mode != "on" || !strings.HasPrefix(s.Archiver.Command, "cp ") || len(s.Hidden) != 0 || s.Skew != 0 {
 		t.Errorf("got %+v", s)
@@ -51,6 +54,9 @@ func TestLimitedRole(t *testing.T) {
 	}
 	s := f.Server.Value
 	all := strings.Join(s.Hidden, "\n")
+	if s.SeesAllRows || s.Role != `limi"ted` {
+		t.Errorf("role %q is said to be above row security", s.Role)
+	}
 	if s.WALDirBytes != -1 || s.Archiver.ReadyCount != -1 || !strings.Contains(all, `GRANT pg_monitor TO "limi""ted"`) || !strings.Contains(all, "size of some databases") {
 		t.Errorf("hidden %q, %+v", all, s)
 	}
@@ -225,4 +231,16 @@ func TestStandby(t *testing.T) {
 		s := f.Standbys[0]
 		return err == nil && s.Up && s.LagBytes > 100_000 && s.Lag > 0
 	})
+}
+
+// BenchmarkSurvey is the survey of a server over a kept connection.
+func BenchmarkSurvey(b *testing.B) {
+	c := running(b)
+	client := New("lab", Config{DSN: c.dsn("")}, secret.Reader{Getenv: os.Getenv})
+	defer client.Close()
+	for b.Loop() {
+		if f, err := client.Survey(b.Context()); err != nil || len(f.Server.Value.Databases) < 3 {
+			b.Fatal(err)
+		}
+	}
 }

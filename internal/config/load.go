@@ -31,9 +31,8 @@ func Load(path string) (*Config, error) {
 	if cfg != nil {
 		d.check(cfg)
 		d.checkFiles(cfg, mode)
-		setDefaults(cfg)
 	}
-	return cfg, d.err()
+	return d.finish(cfg)
 }
 
 // Parse does what Load does with the text of a file, but looks at no file that
@@ -43,9 +42,16 @@ func Parse(file string, text []byte) (*Config, error) {
 	cfg := d.decode()
 	if cfg != nil {
 		d.check(cfg)
-		setDefaults(cfg)
 	}
-	return cfg, d.err()
+	return d.finish(cfg)
+}
+
+func (d *decoder) finish(cfg *Config) (*Config, error) {
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	setDefaults(cfg)
+	return cfg, nil
 }
 
 func read(path string) (string, fs.FileMode, error) {
