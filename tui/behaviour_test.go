@@ -292,7 +292,7 @@ func TestAnIncidentIsSeenOnEveryPage(t *testing.T) {
 }
 
 func TestAPanicIsASentence(t *testing.T) {
-	u := sit(t, homeLab(), 80, 24)
+	u := sit(t, homeLab(), 80, 24, func(o *Options) { o.States = make(chan *watch.State) })
 	u.m.open(&danger{})
 	u.press("c")
 	u.sees("that did not work: oh")
@@ -305,7 +305,24 @@ func TestAPanicIsASentence(t *testing.T) {
 	u.sees("This page cannot be drawn: no page")
 	u.press("esc")
 	u.sees("here be dragons")
+	u.m.open(&brokenKeys{})
+	u.press("z", "?", "esc")
+	for _, msg := range []tea.Msg{minuteMsg(noon), stateMsg{allWell()}} { // the clock and the states go on
+		if u.send(msg) == nil {
+			t.Errorf("after %T nothing comes any more", msg)
+		}
+	}
+	u.sees("that did not work: no messages")
+	u.press("esc")
+	u.sees("home lab › danger  ")
 }
+
+// brokenKeys fails at all that it is asked for.
+type brokenKeys struct{ danger }
+
+func (*brokenKeys) id() string                      { return "broken keys" }
+func (*brokenKeys) keys(*Model) []binding           { panic("no keys") }
+func (*brokenKeys) receive(*Model, tea.Msg) tea.Cmd { panic("no messages") }
 
 func TestQuitAsksOnlyWhenSomethingRuns(t *testing.T) {
 	isQuit := func(cmd tea.Cmd) bool {
@@ -320,7 +337,7 @@ func TestQuitAsksOnlyWhenSomethingRuns(t *testing.T) {
 	if !isQuit(u.send(keyOf("q"))) {
 		t.Error("q does not leave")
 	}
-	u = sit(t, homeLab(), 80, 24, func(o *Options) { o.Busy = func(*watch.State) string { return "1 operation runs on without you" } })
+	u = sit(t, homeLab(), 80, 24, func(o *Options) { o.Busy = func(*watch.State) string { return "1 operation runs" } })
 	u.sees("1 operation runs")
 	if isQuit(u.send(keyOf("q"))) {
 		t.Error("q leaves without a word")

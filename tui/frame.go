@@ -2,7 +2,6 @@ package tui
 
 import (
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -16,9 +15,22 @@ const (
 // only after a message that may have changed it.
 func (m *Model) View() string {
 	if m.stale {
-		m.frame, m.stale = m.draw(), false
+		m.stale = false
+		m.frame = m.drawSafely()
 	}
 	return m.frame
+}
+
+// drawSafely says in words what cannot be drawn: a panic here would end the
+// program.
+func (m *Model) drawSafely() (frame string) {
+	defer func() {
+		if p := recover(); p != nil {
+			text := fmt.Sprintf(" This screen cannot be drawn: %v. esc goes back, ctrl+c leaves.", p)
+			frame = m.colors.render([]line{nil, say(alarm, text)}, m.w, m.h)
+		}
+	}()
+	return m.draw()
 }
 
 func (m *Model) draw() string {
@@ -99,11 +111,7 @@ func (m *Model) busy() string {
 	if m.o.Busy == nil {
 		return ""
 	}
-	what := m.o.Busy(m.state)
-	if first, _, found := strings.Cut(what, " on without"); found {
-		return first
-	}
-	return what
+	return m.o.Busy(m.state)
 }
 
 func (m *Model) bottom() line {

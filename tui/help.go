@@ -11,7 +11,7 @@ func helpScreen(m *Model) screen {
 	return &listing{
 		name: "help",
 		items: func(m *Model, w int) ([]line, []item) {
-			all := append(of.keys(m), m.globals()...)
+			all := append(m.ownKeys(of), m.globals()...)
 			var out []item
 			for _, b := range all {
 				out = append(out, helpItem(m, b, w))

@@ -31,7 +31,7 @@ func (b binding) matches(key string) bool { return slices.Contains(b.keys, key) 
 // bindings returns every key of the current screen, its own first. In
 // read-only mode those that change something stay visible, with the reason.
 func (m *Model) bindings() []binding {
-	all := append(m.top().keys(m), m.globals()...)
+	all := append(m.ownKeys(m.top()), m.globals()...)
 	if reason := m.readOnly(); reason != "" {
 		for i := range all {
 			if all[i].grade > safe && all[i].why == "" {
@@ -40,6 +40,16 @@ func (m *Model) bindings() []binding {
 		}
 	}
 	return all
+}
+
+// ownKeys are a screen's. One that fails has none, so that back still works.
+func (m *Model) ownKeys(s screen) (keys []binding) {
+	defer func() {
+		if p := recover(); p != nil {
+			keys = nil
+		}
+	}()
+	return s.keys(m)
 }
 
 func (m *Model) globals() []binding {

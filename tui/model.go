@@ -158,10 +158,21 @@ func (m *Model) broadcast(msg tea.Msg) tea.Cmd {
 	var all []tea.Cmd
 	for _, s := range m.stack {
 		if r, ok := s.(receiver); ok {
-			all = append(all, r.receive(m, msg))
+			all = append(all, m.hand(r, msg))
 		}
 	}
 	return tea.Batch(all...)
+}
+
+// hand gives a screen a message. A panic of one must stop neither the clock
+// nor the states of the others.
+func (m *Model) hand(r receiver, msg tea.Msg) (cmd tea.Cmd) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.note, cmd = fmt.Sprintf("that did not work: %v", p), nil
+		}
+	}()
+	return r.receive(m, msg)
 }
 
 func (m *Model) pressAll(keys []tea.KeyMsg) tea.Cmd {
@@ -235,7 +246,7 @@ func (m *Model) quit() tea.Cmd {
 	if m.o.Busy != nil {
 		if what := m.o.Busy(m.state); what != "" {
 			m.leaving = true
-			m.note = what + ". q leaves, any other key stays"
+			m.note = what + " on without you. q leaves, any other key stays"
 			return nil
 		}
 	}

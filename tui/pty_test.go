@@ -16,6 +16,7 @@ import (
 
 	"cairn/internal/vt"
 	"cairn/internal/watch"
+	"cairn/tui/cells"
 )
 
 // TestMain runs this binary as a console, or as a command that shows nothing,
@@ -106,7 +107,6 @@ func TestKeysInATerminal(t *testing.T) {
 	s.Send("p")
 	s.See("› problems")
 	s.Send("\x1b") // a key that the network cut in two
-	time.Sleep(10 * time.Millisecond)
 	s.Send("[B")
 	s.See(">warning   vm/103")
 	s.See("› problems")
@@ -157,41 +157,62 @@ func TestSignalsEndTheConsoleCleanly(t *testing.T) {
 		s.See("PROBLEMS")
 		s.Signal(sig)
 		if code := s.End(); code != 0 || !s.PutBack() {
-			t.Errorf("%s: exit %d, terminal put back: %v", sig, code, s.PutBack())
+			t.Errorf("%s: exit %d, terminal put back: %v\n%s", sig, code, s.PutBack(), s.Raw())
 		}
 	}
 }
 
-// The budgets of a slow line. Times depend on the machine and belong to the
-// benchmark; bytes do not.
-func TestBytesOnTheLine(t *testing.T) {
+func TestAnIdleConsoleIsSilentAndSmall(t *testing.T) {
 	s := vt.Start(t, child("console", "first"), 120, 40)
 	s.See("PROBLEMS")
-	before := len(s.Quiet(300 * time.Millisecond))
-	if n := len(s.Quiet(1200*time.Millisecond)) - before; n != 0 {
-		t.Errorf("idle for 1.2 s: %d bytes", n)
+	before := len(s.Quiet(time.Second))
+	if n := len(s.Quiet(2*time.Second)) - before; n != 0 {
+		t.Errorf("idle for a second: %d bytes", n)
 	}
-	for _, page := range []string{"", "a", "p", ":proxmox.home\r"} {
-		s.Send(page)
-		before = len(s.Quiet(300 * time.Millisecond))
-		const keys = 4
-		for range keys {
-			s.Send("j")
-			s.Quiet(80 * time.Millisecond)
-		}
-		got := len(s.Raw()) - before
-		t.Logf("page %q: %d bytes a key", page, got/keys)
-		if got > keys*200 {
-			t.Errorf("page %q: %d bytes for %d keys, limit 200 each", page, got, keys)
-		}
-		s.Send("\x1b")
-		s.Quiet(300 * time.Millisecond)
-	}
-	if rss := residentMiB(t, s.Pid()); rss > 40 {
+	if rss := residentMiB(t, s.Pid()); rss > 40 && !raceDetector {
 		t.Errorf("%d MiB resident, limit 40", rss)
 	}
-	s.Send("q")
+	s.Send("\x03")
 	s.End()
+}
+
+// counter is a terminal that counts what it is sent.
+type counter struct{ n int }
+
+func (c *counter) Write(p []byte) (int, error) { c.n += len(p); return len(p), nil }
+func (*counter) Read([]byte) (int, error)      { return 0, nil }
+func (*counter) Close() error                  { return nil }
+func (*counter) Fd() uintptr                   { return 0 }
+
+// The budget of a slow line: at most 200 bytes for a cursor key at 120x40.
+// Moving the window at its edge, and the detail beside once the cursor rests,
+// come on top, but not with each key.
+func TestBytesOfACursorKey(t *testing.T) {
+	for name, keys := range map[string][]string{"board": nil, "assets": {"a"}, "problems": {"p"}, "proxmox": {"enter"}} {
+		u := sit(t, manyGuests(), 120, 40, func(o *Options) { o.NoColor = false })
+		u.press(keys...)
+		line := &counter{}
+		out := cells.New(line, func() (int, int) { return 120, 40 })
+		show := func() {
+			text := strings.ReplaceAll(u.look(), "\n", "\x1b[K\r\n")
+			if _, err := out.Write([]byte("\x1b[H" + text + "\x1b[K")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, _ = out.Write([]byte("\x1b[?1049h\x1b[2J"))
+		show()
+		if line.n < 1000 {
+			t.Fatalf("%s: the first frame has only %d bytes", name, line.n)
+		}
+		for i := range 8 {
+			line.n = 0
+			u.send(keyOf("j"))
+			show()
+			if line.n > 200 || line.n == 0 {
+				t.Errorf("%s: key %d costs %d bytes, limit 200", name, i, line.n)
+			}
+		}
+	}
 }
 
 func residentMiB(t *testing.T, pid int) int {
@@ -211,4 +232,13 @@ func residentMiB(t *testing.T, pid int) int {
 	}
 	t.Fatal("no VmRSS")
 	return 0
+}
+
+func TestAClosedTerminalEndsTheConsole(t *testing.T) {
+	s := vt.Start(t, child("console", "first"), 80, 24)
+	s.See("PROBLEMS")
+	s.Hangup()
+	if code := s.End(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
 }

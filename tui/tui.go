@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -30,7 +31,7 @@ type Options struct {
 	First    *watch.State              // what is known before any answer; nil: nothing
 	States   <-chan *watch.State       // newer ones; nil: none come
 	Refresh  func(source string)       // asks a source again, all when empty; must not wait; nil: not possible
-	Busy     func(*watch.State) string // a sentence about what runs on without the console; nil or empty: nothing
+	Busy     func(*watch.State) string // what runs on without the console: "1 operation runs"; nil or empty: nothing
 	ReadOnly string                    // why nothing may be changed; empty: it may
 	Theme    string                    // auto, dark or light
 	NoColor  bool                      // no colour and no other attribute
@@ -67,7 +68,7 @@ func Run(ctx context.Context, o Options) error {
 	first := m.View()
 	m.opening = func() error { return out.Open(first) }
 	options := []tea.ProgramOption{
-		tea.WithContext(ctx), tea.WithOutput(out), tea.WithAltScreen(), tea.WithFPS(30), tea.WithoutSignalHandler(),
+		tea.WithOutput(out), tea.WithAltScreen(), tea.WithFPS(30), tea.WithoutSignalHandler(),
 		tea.WithFilter(func(_ tea.Model, msg tea.Msg) tea.Msg {
 			if _, ok := msg.(tea.WindowSizeMsg); ok {
 				out.Invalidate() // the terminal may have cut or moved what was drawn
@@ -78,11 +79,28 @@ func Run(ctx context.Context, o Options) error {
 	if o.Input != nil {
 		options = append(options, tea.WithInput(o.Input))
 	}
-	_, err := tea.NewProgram(m, options...).Run()
-	if err == nil || ctx.Err() != nil && errors.Is(err, tea.ErrProgramKilled) {
+	p := tea.NewProgram(m, options...)
+	go leave(ctx, p)
+	_, err := p.Run()
+	gone := errors.Is(err, syscall.EIO) // the terminal was closed
+	if err == nil || gone || ctx.Err() != nil && errors.Is(err, tea.ErrProgramKilled) {
 		return nil
 	}
 	return fmt.Errorf("run the console: %w", err)
+}
+
+// leave ends the program with ctx as q would: Bubble Tea's own way out closes
+// what its reader still reads. A terminal that takes nothing any more is not
+// waited for.
+func leave(ctx context.Context, p *tea.Program) {
+	<-ctx.Done()
+	ended := make(chan struct{})
+	go func() { p.Quit(); p.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(2 * time.Second):
+		p.Kill()
+	}
 }
 
 // fromEnvironment takes the limits of the terminal from the environment.

@@ -40,6 +40,7 @@ func Start(t testing.TB, cmd *exec.Cmd, w, h int) *Session {
 		t.Fatal(err)
 	}
 	s.file = file
+	s.neverBlock()
 	read := make(chan struct{})
 	go s.read(read)
 	go func() {
@@ -156,6 +157,15 @@ func (s *Session) Resize(w, h int) {
 	if err := pty.Setsize(s.file, &pty.Winsize{Cols: uint16(w), Rows: uint16(h)}); err != nil {
 		s.t.Fatal(err)
 	}
+	s.neverBlock()
+}
+
+// neverBlock lets a close end the read: asking for the size has made the file
+// a blocking one.
+func (s *Session) neverBlock() {
+	if err := syscall.SetNonblock(int(s.file.Fd()), true); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // Signal sends a signal to the program.
@@ -187,3 +197,6 @@ func (s *Session) End() int {
 	}
 	return 0
 }
+
+// Hangup closes the terminal, as when an SSH connection ends.
+func (s *Session) Hangup() { _ = s.file.Close() }
