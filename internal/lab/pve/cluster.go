@@ -28,7 +28,7 @@ var clusterRoutes = []route{
 
 var nodeRoutes = []route{
 	{method: "GET", path: "/nodes", handler: (*Server).listNodes},
-	{method: "GET", path: "/nodes/{node}", params: "node", handler: (*Server).nodeIndex},
+	{method: "GET", path: "/nodes/{node}", flags: "local", params: "node", handler: (*Server).nodeIndex},
 	{method: "GET", path: "/nodes/{node}/status", perm: "/nodes/{node} Sys.Audit", params: "node", handler: (*Server).nodeStatus},
 	{method: "GET", path: "/nodes/{node}/version", params: "node", handler: (*Server).getVersion},
 	{method: "GET", path: "/nodes/{node}/subscription", params: "node", handler: (*Server).subscription},

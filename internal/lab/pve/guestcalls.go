@@ -233,6 +233,9 @@ func (s *Server) change(c *call, g *guest) error {
 	for _, key := range splitList(c.get("delete")) {
 		s.removeOption(g, key)
 	}
+	for _, key := range splitList(c.get("revert")) {
+		delete(g.pending, key)
+	}
 	if len(plugged) > 0 && g.kind == QEMU {
 		errs := map[string]string{}
 		for _, key := range plugged {

@@ -180,7 +180,7 @@ func (s *Server) destroyGuest(c *call) (any, error) {
 	if truth(g.config["protection"]) {
 		return nil, fail("can't remove %s %s - protection mode enabled", g.word(), id)
 	}
-	if s.ha["vm:"+id] != "" || s.ha["ct:"+id] != "" {
+	if s.ha[g.service()] != "" && !c.flag("purge") {
 		return nil, fail("unable to remove %s %s - used in HA resources and purge parameter not set.", g.word(), id)
 	}
 	if g.running && !(g.kind == LXC && c.flag("force")) {
@@ -224,6 +224,7 @@ func (w *worker) destroy(g *guest, purge, sweep bool) error {
 	if purge {
 		w.log("purging %s %d from related configurations..", g.word(), g.vmid)
 		s.purgeJobs(itoa(g.vmid))
+		delete(s.ha, g.service())
 	}
 	return nil
 }

@@ -331,6 +331,12 @@ func TestDestroyDropsACLAndPurgesJobs(t *testing.T) {
 	if job["vmid"] != "100,101" {
 		t.Errorf("without purge the job keeps %v", job["vmid"])
 	}
+	l.must("POST", qemuPath+"/102/status/stop")
+	expect(t, l.call("DELETE", qemuPath+"/102"), 500, "unable to remove VM 102 - used in HA resources and purge parameter not set.")
+	l.must("DELETE", qemuPath+"/102", "purge=1")
+	if rows, _ := l.data("GET", "/cluster/ha/resources").([]any); len(rows) != 0 {
+		t.Errorf("HA still has %v", rows)
+	}
 	l.must("DELETE", qemuPath+"/300", "purge=1")
 	expect(t, l.as("bkp@pve!t", "DELETE", qemuPath+"/300"), 403, "Permission check failed (/vms/300, VM.Allocate)")
 	l.must("POST", qemuPath, "vmid=300", "name=again")

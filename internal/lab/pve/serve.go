@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // call is one API call on its way.
@@ -51,8 +52,8 @@ func (s *Server) serve(req *http.Request) *answer {
 		return &answer{status: 501, reason: "no such uri", body: []byte("no such uri")}
 	}
 	c := &call{method: req.Method, path: cleanPath(slashes.ReplaceAllString("/"+m[2], "/")), params: map[string]string{}}
-	if err := s.authenticate(req, c); err != nil {
-		pause(s.pace.AuthDelay, s.done)
+	if late, err := s.authenticate(req, c); err != nil {
+		pause(late, s.done)
 		return &answer{status: 401, reason: err.Error()}
 	}
 	if err := c.read(req); err != nil {
@@ -70,32 +71,33 @@ func (s *Server) serve(req *http.Request) *answer {
 
 var slashes = regexp.MustCompile(`/+`)
 
-// authenticate finds who calls. PVE takes a token after a blank, too.
-func (s *Server) authenticate(req *http.Request, c *call) error {
+// authenticate finds who calls, or how late the refusal comes. PVE takes a
+// token after a blank, too.
+func (s *Server) authenticate(req *http.Request, c *call) (time.Duration, error) {
 	if c.method == "POST" && c.path == "/access/ticket" {
-		return nil
+		return 0, nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	header, ok := strings.CutPrefix(req.Header.Get("Authorization"), "PVEAPIToken")
 	if !ok || header == "" {
 		if strings.Contains(req.Header.Get("Cookie"), "PVEAuthCookie=") {
-			return unauthorized("Authentication failed!")
+			return s.pace.AuthDelay, unauthorized("Authentication failed!")
 		}
-		return unauthorized("No ticket")
+		return 0, unauthorized("No ticket")
 	}
 	id, secret, _ := strings.Cut(strings.TrimLeft(header[1:], " "), "=")
 	user, token, _ := strings.Cut(id, "!")
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, u := range s.users {
 		for _, t := range u.Tokens {
 			expired := t.Expire != 0 && t.Expire <= s.now().Unix()
 			if u.ID == user && t.Name == token && t.Secret == secret && secret != "" && !expired {
 				c.who = caller{user, token}
-				return nil
+				return 0, nil
 			}
 		}
 	}
-	return unauthorized("Authentication failed!")
+	return s.pace.AuthDelay, unauthorized("Authentication failed!")
 }
 
 // read takes the parameters from the query and the body.

@@ -302,6 +302,30 @@ func TestStoppedBackupLeavesNothing(t *testing.T) {
 	hold.Release()
 }
 
+func TestBackupWithWarnings(t *testing.T) {
+	l := startLab(t, homeWorld())
+	l.WarnTask("vzdump", "", "data", "the guest's clock is wrong", 1)
+	info := l.run("POST", "/nodes/pve1/vzdump", "vmid=100", "storage=pbs-usb")
+	expectExit(t, info, "WARNINGS: 1")
+	if last := info.Log[len(info.Log)-1]; last != "TASK WARNINGS: 1" || !slices.Contains(info.Log, "WARN: the guest's clock is wrong") {
+		t.Errorf("log %q", info.Log)
+	}
+}
+
+func TestCrowd(t *testing.T) {
+	w := Crowd(200, 20, fixedNow)
+	w.Users[0].Tokens[0].Name = "lab"
+	l := startLab(t, w)
+	rows, _ := l.data("GET", "/cluster/resources", "type=vm").([]any)
+	if len(rows) != 200 {
+		t.Errorf("%d guests", len(rows))
+	}
+	expect(t, l.call("GET", "/nodes/pve2/qemu/199/snapshot"), 500, "Configuration file 'nodes/pve2/qemu-server/199.conf' does not exist")
+	if rows, _ := l.data("GET", "/nodes/pve2/qemu/200/snapshot").([]any); len(rows) != 21 {
+		t.Errorf("%d snapshots", len(rows)-1)
+	}
+}
+
 func TestBackupServerDown(t *testing.T) {
 	l := startLab(t, homeWorld())
 	l.EditStorage("pbs-usb", func(s *Storage) {

@@ -148,6 +148,11 @@ func TestPendingChanges(t *testing.T) {
 		t.Errorf("a link goes down at once: %s", got)
 	}
 	expect(t, l.call("PUT", "/nodes/pve1/qemu/300/config", "net0=link_down=1"), 400, "Parameter verification failed.")
+	l.data("PUT", "/nodes/pve1/qemu/300/config", "memory=96")
+	l.data("PUT", "/nodes/pve1/qemu/300/config", "revert=memory")
+	if got := l.config(QEMU, 300)["memory"]; got != "64" {
+		t.Errorf("reverted memory is %v", got)
+	}
 	l.must("POST", "/nodes/pve1/qemu/300/status/stop")
 }
 

@@ -66,7 +66,9 @@ var ErrNoBackup = errors.New("no such backup snapshot")
 
 // BackupStore is a backup server as a PVE storage of type pbs uses it. An
 // error of Usage makes the storage inactive: the server cannot be reached, or
-// the datastore is not mounted. All methods may be called at the same time.
+// the datastore is not mounted. A PVE server makes one call at a time and waits
+// for it with its state locked: a store must not call back, and must not hang.
+// Several PVE servers may share a store.
 type BackupStore interface {
 	Usage(Place) (total, used int64, err error)
 	List(Place) ([]Stored, error)

@@ -118,7 +118,7 @@ func (w *worker) step(name string) error {
 	if err := w.wait(nil, w.s.pace.Step); err != nil {
 		return err
 	}
-	return w.s.flawAt(w.t, name)
+	return w.flawAt(name)
 }
 
 // wait gives the mutex up until until is closed, or for d.
@@ -271,10 +271,11 @@ func (s *Server) held(t *task, step string) *Hold {
 	return nil
 }
 
-// flaw makes tasks fail at a step.
+// flaw makes tasks fail at a step, or only warn.
 type flaw struct {
 	typ, id, step, text string
 	times               int
+	warn                bool
 }
 
 // FailTask makes the next tasks of a type, for an id (empty: any), fail with
@@ -282,15 +283,26 @@ type flaw struct {
 func (s *Server) FailTask(typ, id, step, text string, times int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.flaws = append(s.flaws, &flaw{typ, id, step, text, times})
+	s.flaws = append(s.flaws, &flaw{typ, id, step, text, times, false})
 }
 
-func (s *Server) flawAt(t *task, step string) error {
-	for _, f := range s.flaws {
-		if f.times > 0 && f.typ == t.typ && f.step == step && (f.id == "" || f.id == t.id) {
-			f.times--
+// WarnTask makes the next tasks log a warning at a step, and end "WARNINGS: n".
+func (s *Server) WarnTask(typ, id, step, text string, times int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flaws = append(s.flaws, &flaw{typ, id, step, text, times, true})
+}
+
+func (w *worker) flawAt(step string) error {
+	for _, f := range w.s.flaws {
+		if f.times == 0 || f.typ != w.t.typ || f.step != step || (f.id != "" && f.id != w.t.id) {
+			continue
+		}
+		f.times--
+		if !f.warn {
 			return fail("%s", f.text)
 		}
+		w.warn("%s", f.text)
 	}
 	return nil
 }
