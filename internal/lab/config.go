@@ -35,7 +35,7 @@ func (l *Lab) writeConfig() error {
 		say("path = %s\ndisk = \"usb\"", q(l.dir.at("usb", "pbs")))
 	}
 	say("proxmox_storages = [\"home/%s\"]", storage)
-	say("every = \"24h\"\nkeep = { daily = 5, weekly = 4 }\nverify_max_age = \"30d\"")
+	say("every = \"24h\"\nkeep = { daily = 5 }\nverify_max_age = \"30d\"")
 	l.resticConfig(say, file)
 	l.postgresConfig(say, file)
 	l.diskConfig(say)

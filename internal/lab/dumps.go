@@ -22,7 +22,7 @@ import (
 // Nights of which a dump, and of which a base backup, is kept.
 var (
 	dumpNights = []int{0, 1, 2, 3, 4, 5, 6, 9, 16, 23}
-	baseNights = []int{1, 8}
+	baseNights = []int{0, 7}
 )
 
 // backUp writes what nightly scripts would have left behind: dumps, globals,

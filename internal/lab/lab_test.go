@@ -445,7 +445,7 @@ func TestDumpsAreReadable(t *testing.T) {
 		t.Errorf("base backups: %v %v", bases, err)
 	}
 	r, err = command.Run(t.Context(), command.Spec{Argv: []string{"tar", "-xzOf", bases[0], "backup_label"}})
-	if want := "START TIME: " + night(l.home.now, 8).UTC().Format("2006-01-02 15:04:05 UTC"); err != nil || !strings.Contains(string(r.Stdout), want) {
+	if want := "START TIME: " + night(l.home.now, 7).UTC().Format("2006-01-02 15:04:05 UTC"); err != nil || !strings.Contains(string(r.Stdout), want) {
 		t.Errorf("no %q in %q, %v", want, r.Stdout, err)
 	}
 }

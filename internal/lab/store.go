@@ -126,7 +126,7 @@ func (s *store) with(p pve.Place, f func(*pbs.World, *pbs.Datastore) error) erro
 	s.server.Change(func(w *pbs.World) {
 		d := w.Store(p.Datastore)
 		if d == nil {
-			err = fmt.Errorf("Cannot find datastore '%s', check permissions and existence!", p.Datastore)
+			err = fmt.Errorf("storage is not reachable: datastore '%s' does not exist", p.Datastore)
 			return
 		}
 		if err = d.Unavailable(); err == nil {

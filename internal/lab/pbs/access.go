@@ -2,7 +2,6 @@ package pbs
 
 import (
 	"net/http"
-	"sort"
 	"strings"
 )
 
@@ -167,13 +166,4 @@ func (w *World) everyPath(paths map[string]bool) {
 	for _, t := range w.Tokens {
 		add(t.ACL)
 	}
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
 }

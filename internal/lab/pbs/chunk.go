@@ -52,7 +52,7 @@ func unblob(raw []byte) ([]byte, error) {
 	}
 	data := raw[blobHeader:]
 	if crc32.ChecksumIEEE(data) != binary.LittleEndian.Uint32(raw[8:]) {
-		return nil, errors.New("Data blob has wrong CRC checksum.")
+		return nil, errors.New("data blob has wrong CRC checksum")
 	}
 	switch {
 	case bytes.Equal(raw[:8], plainMagic):
@@ -60,7 +60,7 @@ func unblob(raw []byte) ([]byte, error) {
 	case bytes.Equal(raw[:8], zstdMagic):
 		return unframe(data)
 	}
-	return nil, errors.New("Invalid blob magic number.")
+	return nil, errors.New("invalid blob magic number")
 }
 
 const zstdBlock = 128 << 10

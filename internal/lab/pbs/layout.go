@@ -222,7 +222,7 @@ func (d *Datastore) diskManifest(s *Snapshot) error {
 	}
 	for _, f := range s.Files {
 		if f.Name != indexName {
-			m.Files = append(m.Files, manifestFile{f.Name, f.Crypt, f.Size, f.Csum})
+			m.Files = append(m.Files, manifestFile(f))
 		}
 	}
 	text, err := json.MarshalIndent(m, "", "  ")

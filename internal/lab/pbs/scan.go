@@ -83,7 +83,7 @@ func load(ns, kind, path string) (*Snapshot, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	for _, f := range m.Files {
-		s.Files = append(s.Files, File{f.Name, f.Crypt, f.Size, f.Csum})
+		s.Files = append(s.Files, File(f))
 	}
 	s.Files = append(s.Files, File{Name: indexName, Crypt: "none", Size: int64(len(raw))})
 	s.Comment, s.Fingerprint = m.Unprotected.Notes, m.Unprotected.KeyFingerprint

@@ -29,7 +29,6 @@ type Server struct {
 	mu      sync.Mutex // guards what follows
 	world   World
 	due     []effect
-	number  int // of the last task
 	address string
 	http    *http.Server
 	refused bool
