@@ -37,7 +37,7 @@ func (a *app) openDesk(ctx context.Context, c *config.Config, path string) (*des
 		store = nil
 	}
 	d, err := desk.Open(ctx, desk.Options{
-		Config: c, Secrets: secrets(), History: store, Now: time.Now, Launch: launcher(c, path),
+		Config: c, Secrets: secrets(), History: store, Now: time.Now, Launch: launcher(c, path, func(text string) { fmt.Fprintln(a.env.Err, "cairn:", text) }),
 		By: operation.Actor{Who: who(), From: origin()},
 	})
 	if err != nil {
@@ -52,9 +52,10 @@ func closeHistory(s *history.Store) {
 	}
 }
 
-// launcher starts workers in a session of their own, so that they outlive the
-// terminal. What they say besides the journal goes to worker.log.
-func launcher(c *config.Config, path string) operation.Launch {
+// launcher starts workers so that they outlive the terminal, as this host does it
+// best; where even that may end with the login, say hears of it first. What a
+// worker says besides its journal goes to worker.log.
+func launcher(c *config.Config, path string, say func(string)) operation.Launch {
 	return func(ctx context.Context, id string) error {
 		self, err := os.Executable()
 		if err != nil {
@@ -62,14 +63,14 @@ func launcher(c *config.Config, path string) operation.Launch {
 		}
 		full, err := filepath.Abs(path)
 		if err != nil {
-			return err
+			return fmt.Errorf("finding the configuration: %w", err)
 		}
-		log, err := os.OpenFile(filepath.Join(c.StateDir, "operations", id, "worker.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
-		if err != nil {
-			return err
+		how := command.HowToDetach(ctx)
+		if how.Warning != "" {
+			say(how.Warning)
 		}
-		defer log.Close()
-		_, err = command.Detach(ctx, command.Spec{Argv: []string{self, "--config", full, "operation", "work", id}, Dir: "/"}, log)
+		log := filepath.Join(c.StateDir, "operations", id, "worker.log")
+		_, err = how.Start(ctx, "cairn-"+id, command.Spec{Argv: []string{self, "--config", full, "operation", "work", id}}, log)
 		return err
 	}
 }
