@@ -140,8 +140,9 @@ func (l *lab) asset(id backup.AssetID, holdings []holding) Asset {
 
 // verdict is an asset's status and word, the worst first.
 func (l *lab) verdict(a Asset, holdings []holding) (backup.Status, string) {
-	worst, unknown, copies := backup.OK, false, false
+	worst, unknown, copies, fresh := backup.OK, false, false, false
 	for _, h := range holdings {
+		fresh = fresh || h.durable && h.Status == backup.OK
 		copies = copies || !h.Taken.IsZero()
 		unknown = unknown || h.Status == backup.Unknown
 		if h.Status != backup.Unknown {
@@ -157,14 +158,14 @@ func (l *lab) verdict(a Asset, holdings []holding) (backup.Status, string) {
 		return backup.Critical, "NO COPY"
 	case !durable:
 		return backup.Critical, "NO DURABLE COPY"
-	case worst == backup.Critical:
+	case worst == backup.Critical && !fresh:
 		return worst, "STALE"
 	case unknown || !certain:
 		return backup.Unknown, "unknown"
 	case worst == backup.Warning && slices.ContainsFunc(holdings, func(h holding) bool { return h.Word == "absent" }):
 		return worst, "DISK AWAY"
-	case worst == backup.Warning:
-		return worst, "LATE"
+	case worst >= backup.Warning: // a current copy is elsewhere: not all is lost
+		return backup.Warning, "LATE"
 	case l.partial:
 		return backup.OK, "ok"
 	case !a.OffSite:

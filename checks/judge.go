@@ -70,6 +70,9 @@ func (l *lab) judgeSource(s *source) (Source, []Problem) {
 		view.Word = s.word(view)
 	}
 	view.Note = s.note(out, view, l.now)
+	if from, to, ok := l.window(backup.AssetID{Kind: backup.Cluster, Scope: strings.TrimPrefix(s.name, "postgres.")}); ok && len(out) == 0 && view.Word == "ok" && s.kind == "postgres" {
+		view.Note = fmt.Sprintf("PITR %s back, WAL %s", backup.Age(max(0, l.now.Sub(from))), backup.Age(max(0, l.now.Sub(to))))
+	}
 	return view, out
 }
 
@@ -175,7 +178,7 @@ func (s *source) view() Source {
 func (s *source) summarise(v *Source, now time.Time) {
 	for _, g := range s.groups {
 		if due := g.fresh.due; g.parked == "" && !due.IsZero() && (v.Due.IsZero() || due.Before(v.Due)) {
-			v.Due, v.Every = due, g.schedule.every
+			v.Due, v.Every, v.Stalest = due, g.schedule.every, g.fresh.newest
 		}
 	}
 	v.Running = s.running != nil && !slices.ContainsFunc(s.groups, func(g *group) bool { return g.schedule.every > 0 && stuck(g.schedule, s.running, now) })

@@ -146,7 +146,7 @@ func (l *lab) holding(s *source, g *group) holding {
 	if newest != nil {
 		best := newest.Best()
 		h.ID, h.Taken, h.Medium, h.Site, h.Proof, h.ProvedAt = newest.ID, newest.Taken, newest.Medium, newest.Site, best.Level, best.At
-		if h.Word == "ok" {
+		if h.Word == "ok" || h.Word == "running" && !g.uploading() {
 			h.Word = proofWord(newest)
 		}
 	}

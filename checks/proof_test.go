@@ -188,3 +188,18 @@ func TestARepositoryBesideTheDataIsOneMedium(t *testing.T) {
 		t.Errorf("got %+v", a)
 	}
 }
+
+// What is stale in one place and current in another is late, not lost.
+func TestAStaleOffSiteCopyIsLate(t *testing.T) {
+	p, f := home()
+	f.Restic["cloud"] = read(repository(7, 4, 9*backup.Day+2*time.Hour))
+	r := Judge(p, f, now)
+	if s := sourceOf(t, r, "restic.cloud"); s.Status != backup.Critical || s.Word != "STALE" {
+		t.Errorf("got %+v", s)
+	}
+	for _, id := range []string{"path:/srv", "guest:home/101"} {
+		if a := assetOf(t, r, id); a.Status != backup.Warning || a.Word != "LATE" || a.Proven {
+			t.Errorf("got %+v", a)
+		}
+	}
+}

@@ -2,6 +2,8 @@ package checks
 
 import (
 	"fmt"
+	"path"
+	"strings"
 	"time"
 
 	"cairn/internal/backup"
@@ -87,6 +89,18 @@ func (l *lab) judgeComposites(members []Asset) ([]Asset, []Problem) {
 	return out, problems
 }
 
+// covering is the asset that a member is, or for a path the nearest one that it
+// lies in: a part of what is backed up is as old as the whole.
+func covering(member backup.AssetID, byID map[backup.AssetID]Asset) backup.AssetID {
+	for dir := member.Name; member.Kind == backup.Path && strings.HasPrefix(dir, "/"); dir = path.Dir(dir) {
+		id := backup.AssetID{Kind: backup.Path, Name: dir}
+		if _, ok := byID[id]; ok || dir == "/" {
+			return id
+		}
+	}
+	return member
+}
+
 func (l *lab) composite(name string, cfg backup.CompositeConfig, byID map[backup.AssetID]Asset) (Asset, []Problem) {
 	id := backup.AssetID{Kind: backup.Composite, Name: name}
 	a := Asset{ID: id, Name: name, Detail: counted(len(cfg.Members), "member"), Live: "-", Word: "ok", OffSite: true, Proven: true}
@@ -97,7 +111,7 @@ func (l *lab) composite(name string, cfg backup.CompositeConfig, byID map[backup
 	whole := true
 	var oldest, newest time.Time
 	for i, member := range cfg.Members {
-		m, ok := byID[member]
+		m, ok := byID[covering(member, byID)]
 		if !ok {
 			whole, a.Status, a.Word, a.Proven, a.OffSite = false, max(a.Status, backup.Unknown), "unknown", false, false
 			continue

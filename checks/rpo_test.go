@@ -122,3 +122,32 @@ func TestScenarioBlockers(t *testing.T) {
 		t.Errorf("got %+v", h)
 	}
 }
+
+func TestAMemberBelowAPathIsPartOfIt(t *testing.T) {
+	p, f := home()
+	p.Assets["erp"] = backup.CompositeConfig{Members: []backup.AssetID{{Kind: backup.Path, Name: "/srv/ged"}}}
+	if a := assetOf(t, Judge(p, f, now), "asset.erp"); a.Status != backup.OK || a.RPO == nil || *a.RPO != 2*time.Hour {
+		t.Errorf("got %+v", a)
+	}
+	p.Assets["erp"] = backup.CompositeConfig{Members: []backup.AssetID{{Kind: backup.Path, Name: "/srv2"}, {Kind: backup.Path, Name: "x"}}}
+	if a := assetOf(t, Judge(p, f, now), "asset.erp"); a.Status != backup.Unknown {
+		t.Errorf("got %+v", a)
+	}
+}
+
+func TestTheSourceShowsWhatIsDueFirst(t *testing.T) {
+	p, f := home()
+	cfg := p.Postgres["erp"]
+	base := *cfg.Base
+	base.Every, base.Keep = backup.Duration(7*backup.Day), backup.Keep{}
+	cfg.Base = &base
+	p.Postgres["erp"] = cfg
+	edit(f.Postgres, "erp", func(v *pg.Facts) { v.Bases.Value = v.Bases.Value[3:] })
+	s := sourceOf(t, Judge(p, f, now), "postgres.erp")
+	if s.Status != backup.OK || s.Every != backup.Day || !s.Stalest.Equal(time.Date(2026, 11, 21, 2, 0, 0, 0, time.UTC)) {
+		t.Errorf("got %+v", s)
+	}
+	if s.Note != "PITR 4d back, WAL 40s" {
+		t.Errorf("got %q", s.Note)
+	}
+}

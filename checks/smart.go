@@ -19,7 +19,7 @@ func judgeSmart(name string, unit disk.Unit, h disk.Health) (Smart, []Problem) {
 		case h.Standby:
 			s.Reason = "the disk sleeps"
 			return s, nil
-		case unit.Smart == nil && h.Err == "":
+		case unit.Smart == nil:
 			s.Reason = "not configured"
 			return s, nil
 		}

@@ -55,6 +55,11 @@ func (g *group) newest() *backup.Copy {
 	return nil
 }
 
+// uploading says whether a copy of this very asset is being made now.
+func (g *group) uploading() bool {
+	return slices.ContainsFunc(g.copies, func(c backup.Copy) bool { return c.State == backup.InFlight })
+}
+
 // usable counts the copies that can be restored from.
 func (g *group) usable() int {
 	n := 0
