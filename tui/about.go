@@ -85,7 +85,7 @@ func (m *Model) judged(s *checks.Source) section {
 	}
 	out.word("facts read", m.ago(s.Surveyed))
 	out.word("newest copy", m.ago(s.Newest))
-	if !s.Stalest.Equal(s.Newest) {
+	if !s.Stalest.IsZero() && !s.Stalest.Equal(s.Newest) {
 		out.word("stalest asset", m.ago(s.Stalest))
 	}
 	if !s.Due.IsZero() {
@@ -155,7 +155,7 @@ func (m *Model) problemsOf(subject string) section {
 		out.title = "PROBLEMS"
 		out.sentence(toneOf(p.Status), statusWord(p.Status)+": "+p.Summary)
 		if p.Hint != "" {
-			out.sentence(plain, p.Hint)
+			out.sentence(plain, "→ "+p.Hint)
 		}
 	}
 	return out

@@ -102,7 +102,7 @@ func (m *Model) tierPart(w int) boardPart {
 }
 
 func (m *Model) sourceRow(tier backup.Tier, s checks.Source) []line {
-	age := "-"
+	age := m.age(s.Newest) // without a schedule nothing is late
 	if d, ok := s.Age(m.now); ok {
 		age = brief(d)
 	}
