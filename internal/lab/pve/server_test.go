@@ -270,6 +270,15 @@ func TestBackupOfSeveralGuests(t *testing.T) {
 	}
 }
 
+func TestBackupOfAContainerWithoutSnapshots(t *testing.T) {
+	l := startLab(t, homeWorld())
+	l.must("POST", "/nodes/pve1/lxc/350/status/start")
+	info := l.must("POST", "/nodes/pve1/vzdump", "vmid=350", "storage=local")
+	if !slices.Contains(info.Log, "INFO: trying 'suspend' mode instead") || slices.Contains(info.Log, "INFO: create storage snapshot 'vzdump'") {
+		t.Errorf("log %q", info.Log)
+	}
+}
+
 func TestStoppedBackupLeavesNothing(t *testing.T) {
 	l := startLab(t, homeWorld())
 	hold := l.HoldTask("vzdump", "", "data")

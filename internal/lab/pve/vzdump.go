@@ -315,7 +315,7 @@ func (w *worker) move(d *dump, g *guest, size, data int64) error {
 	}
 	if g.kind == LXC {
 		w.log("INFO: Total bytes written: %d (%s, 9.7MiB/s)", data, strings.ReplaceAll(unitText(data), " ", ""))
-		if g.running {
+		if g.running && s.canSnapshot(g) {
 			w.log("INFO: cleanup temporary 'vzdump' snapshot")
 		}
 		return nil

@@ -47,6 +47,15 @@ func (w *worker) announce(d *dump, g *guest) {
 	}
 	if g.running {
 		what()
+		if g.kind == LXC && mode == "snapshot" && !w.s.canSnapshot(g) {
+			w.log("INFO: mode failure - some volumes do not support snapshots")
+			w.log("INFO: trying 'suspend' mode instead")
+			mode = "suspend"
+			plan()
+			what()
+			w.suspendSync(g)
+			return
+		}
 		plan()
 	} else {
 		plan()
@@ -61,6 +70,18 @@ func (w *worker) announce(d *dump, g *guest) {
 	if g.running && g.kind == QEMU && mode == "stop" {
 		w.log("INFO: stopping virtual guest")
 	}
+}
+
+// suspendSync is how a container is copied whose volumes have no snapshots.
+func (w *worker) suspendSync(g *guest) {
+	from, to := fmt.Sprintf("/proc/%d/root//", g.pid), fmt.Sprintf("/var/tmp/vzdumptmp%d_%d", w.t.pid, g.vmid)
+	w.log("INFO: starting first sync %s to %s", from, to)
+	w.log("INFO: first sync finished - transferred 1.00G bytes in 10s")
+	w.log("INFO: suspending guest")
+	w.log("INFO: starting final sync %s to %s", from, to)
+	w.log("INFO: final sync finished - transferred 1.00M bytes in 1s")
+	w.log("INFO: resuming guest")
+	w.log("INFO: guest is online again after 1 seconds")
 }
 
 func (w *worker) announceDisk(g *guest, key string) {
