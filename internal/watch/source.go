@@ -137,11 +137,26 @@ func sources(cfg *config.Config, secrets secret.Reader) []source {
 			func(f *checks.Facts) *map[string]backup.Observed[pg.Facts] { return &f.Postgres }))
 	}
 	for name, c := range cfg.Disks {
-		all = append(all, newSource("disk", name, disk.New(name, c), hostEvery, hostLimit,
-			func(f *checks.Facts) *map[string]backup.Observed[disk.Facts] { return &f.Disks }))
+		all = append(all, diskSource(name, disk.New(name, c)))
 	}
 	slices.SortFunc(all, func(a, b source) int { return strings.Compare(a.name, b.name) })
 	return all
+}
+
+// diskSource is a disk, whose client also recalls what SMART said last: asking
+// again on each one-shot check would wear on it, and rises would not be seen.
+func diskSource(name string, c *disk.Client) source {
+	s := newSource("disk", name, c, hostEvery, hostLimit,
+		func(f *checks.Facts) *map[string]backup.Observed[disk.Facts] { return &f.Disks })
+	recall := s.recall
+	s.recall = func(load func(string, any) (time.Time, error), f *checks.Facts) error {
+		err := recall(load, f)
+		if o := f.Disks[name]; o.Known() {
+			c.Recall(o.Value.Unit, o.Value.Smart)
+		}
+		return err
+	}
+	return s
 }
 
 // choose keeps the sources that only names: a full name ("pbs.nas") or a kind

@@ -19,7 +19,7 @@ type Options struct {
 	Secrets secret.Reader
 	History func(context.Context) (*history.Store, error) // opened off the first frame's path; nil: none
 	Now     func() time.Time                              // nil: time.Now
-	Home    *time.Location                                // whose days retention counts; nil: time.Local
+	Home    *time.Location                                // whose days retention counts; nil: the configuration's
 	Only    []string                                      // sources to ask; empty: all
 }
 
@@ -48,7 +48,7 @@ func New(cfg *config.Config, o Options) (*Watcher, error) {
 		return nil, err
 	}
 	if o.Home == nil {
-		o.Home = time.Local
+		o.Home = cfg.Home
 	}
 	w := watching(chosen, policy(cfg, o.Home), o)
 	if cfg.ReadOnly {
