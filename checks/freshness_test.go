@@ -119,6 +119,9 @@ func TestTheStalestGuestDecides(t *testing.T) {
 		t.Errorf("got %+v", s)
 	}
 	want(t, r, backup.Critical, "stale", "mail (102)", "2d 18h", "24h")
+	if s.Note != "42h over" {
+		t.Errorf("got %q", s.Note)
+	}
 	if r.Status != backup.Critical {
 		t.Error("the report is not critical")
 	}
@@ -183,6 +186,9 @@ func TestTheFailedRunIsSaidWithTheStaleCopy(t *testing.T) {
 	r := Judge(p, f, now)
 	want(t, r, backup.Critical, "stale", "restic cloud", "9d 2h", "is 2d 2h over its 7d: its newest copy is 9d 2h old", "the last run failed, Tue 02:10: 403 AccessDenied")
 	never(t, r, "run-failed")
+	if s := sourceOf(t, r, "restic.cloud"); s.Note != "last run failed" {
+		t.Errorf("got %q", s.Note)
+	}
 	f.Restic["cloud"] = read(repository(7, 4, 5*backup.Day))
 	want(t, Judge(p, f, now), backup.Warning, "run-failed", "403 AccessDenied")
 }

@@ -242,9 +242,24 @@ func (s *source) note(problems []Problem, v Source, now time.Time) string {
 var notes = map[string]string{
 	"never-verified": "never verified", "verify-old": "verified too long ago", "verify-failed": "failed verification",
 	"retention": "retention has gaps", "shrunk": "suspiciously small", "stale-lock": "stale lock", "crash-consistent": "crash-consistent",
-	"stale": "over schedule", "late": "late", "no-copy": "without a copy", "hidden": "rows may be hidden", "clock": "clock is off",
+	"stale": "", "late": "", "no-copy": "without a copy", "hidden": "rows may be hidden", "clock": "clock is off",
 	"no-backup": "without a backup", "no-job": "in no job", "orphan": "unfinished upload", "snapshot-old": "old snapshots",
 	"run-failed": "last run failed", "archiver-failing": "archiver fails", "gc-never": "no garbage collection", "no-globals": "no globals",
+}
+
+// overdue says by how much the stalest copy is over its schedule, or what made
+// it so.
+func (s *source) overdue() string {
+	if s.last != nil && s.last.Status >= backup.Critical {
+		return "last run failed"
+	}
+	var over time.Duration
+	for _, g := range s.groups {
+		if g.parked == "" {
+			over = max(over, g.fresh.over)
+		}
+	}
+	return backup.Age(over) + " over"
 }
 
 func noteOf(p Problem, s *source) string {
@@ -262,7 +277,9 @@ func noteOf(p Problem, s *source) string {
 		}
 	}
 	switch p.Code {
-	case "never-verified", "verify-failed", "no-copy", "no-backup", "no-job", "crash-consistent", "stale", "late":
+	case "stale", "late":
+		return s.overdue()
+	case "never-verified", "verify-failed", "no-copy", "no-backup", "no-job", "crash-consistent":
 		return fmt.Sprintf("%d %s", n, text)
 	}
 	return text
