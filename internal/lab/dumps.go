@@ -201,7 +201,7 @@ func (c *cluster) archive(ctx context.Context, now time.Time) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-limit.C:
-			return fmt.Errorf("WAL segment %s was not archived within a minute: %s", last, command.LastLine(c.log.Bytes()))
+			return fmt.Errorf("WAL segment %s was not archived within a minute: %s", last, command.LastLine([]byte(c.log.String())))
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

@@ -25,7 +25,7 @@ type cluster struct {
 	secret  string   // of the role cairn
 	port    int
 	server  *command.Server
-	log     bytes.Buffer
+	log     *lockedBuffer
 }
 
 // account is the system user that PostgreSQL runs as when we are root.
@@ -173,14 +173,15 @@ func (c *cluster) start(ctx context.Context) error {
 			"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(c.port),
 			"unix_socket_directories=" + c.dir.at("run"), "fsync=off", "shared_buffers=16MB", "max_connections=30",
 			"wal_level=replica", "timezone=UTC", "log_timezone=UTC", "min_wal_size=2MB", "max_wal_size=32MB", "archive_mode=on",
-			fmt.Sprintf(`archive_command=test ! -f "%s/%%f" && cp "%%p" "%s/%%f"`, wal, wal),
+			// Whole or not at all: a segment gets its name when it is complete.
+			fmt.Sprintf(`archive_command=cd "%s" && test ! -f %%f && cp "%s/%%p" .%%f && mv .%%f %%f`, wal, c.dir.at("pgdata")),
 		}
 		args := []string{"-D", c.dir.at("pgdata")}
 		for _, s := range settings {
 			args = append(args, "-c", s)
 		}
-		c.log.Reset()
-		if c.server, err = command.Start(command.Spec{Argv: c.argv("postgres", args...), Dir: "/"}, &c.log); err != nil {
+		c.log = &lockedBuffer{}
+		if c.server, err = command.Start(command.Spec{Argv: c.argv("postgres", args...), Dir: "/"}, c.log); err != nil {
 			return err
 		}
 		if err = c.ready(ctx); err == nil {
@@ -210,7 +211,7 @@ func (c *cluster) ready(ctx context.Context) error {
 		}
 		select {
 		case <-c.server.Done():
-			return fmt.Errorf("it ended at once: %s", command.LastLine(c.log.Bytes()))
+			return fmt.Errorf("it ended at once: %s", command.LastLine([]byte(c.log.String())))
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-limit.C:
