@@ -313,7 +313,7 @@ func TestCallsInParallelAreBounded(t *testing.T) {
 	fake.set("/admin/datastore/usb/namespace", answer{body: `{"data":[` + strings.Join(all, ",") + `]}`})
 	fake.set("/admin/datastore/usb/snapshots", list)
 	f, err := newClient(t, fake.config()).Survey(t.Context())
-	if err != nil || len(f.Namespaces) != 40 {
+	if err != nil || len(f.Namespaces) != 41 {
 		t.Fatal(err, len(f.Namespaces))
 	}
 	if most.Load() > inParallel || most.Load() < 2 {

@@ -180,6 +180,9 @@ func (s *survey) snapshots(ctx context.Context) error {
 		s.unread("**", "namespaces", err)
 		return silence(err)
 	}
+	if !slices.Contains(existing, "") { // it always exists, and is left out where the token may not see it
+		existing = append(existing, "")
+	}
 	chosen, missing := choose(s.c.cfg.Namespaces, existing)
 	for _, pattern := range missing {
 		s.unread(pattern, namespaceName(pattern), errors.New(
