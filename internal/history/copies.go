@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 
 	"cairn/internal/backup"
@@ -28,4 +29,31 @@ func (s *Store) RecordCopies(ctx context.Context, source string, copies []backup
 		}
 		return nil
 	})
+}
+
+// First is when the oldest copy of an asset that was ever seen in a source was taken.
+type First struct {
+	Source string
+	Asset  string // the form of backup.AssetID
+	Taken  time.Time
+}
+
+// FirstCopies returns the oldest copy that was ever seen of each asset in each source.
+func (s *Store) FirstCopies(ctx context.Context) ([]First, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT source, asset, min(taken) FROM copies WHERE taken > 0 GROUP BY source, asset")
+	if err != nil {
+		return nil, fmt.Errorf("reading the first copies from the history: %w", err)
+	}
+	defer rows.Close()
+	var all []First
+	for rows.Next() {
+		var f First
+		var taken int64
+		if err := rows.Scan(&f.Source, &f.Asset, &taken); err != nil {
+			return nil, fmt.Errorf("reading the first copies from the history: %w", err)
+		}
+		f.Taken = unstamp(taken)
+		all = append(all, f)
+	}
+	return all, rows.Err()
 }

@@ -15,15 +15,15 @@ import (
 )
 
 // SaveFacts keeps facts as the last ones of source, read at the time at. Facts
-// that have not changed only move that time.
-func (s *Store) SaveFacts(ctx context.Context, source string, at time.Time, facts any) error {
+// that have not changed only move that time; changed says whether they have.
+func (s *Store) SaveFacts(ctx context.Context, source string, at time.Time, facts any) (changed bool, err error) {
 	text, err := json.Marshal(facts)
 	if err != nil {
-		return fmt.Errorf("encoding the facts of %s: %w", source, err)
+		return false, fmt.Errorf("encoding the facts of %s: %w", source, err)
 	}
 	sum := sha256.Sum256(text)
 	hash := hex.EncodeToString(sum[:])
-	return s.write(ctx, "the facts of "+source, func(tx *sql.Tx) error {
+	err = s.write(ctx, "the facts of "+source, func(tx *sql.Tx) error {
 		same, err := tx.ExecContext(ctx, "UPDATE facts SET at = ? WHERE source = ? AND hash = ?", stamp(at), source, hash)
 		if err != nil {
 			return err
@@ -31,6 +31,7 @@ func (s *Store) SaveFacts(ctx context.Context, source string, at time.Time, fact
 		if n, err := same.RowsAffected(); err != nil || n > 0 {
 			return err
 		}
+		changed = true
 		body, err := pack(text)
 		if err != nil {
 			return err
@@ -38,6 +39,7 @@ func (s *Store) SaveFacts(ctx context.Context, source string, at time.Time, fact
 		_, err = tx.ExecContext(ctx, "INSERT OR REPLACE INTO facts (source, at, hash, body) VALUES (?, ?, ?, ?)", source, stamp(at), hash, body)
 		return err
 	})
+	return changed, err
 }
 
 // LoadFacts reads the last facts of source into the value that into points to

@@ -44,13 +44,20 @@ func TestLastFacts(t *testing.T) {
 	if err != nil || !at.IsZero() {
 		t.Fatalf("an empty history gives facts of %v, %v", at, err)
 	}
-	check(t, s.SaveFacts(ctx, "pbs.nas", now, facts{[]string{"a"}}))
-	check(t, s.SaveFacts(ctx, "pbs.nas", now.Add(time.Hour), facts{[]string{"a"}}))
+	save := func(at time.Time, changed bool, names ...string) {
+		t.Helper()
+		got, err := s.SaveFacts(ctx, "pbs.nas", at, facts{names})
+		if err != nil || got != changed {
+			t.Fatalf("changed %v, %v; want %v", got, err, changed)
+		}
+	}
+	save(now, true, "a")
+	save(now.Add(time.Hour), false, "a")
 	at, err = s.LoadFacts(ctx, "pbs.nas", &got)
 	if err != nil || !at.Equal(now.Add(time.Hour)) || len(got.Names) != 1 {
 		t.Fatalf("got %v of %v, %v", got, at, err)
 	}
-	check(t, s.SaveFacts(ctx, "pbs.nas", now.Add(2*time.Hour), facts{[]string{"b", "c"}}))
+	save(now.Add(2*time.Hour), true, "b", "c")
 	if _, err = s.LoadFacts(ctx, "pbs.nas", &got); err != nil || strings.Join(got.Names, "") != "bc" {
 		t.Fatalf("got %v, %v", got, err)
 	}
@@ -175,7 +182,8 @@ func TestABrokenFileIsSetAside(t *testing.T) {
 		if !strings.Contains(s.Notice(), "set aside") {
 			t.Errorf("%s: the notice is %q", name, s.Notice())
 		}
-		check(t, s.SaveFacts(t.Context(), "x", now, 1))
+		_, err = s.SaveFacts(t.Context(), "x", now, 1)
+		check(t, err)
 		check(t, s.Close())
 		aside, _ := filepath.Glob(path + ".broken-*")
 		kept := false
@@ -242,4 +250,17 @@ func writeMany(t *testing.T, path, who string, lines int) {
 		check(t, s.Audit(context.WithoutCancel(t.Context()), Entry{At: now, Who: who}))
 	}
 	check(t, s.Close())
+}
+
+func TestFirstCopies(t *testing.T) {
+	s, ctx := open1(t), t.Context()
+	asset := backup.AssetID{Kind: backup.Guest, Scope: "home", Name: "101"}
+	for _, days := range []int{1, 30, 2} {
+		c := backup.Copy{Asset: asset, ID: fmt.Sprint(days), Taken: now.Add(-time.Duration(days) * backup.Day)}
+		check(t, s.RecordCopies(ctx, "pbs.nas", []backup.Copy{c}, now))
+	}
+	first, err := s.FirstCopies(ctx)
+	if err != nil || len(first) != 1 || first[0].Asset != asset.String() || !first[0].Taken.Equal(now.Add(-30*backup.Day)) {
+		t.Errorf("first %+v, %v", first, err)
+	}
 }

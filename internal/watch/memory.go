@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cairn/checks"
@@ -73,17 +74,27 @@ func (w *Watcher) keep(ctx context.Context, source string, now time.Time, facts 
 	if w.memory == nil {
 		return
 	}
-	err := errors.Join(
-		w.memory.store.SaveFacts(ctx, source, now, facts),
-		w.memory.store.RecordRuns(ctx, false, w.learn(source, facts)...),
-		w.memory.recordDisk(ctx, now, facts),
-	)
+	changed, err := w.memory.store.SaveFacts(ctx, source, now, facts)
+	err = errors.Join(err, w.memory.recordDisk(ctx, now, facts))
+	if changed {
+		err = errors.Join(err,
+			w.memory.store.RecordRuns(ctx, false, w.learn(source, facts)...),
+			w.memory.store.RecordCopies(ctx, source, w.copies(source, now), now))
+	}
 	text := ""
 	if err != nil {
 		text = fmt.Sprintf("The history could not be written: %v.", err)
 	}
 	w.warn("writing history", text)
 	w.recall(ctx)
+}
+
+// copies are those that source holds, as judged.
+func (w *Watcher) copies(source string, now time.Time) []backup.Copy {
+	w.mu.Lock()
+	facts := w.facts
+	w.mu.Unlock()
+	return slices.DeleteFunc(checks.Copies(w.policy, facts, now), func(c backup.Copy) bool { return c.Source != source })
 }
 
 // note writes which problems there are, so that their age can be told.
@@ -114,7 +125,7 @@ func (m *memory) recordDisk(ctx context.Context, now time.Time, facts any) error
 
 func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 	var p checks.Past
-	var errs [6]error
+	var errs [7]error
 	p.Durations, errs[0] = m.store.UsualDurations(ctx)
 	p.Since, errs[1] = m.store.ProblemsSince(ctx)
 	p.Acks, errs[2] = m.store.Acknowledgements(ctx)
@@ -126,6 +137,12 @@ func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 		for _, s := range samples {
 			p.Fill[name] = append(p.Fill[name], checks.FillSample{At: s.At, Used: s.Used, Total: s.Total})
 		}
+	}
+	first, err := m.store.FirstCopies(ctx)
+	errs[6] = err
+	p.First = map[string]time.Time{}
+	for _, f := range first {
+		p.First[checks.CopyKey(f.Source, f.Asset)] = f.Taken
 	}
 	hold, err := m.store.HeldBy(ctx)
 	errs[5] = err
