@@ -33,8 +33,12 @@ var allowed = map[string][]string{
 	"internal/operation": {"internal/backup", "internal/plan", "internal/secret", "internal/command", "internal/history"},
 	"internal/runbook":   slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/operation", "internal/watch"}),
 
-	"tui":          slices.Concat(leaves, systems, above, []string{"internal/background"}),
+	"internal/desk": slices.Concat(leaves, systems, []string{"internal/config", "internal/history", "internal/operation", "internal/runbook"}),
+
+	"tui":          slices.Concat(leaves, systems, above, []string{"internal/background", "tui/cells"}),
+	"tui/cells":    {},
 	"internal/cli": slices.Concat(leaves, systems, above, []string{"internal/lab"}),
+	"internal/vt":  {}, // a terminal for tests
 
 	"internal/lab":     {"internal/command", "internal/lab/pve", "internal/lab/pbs"},
 	"internal/lab/pve": {"internal/command"},
@@ -44,7 +48,7 @@ var allowed = map[string][]string{
 var (
 	leaves  = []string{"internal/backup", "internal/plan", "internal/secret", "internal/command"}
 	systems = []string{"proxmox", "pbs", "restic", "pg", "internal/disk"}
-	above   = []string{"checks", "internal/config", "internal/history", "internal/watch", "internal/operation", "internal/runbook"}
+	above   = []string{"checks", "internal/config", "internal/history", "internal/watch", "internal/operation", "internal/runbook", "internal/desk"}
 )
 
 func TestWhoMayImportWhom(t *testing.T) {

@@ -30,8 +30,8 @@ func run() int {
 	})
 }
 
-func console(ctx context.Context, w *watch.Watcher, c *config.Config) error {
+func console(ctx context.Context, w *watch.Watcher, c *config.Config, noColor bool) error {
 	return tui.Run(ctx, tui.Options{
-		Title: c.Title, Theme: c.Theme, States: w.States(), Refresh: w.Refresh, Now: time.Now, Location: time.Local,
+		Title: c.Title, Theme: c.Theme, NoColor: noColor, States: w.States(), Refresh: w.Refresh, Now: time.Now, Location: time.Local,
 	})
 }

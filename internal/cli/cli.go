@@ -30,7 +30,7 @@ const (
 // Console is what the commands need of the terminal console. main gives it, so
 // that neither of the two knows the other.
 type Console struct {
-	Run  func(ctx context.Context, w *watch.Watcher, c *config.Config) error
+	Run  func(ctx context.Context, w *watch.Watcher, c *config.Config, noColor bool) error
 	Text func(s *watch.State, title string, now time.Time, width int) string
 }
 

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 
 	"github.com/charmbracelet/x/term"
@@ -24,11 +23,6 @@ func (a *app) openConsole(ctx context.Context, c *config.Config) error {
 	if !isTerminal(a.env.In) || !outIsTerminal(a.env) {
 		return fail(ExitUsage, errors.New("the console needs a terminal; without one: cairn check"))
 	}
-	if a.noColor {
-		if err := os.Setenv("NO_COLOR", "1"); err != nil {
-			return fmt.Errorf("turning colours off: %w", err)
-		}
-	}
 	w, err := newWatcher(c, nil)
 	if err != nil {
 		return err
@@ -39,7 +33,7 @@ func (a *app) openConsole(ctx context.Context, c *config.Config) error {
 		defer close(ended)
 		w.Run(ctx)
 	}()
-	err = a.env.Console.Run(ctx, w, c)
+	err = a.env.Console.Run(ctx, w, c, a.noColor)
 	stop()
 	<-ended
 	return err
