@@ -5,7 +5,7 @@ GO ?= go
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 export CAIRN_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cairn/tools
 
-.PHONY: all build demo test vet lint unit tools bench clean setup-demo setup-test
+.PHONY: all build demo test vet lint unit tools bench picture clean setup-demo setup-test
 
 all: build
 
@@ -37,6 +37,10 @@ tools:
 # Benchmarks against the budgets of docs/performance.md, as one table.
 bench: build
 	$(GO) test -run '^$$' -bench . -benchtime 1x -benchmem ./... | grep -E '^(Benchmark|pkg:)'
+
+# The picture in the README, drawn from the program itself.
+picture: build
+	python3 tools/picture.py docs/board.svg
 
 setup-demo:
 	@tools/setup.sh demo
