@@ -256,5 +256,5 @@ func (c *Client) kernel(ctx context.Context, d device, facts *Facts) {
 		facts.KernelErr = err.Error()
 		return
 	}
-	facts.Kernel = troubles(records, d)
+	facts.Kernel = troubles(records, d, facts.UUID)
 }

@@ -27,7 +27,7 @@ type Facts struct {
 	Inodes       int64
 	InodesFree   int64
 	ErrorsCount  int64    // ext4's errors_count; -1: not ext4, or not readable
-	Kernel       []string // kernel log lines of the last 24 h about this device that mean trouble, oldest first
+	Kernel       []string // kernel log lines of the last 24 h that mean trouble for this file system or its disk, oldest first
 	KernelErr    string   // why the kernel log could not be read; empty: it was
 	Smart        Health
 }

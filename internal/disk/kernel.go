@@ -28,16 +28,21 @@ const kernelKept = 20
 type record struct {
 	since time.Duration // since boot
 	text  string
+	old   bool // before KernelWindow: it tells what a name means, and no trouble
 }
 
-// readKernel returns the records of the last KernelWindow: from the kernel, or
-// from the journal where the kernel lets only root read.
+// readKernel returns all records that the kernel still has, those before the
+// KernelWindow marked; or those in it from the journal, where the kernel lets
+// only root read.
 func readKernel(ctx context.Context) ([]record, error) {
 	now, err := uptime()
 	if err == nil {
 		var all []record
 		if all, err = readKmsg("/dev/kmsg"); err == nil {
-			return slices.DeleteFunc(all, func(r record) bool { return now-r.since > KernelWindow }), nil
+			for i := range all {
+				all[i].old = now-all[i].since > KernelWindow
+			}
+			return all, nil
 		}
 	}
 	r, jerr := command.Run(ctx, command.Spec{Argv: []string{"journalctl", "--dmesg", "--output=json", "--since=-24h", "--lines=20000", "--no-pager", "--quiet"}})
@@ -101,7 +106,7 @@ func parseKmsg(text []byte) (record, bool) {
 		return record{}, false
 	}
 	body, _, _ = bytes.Cut(body, []byte("\n"))
-	return record{time.Duration(micros) * time.Microsecond, strings.ReplaceAll(string(body), `\x0a`, " ")}, true
+	return record{since: time.Duration(micros) * time.Microsecond, text: strings.ReplaceAll(string(body), `\x0a`, " ")}, true
 }
 
 // parseJournal reads journalctl's JSON, an object a line. A message that is not
@@ -132,7 +137,7 @@ func parseJournal(text []byte) []record {
 		if micros < 0 || micros > int64(1<<62/time.Microsecond) {
 			micros = 0
 		}
-		out = append(out, record{time.Duration(micros) * time.Microsecond, message})
+		out = append(out, record{since: time.Duration(micros) * time.Microsecond, text: message})
 	}
 	return out
 }
@@ -143,27 +148,6 @@ var trouble = regexp.MustCompile(`(?i)USB disconnect|reset (?:Super|high|full|lo
 	`EXT4-fs error|Remounting filesystem read-only|XFS .*(?:corrupt|shut ?down|error)|BTRFS (?:error|critical)|device offline error|offline device|` +
 	`beyond end of device|Medium Error|critical target error|Unrecovered read error|lost sync page write|Synchronize Cache.* failed|timing out command|` +
 	`controller is down|nvme .*timeout|Journal has aborted|journal superblock`)
-
-// about says whether the text is about the device, by any of its names.
-func (d device) about(text string) bool {
-	for _, name := range d.names {
-		if name != "" && holdsWord(text, name) {
-			return true
-		}
-	}
-	if d.scsi != "" && holdsWord(text, d.scsi) {
-		return true
-	}
-	if d.usb == "" {
-		return d.gone && strings.Contains(text, "USB disconnect") // whose port it was is not known any more
-	}
-	for _, driver := range []string{"usb ", "uas ", "usb-storage "} {
-		if strings.HasPrefix(text, driver+d.usb+":") {
-			return true
-		}
-	}
-	return false
-}
 
 // holdsWord says whether name stands in text with no letter or digit beside it:
 // sdb is not in sdb1.
@@ -186,13 +170,14 @@ func wordByte(b byte) bool {
 	return b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b == '_'
 }
 
-// troubles returns the newest lines about the device that mean trouble, each
-// text once.
-func troubles(records []record, d device) []string {
+// troubles returns the newest lines of the last KernelWindow that mean trouble
+// for the file system uuid on d (empty: not known), each text once.
+func troubles(records []record, d device, uuid string) []string {
 	var out []string
 	seen := map[string]bool{}
-	for _, r := range slices.Backward(records) {
-		if len(out) < kernelKept && !seen[r.text] && trouble.MatchString(r.text) && d.about(r.text) {
+	j := judge{livesOf(records), d, strings.ToLower(uuid)}
+	for i, r := range slices.Backward(records) {
+		if len(out) < kernelKept && !r.old && !seen[r.text] && trouble.MatchString(r.text) && j.ours(i, r.text) {
 			seen[r.text] = true
 			out = append(out, strings.ToValidUTF8(r.text, "?"))
 		}
