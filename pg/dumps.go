@@ -119,6 +119,10 @@ func (s *dumpScan) directory(path string, name dumpName) bool {
 	if err != nil {
 		return false
 	}
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == dumpManifestName }) {
+		s.ours(path, name)
+		return true
+	}
 	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "PG_VERSION" || e.Name() == manifestName }) {
 		s.foreign++ // a base backup
 		return true

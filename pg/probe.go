@@ -26,6 +26,8 @@ type content struct {
 	proof    backup.Proof
 	looked   time.Time
 	partial  bool // there is more to see, when there is time to unpack it
+	ours     *DumpManifest
+	proofs   []backup.Proven // that were recorded beside a dump of ours
 }
 
 func broken(state backup.State, why string) content {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 )
@@ -16,12 +17,16 @@ type toc struct {
 	database string
 	server   string // the server's version
 	created  time.Time
-	format   byte     // 1 custom, 3 tar, 5 directory
-	files    []string // of a directory: what holds data
-	last     int64    // of a custom file: where its last block of data begins; 0: none
-	unplaced bool     // of a custom file: it has data whose place is not recorded
-	end      int64    // length of the toc itself, in bytes
+	format   byte       // 1 custom, 3 tar, 5 directory
+	files    []string   // of a directory: what holds data
+	data     []tocTable // the tables whose rows it holds
+	last     int64      // of a custom file: where its last block of data begins; 0: none
+	unplaced bool       // of a custom file: it has data whose place is not recorded
+	end      int64      // length of the toc itself, in bytes
 }
+
+// tocTable is the name of a table in a toc.
+type tocTable struct{ schema, name string }
 
 const (
 	tocMagic = "PGDMP"
@@ -94,11 +99,16 @@ func (r *tocReader) entries(t *toc) {
 	for n := r.int(); n > 0 && r.err == nil; n-- {
 		r.int() // id
 		dumper := r.int() != 0
-		r.skip(4) // table oid, oid, tag, kind
+		r.skip(2) // table oid, oid
+		tag, kind := r.name(), r.name()
 		if r.version >= 1011 {
 			r.int() // section
 		}
-		r.skip(5) // definition, drop and copy statement, schema, tablespace
+		r.skip(3) // definition, drop and copy statement
+		if schema := r.name(); kind == "TABLE DATA" {
+			t.data = append(t.data, tocTable{schema, tag})
+		}
+		r.skip(1) // tablespace
 		if r.version >= 1014 {
 			r.skip(1) // access method
 		}
@@ -170,6 +180,35 @@ func (r *tocReader) string() string {
 	_, r.err = io.ReadFull(r.r, text)
 	r.read += n
 	return string(text)
+}
+
+// name reads a string that may be long, such as a function with its arguments:
+// one that is too long to be a table's comes back empty.
+func (r *tocReader) name() string {
+	n := r.int()
+	switch {
+	case n <= 0 || r.err != nil:
+		return ""
+	case n > longestName:
+		var done int64
+		done, r.err = io.CopyN(io.Discard, r.r, n)
+		r.read += done
+		return ""
+	}
+	text := make([]byte, n)
+	_, r.err = io.ReadFull(r.r, text)
+	r.read += n
+	return string(text)
+}
+
+// openTOC reads the table of contents of a file: toc.dat, or a custom dump.
+func openTOC(path string, zone *time.Location) (toc, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return toc{}, err
+	}
+	defer f.Close()
+	return readTOC(f, zone)
 }
 
 // skip passes n strings and says whether the last one was there (not NULL).
