@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	"tui/cells":    {},
 	"internal/cli": slices.Concat(leaves, systems, above, []string{"internal/lab"}),
 	"internal/vt":  {}, // a terminal for tests
+	"internal/e2e": {}, // tests alone
 
 	"internal/lab":     {"internal/command", "internal/lab/pve", "internal/lab/pbs"},
 	"internal/lab/pve": {"internal/command"},
