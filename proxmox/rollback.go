@@ -25,6 +25,7 @@ type RollbackFacts struct {
 	Now, Then   Configuration
 	Storages    []Storage       // as the guest's node sees them
 	Tasks       []Task          // that run on the guest's node now
+	OwnTasks    bool            // only the reading token's own: it may not see those of others
 	Privileges  map[string]bool // of the acting token on the guest
 	CanSnapshot *bool           // PVE says whether a snapshot can be made; nil: it did not say
 }
@@ -53,6 +54,9 @@ func (c *Client) RollbackFacts(ctx context.Context, vmid int, snapshot string, s
 		return f, err
 	}
 	if f.Tasks, err = c.runningTasks(ctx, string(row.Node)); err != nil {
+		return f, err
+	}
+	if f.OwnTasks, err = c.seesOwnTasksOnly(ctx, string(row.Node)); err != nil {
 		return f, err
 	}
 	if f.Privileges, err = c.Privileges(ctx, fmt.Sprintf("/vms/%d", vmid)); err != nil {
@@ -275,12 +279,7 @@ func (f RollbackFacts) notes(target Snapshot, newestOnly string) (notes []string
 	default:
 		notes = append(notes, "The guest stays stopped afterwards.")
 	}
-	for _, t := range f.Tasks {
-		if t.Type == "vzdump" && t.VMID() == 0 {
-			notes = append(notes, "A backup of several guests runs on node "+f.Guest.Node+" and may reach this one.")
-		}
-	}
-	return notes
+	return append(notes, f.Around()...)
 }
 
 // A thin pool that runs full damages every guest on it, and its metadata cannot

@@ -141,6 +141,7 @@ func (j *journal) append(l Line) error {
 	if j.wrote != nil {
 		j.wrote(l)
 	}
+	dieAfter(j.f.Name(), l.Number)
 	return nil
 }
 

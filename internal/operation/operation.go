@@ -64,6 +64,7 @@ type Progress struct {
 	Unit  string        `json:"unit"`  // "bytes" unless said otherwise
 	Left  time.Duration `json:"left_ns"`
 	Lines []string      `json:"lines"` // the latest lines of its log, oldest first
+	Said  int           `json:"said"`  // how many lines its log has had so far
 	At    time.Time     `json:"at"`
 }
 

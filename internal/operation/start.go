@@ -22,6 +22,9 @@ func (s *Store) Start(ctx context.Context, id string, launch Launch) error {
 	if err != nil {
 		return err
 	}
+	if now, err := s.Status(id); err == nil && final(now.State) {
+		return fmt.Errorf("%w: operation %s has ended (%s): it is not begun again", ErrRefused, id, now.State)
+	}
 	if held, _, err := holder(s.ownLock(id)); held || err != nil {
 		return errors.Join(err, &BusyError{"operation " + id, id})
 	}

@@ -43,8 +43,8 @@ type Status struct {
 	Ended     time.Time    `json:"ended"`
 	Steps     []StepStatus `json:"steps"` // one for each step of the plan
 	Progress  *Progress    `json:"progress"`
-	Cancel    *Cancel      `json:"cancel"` // a cancel that was asked for
-	Resumable bool         `json:"resumable"`
+	Cancel    *Cancel      `json:"cancel"`    // a cancel that was asked for
+	Resumable bool         `json:"resumable"` // nobody works on it, and it can go on, or begin at last
 }
 
 // ID is the operation's.
@@ -87,8 +87,9 @@ func (s *Store) Status(id string) (Status, error) {
 		return Status{}, err
 	}
 	if out.State == Running && !alive {
-		out.State, out.Resumable = Interrupted, true
+		out.State = Interrupted
 	}
+	out.Resumable = !alive && (out.State == Interrupted || out.State == Waiting)
 	out.Progress = readJSON[Progress](s.file(id, "progress.json"))
 	out.Cancel = readJSON[Cancel](s.file(id, "cancel"))
 	return out, nil

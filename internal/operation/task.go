@@ -61,14 +61,16 @@ type progressFile struct {
 	mu    sync.Mutex
 	last  time.Time
 	lines []string
+	said  int
 }
 
 func (f *progressFile) put(p Progress) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lines = append(f.lines, p.Lines...)
+	f.said += len(p.Lines)
 	f.lines = f.lines[max(0, len(f.lines)-linesKept):]
-	p.Lines, p.At = f.lines, f.now().UTC()
+	p.Lines, p.Said, p.At = f.lines, f.said, f.now().UTC()
 	if p.At.Sub(f.last) < progressGrain && p.Done != p.Total {
 		return
 	}

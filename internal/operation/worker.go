@@ -27,6 +27,10 @@ type Worker struct {
 // ErrCancelled is why a step's context ends when a person cancels.
 var ErrCancelled = errors.New("cancelled by a person")
 
+// ErrLost is what a step's error wraps when what it began may still go on, or may
+// have been done: the operation stops there and can be resumed, which looks first.
+var ErrLost = errors.New("what became of it is not known yet")
+
 // ErrRefused says that nothing was done, and is wrapped with why.
 var ErrRefused = errors.New("refused")
 
@@ -54,11 +58,11 @@ func (w *Worker) Work(ctx context.Context, id string) error {
 		return nil
 	}
 	target, err := lock(w.Store.targetLock(record.Plan.Target), record.Plan.Target, id)
+	r := &run{worker: w, record: record, journal: j, status: status, target: target}
 	if err != nil {
-		return errors.Join(fmt.Errorf("%w: %w", ErrRefused, err), j.append(Line{Event: Refused, Text: err.Error()}))
+		return r.refuse(ctx, err)
 	}
 	defer target.Close()
-	r := &run{worker: w, record: record, journal: j, status: status, target: target}
 	return r.begin(ctx)
 }
 
@@ -74,7 +78,7 @@ type run struct {
 func (r *run) begin(ctx context.Context) error {
 	if len(r.status.Steps) == 0 || r.status.Started.IsZero() {
 		if err := r.unchanged(ctx); err != nil {
-			return errors.Join(fmt.Errorf("%w: %w", ErrRefused, err), r.journal.append(Line{Event: Refused, Text: err.Error()}))
+			return r.refuse(ctx, err)
 		}
 	}
 	event := Started
@@ -87,6 +91,12 @@ func (r *run) begin(ctx context.Context) error {
 	}
 	r.audit(ctx, string(event))
 	return r.steps(ctx)
+}
+
+func (r *run) refuse(ctx context.Context, why error) error {
+	err := r.journal.append(Line{Event: Refused, Text: why.Error()})
+	r.audit(ctx, "refused: "+why.Error())
+	return errors.Join(fmt.Errorf("%w: %w", ErrRefused, why), err)
 }
 
 // unchanged reads the target again: a plan runs only against the state that it
@@ -132,7 +142,12 @@ func (r *run) step(ctx context.Context, e Executor, s plan.Step, was StepStatus)
 // find looks for the effect of a step that was begun before a crash. It never
 // does the step a second time, unless it is certain that it was not done.
 func (r *run) find(ctx context.Context, e Executor, s plan.Step, was StepStatus) (ended bool, err error) {
-	out, err := e.Find(ctx, s, Intent{Step: s.ID, At: was.Started, Remote: was.Remote}, r.task(s))
+	finding, stop := r.cancellable(ctx, s)
+	defer stop()
+	out, err := e.Find(finding, s, Intent{Step: s.ID, At: was.Started, Remote: was.Remote}, r.task(s))
+	if r.stopped(ctx, finding, err) {
+		return true, r.cancelled(ctx, s, err)
+	}
 	if err != nil {
 		return true, fmt.Errorf("finding out what became of %q: %w", s.Title, err)
 	}
@@ -156,11 +171,8 @@ func (r *run) do(ctx context.Context, e Executor, s plan.Step) (ended bool, err 
 		return true, err
 	}
 	began := r.worker.Now()
-	stepping, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	if !s.Irreversible { // one that was begun is not stopped half-way
-		go r.worker.Store.awaitCancel(stepping, id, func() { stop(ErrCancelled) })
-	}
+	stepping, stop := r.cancellable(ctx, s)
+	defer stop()
 	task := r.task(s)
 	result, err := e.Run(stepping, s, task)
 	if ctx.Err() != nil && err != nil {
@@ -169,13 +181,35 @@ func (r *run) do(ctx context.Context, e Executor, s plan.Step) (ended bool, err 
 	if broken := task.broken; broken != nil {
 		return true, broken
 	}
-	if err != nil && errors.Is(context.Cause(stepping), ErrCancelled) {
-		if err := r.journal.append(Line{Event: Ended, Step: s.ID, State: Cancelled, Text: err.Error()}); err != nil {
-			return true, err
-		}
-		return true, r.close(ctx, Cancelled, "cancelled during: "+s.Title)
+	if errors.Is(err, ErrLost) {
+		return true, fmt.Errorf("stopped in the middle of %q, which can be resumed: %w", s.Title, err)
+	}
+	if r.stopped(ctx, stepping, err) {
+		return true, r.cancelled(ctx, s, err)
 	}
 	return r.outcome(ctx, s, began, result, err)
+}
+
+// cancellable is the context of a step that a person may cancel: one that cannot
+// be undone is not stopped half-way.
+func (r *run) cancellable(ctx context.Context, s plan.Step) (context.Context, func()) {
+	stepping, stop := context.WithCancelCause(ctx)
+	if !s.Irreversible {
+		go r.worker.Store.awaitCancel(stepping, r.record.Plan.ID, func() { stop(ErrCancelled) })
+	}
+	return stepping, func() { stop(nil) }
+}
+
+// stopped says whether a step ended with err because a person cancelled.
+func (r *run) stopped(ctx, stepping context.Context, err error) bool {
+	return err != nil && ctx.Err() == nil && !errors.Is(err, ErrLost) && errors.Is(context.Cause(stepping), ErrCancelled)
+}
+
+func (r *run) cancelled(ctx context.Context, s plan.Step, why error) error {
+	if err := r.journal.append(Line{Event: Ended, Step: s.ID, State: Cancelled, Text: why.Error()}); err != nil {
+		return err
+	}
+	return r.close(ctx, Cancelled, "cancelled during: "+s.Title)
 }
 
 // outcome journals how a step ended.

@@ -28,12 +28,13 @@ type Lab struct {
 	clusters map[string]*proxmox.Client
 	now      func() time.Time
 	past     []history.Measurement // what steps took so far, newest first
+	settle   time.Duration
 }
 
 // Open makes the lab of a configuration. It connects to nothing. past are the
 // measured steps that estimates rest on, newest first.
 func Open(c *config.Config, secrets secret.Reader, past []history.Measurement, now func() time.Time) *Lab {
-	l := &Lab{config: c, clusters: map[string]*proxmox.Client{}, now: now, past: past}
+	l := &Lab{config: c, clusters: map[string]*proxmox.Client{}, now: now, past: past, settle: settle}
 	for name, cluster := range c.Proxmox {
 		l.clusters[name] = proxmox.New(name, cluster, secrets)
 	}

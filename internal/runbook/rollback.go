@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"cairn/internal/plan"
 	"cairn/proxmox"
@@ -16,6 +17,7 @@ type RollbackRequest struct {
 	Unsafe     bool // without a safety copy, because of Why
 	Why        string
 	LeaveStill bool // do not start the guest afterwards, though it runs now
+	StartIt    bool // start it afterwards, though it is stopped now
 }
 
 // Rollback plans to walk a guest back to a snapshot: a safety copy first, the
@@ -26,22 +28,26 @@ func (l *Lab) Rollback(ctx context.Context, r RollbackRequest) (plan.Plan, error
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	f, err := c.RollbackFacts(ctx, r.Guest.VMID, r.Snapshot, r.Guest.Running && !r.LeaveStill)
+	f, err := c.RollbackFacts(ctx, r.Guest.VMID, r.Snapshot, false)
 	if err != nil {
 		return plan.Plan{}, fmt.Errorf("planning the rollback of guest %d: %w", r.Guest.VMID, err)
 	}
-	f.Start = f.Guest.Running && !r.LeaveStill
+	f.Start = (f.Guest.Running || r.StartIt) && !r.LeaveStill
 	g := Guest{r.Guest.Cluster, f.Guest}
 	p := l.newPlan(g, "rollback", f.Fingerprint())
 	p.Summary = fmt.Sprintf("Roll back %s to %q", describe(g), r.Snapshot)
 	p.Loss = f.Lost(l.now())
 	p.Blockers, p.Notes = proxmox.RollbackBlockers(f)
 	if changes := proxmox.Diff(f.Now, f.Then); len(f.Then) > 0 && len(changes) > 0 {
-		p.Notes = append(p.Notes, fmt.Sprintf("The configuration changes back in %d places: %s.", len(changes), listChanges(changes)))
+		p.Notes = append(p.Notes, "The configuration changes back: "+listChanges(changes)+".")
 	}
+	if target, _ := f.Tree.Find(r.Snapshot); target.RAM && r.LeaveStill {
+		p.Notes = append(p.Notes, "It cannot be left stopped: Proxmox VE goes on with the memory that the snapshot holds.")
+	}
+	p.Notes = append(p.Notes, earlierCopies(f.Tree)...)
 	if r.Unsafe {
 		p.Notes = append(p.Notes, "No safety copy is made, because: "+r.Why+". There is no way back.")
-	} else if f.Online {
+	} else if _, there := f.Tree.Find(r.Snapshot); f.Online && there {
 		if err := l.addSafetyCopy(ctx, c, f, &p); err != nil {
 			return plan.Plan{}, err
 		}
@@ -78,6 +84,7 @@ func (l *Lab) addSafetyCopy(ctx context.Context, c *proxmox.Client, f proxmox.Ro
 	if why == "" {
 		l.addSnapshot(p, g, safetyName, fmt.Sprintf("Safety copy of cairn operation {id}, before the rollback to %s", f.Snapshot), false, "safety copy: a snapshot")
 		p.WayBack = fmt.Sprintf("roll back to the snapshot %s: cairn operation undo {id}", safetyName)
+		p.Notes = append(p.Notes, f.Room()...)
 		return nil
 	}
 	storage, no, err := l.backupStorage(ctx, c, f)
@@ -87,6 +94,7 @@ func (l *Lab) addSafetyCopy(ctx context.Context, c *proxmox.Client, f proxmox.Ro
 	if storage != "" {
 		l.addBackup(p, g, storage, fmt.Sprintf("Safety copy of cairn operation {id}, before the rollback of %s to %s", g.Name, f.Snapshot), "safety copy: a protected backup, since "+why)
 		p.WayBack = fmt.Sprintf("restore the backup of operation {id} from storage %s", storage)
+		p.Notes = append(p.Notes, backupRoom(f, storage))
 		return nil
 	}
 	p.Blockers = append(p.Blockers, plan.Blocker{
@@ -99,6 +107,49 @@ func (l *Lab) addSafetyCopy(ctx context.Context, c *proxmox.Client, f proxmox.Ro
 // safetyName is the name of a safety snapshot; the operation's id makes it one
 // that can be found again.
 const safetyName = "cairn-before-{id}"
+
+// earlierCopies tells of safety copies that earlier operations left: they fill
+// thin pools.
+func earlierCopies(t proxmox.Tree) []string {
+	var names []string
+	for _, s := range t.Snapshots {
+		if strings.HasPrefix(s.Name, "cairn-before-") {
+			names = append(names, s.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []string{"Safety copies of earlier operations are still there, and may be removed once they are not needed: " + strings.Join(names, ", ") + "."}
+}
+
+// backupRoom says whether a storage has room for the whole guest. A PBS stores
+// only what it does not have yet, so that too little is no certain failure.
+func backupRoom(f proxmox.RollbackFacts, storage string) string {
+	size := backupSize(f.Guest)
+	for _, s := range f.Storages {
+		if s.Name == storage && s.Node == f.Guest.Node {
+			text := fmt.Sprintf("Room for the backup: storage %s has %s left, and it takes at most %s", storage, gib(s.Available), gib(size))
+			if s.Available < size {
+				return text + ": it may run full; what it already has of the guest is not stored again."
+			}
+			return text + "."
+		}
+	}
+	return "How much room storage " + storage + " has could not be read."
+}
+
+func backupSize(g proxmox.Guest) int64 {
+	var size int64
+	for _, d := range g.Disks {
+		if !d.NoBackup {
+			size += d.Size
+		}
+	}
+	return size
+}
+
+func gib(n int64) string { return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30)) }
 
 // backupStorage chooses the PBS storage that a safety backup goes to; no says why
 // there is none.

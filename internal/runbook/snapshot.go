@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"cairn/internal/plan"
@@ -20,6 +21,7 @@ func (l *Lab) CreateSnapshot(ctx context.Context, g Guest, name, description str
 	p.Summary = fmt.Sprintf("Make snapshot %q of %s", name, describe(g))
 	p.Loss, p.WayBack = "nothing", "remove the snapshot: cairn snapshot delete "+g.Name+" "+name
 	l.blockSnapshot(&p, f)
+	p.Notes = append(p.Notes, f.Room()...)
 	if err := proxmox.CheckSnapshotName(strings.ReplaceAll(name, "{id}", "20261121-1")); err != nil {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: "snapshot " + name, Why: "Proxmox VE would refuse its name", Hint: err.Error()})
 	}
@@ -84,8 +86,11 @@ func (l *Lab) Backup(ctx context.Context, g Guest) (plan.Plan, error) {
 	case why == "":
 		l.addSnapshot(&p, g, "cairn-{id}", "Before risky work, by cairn operation {id}", false, "make a snapshot")
 		p.WayBack = "cairn snapshot rollback " + g.Name + " cairn-{id}"
+		p.Notes = append(p.Notes, f.Room()...)
 	case storage != "":
 		l.addBackup(&p, g, storage, "Before risky work, by cairn operation {id}", "make a protected backup, since "+why)
+		p.Notes = append(p.Notes, backupRoom(f, storage))
+		p.WayBack = fmt.Sprintf("restore the backup of operation {id} from storage %s", storage)
 	default:
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: describe(g), Why: fmt.Sprintf("no snapshot can be made (%s), and no backup (%s)", why, no), Hint: "make one of the two possible"})
 	}
@@ -102,7 +107,9 @@ func (l *Lab) snapshotPlan(ctx context.Context, g Guest, operation string) (prox
 	if err != nil {
 		return f, plan.Plan{}, fmt.Errorf("reading guest %d: %w", g.VMID, err)
 	}
-	return f, l.newPlan(Guest{g.Cluster, f.Guest}, operation, f.Fingerprint()), nil
+	p := l.newPlan(Guest{g.Cluster, f.Guest}, operation, f.Fingerprint())
+	p.Notes = f.Around()
+	return f, p, nil
 }
 
 // blockSnapshot adds what stands in the way of a snapshot.
@@ -137,19 +144,18 @@ func (l *Lab) addSnapshot(p *plan.Plan, g Guest, name, description string, ram b
 }
 
 func (l *Lab) addBackup(p *plan.Plan, g Guest, storage, notes, title string) {
-	var size int64
-	for _, d := range g.Disks {
-		if !d.NoBackup {
-			size += d.Size
-		}
-	}
-	args := guestArgs{Cluster: g.Cluster, VMID: g.VMID, Guest: g.Name, Storage: storage, Notes: notes}
+	size := backupSize(g.Guest)
+	args := guestArgs{Cluster: g.Cluster, VMID: g.VMID, Guest: g.Name, Storage: storage, Notes: notes, Bytes: size}
 	show := fmt.Sprintf("POST /nodes/%s/vzdump vmid=%d storage=%s mode=snapshot remove=0 protected=1", g.Node, g.VMID, storage)
 	l.addStep(p, kindBackup, title, show, args, false, size)
 }
 
 func (l *Lab) newPlan(g Guest, operation, fingerprint string) plan.Plan {
-	return plan.Plan{Operation: operation, Target: g.ID().String(), Confirm: g.Name, Created: l.now(), Fingerprint: fingerprint}
+	confirm := g.Name
+	if confirm == "" { // PVE allows it
+		confirm = strconv.Itoa(g.VMID)
+	}
+	return plan.Plan{Operation: operation, Target: g.ID().String(), Confirm: confirm, Created: l.now(), Fingerprint: fingerprint}
 }
 
 func (l *Lab) addStep(p *plan.Plan, kind, title, show string, args guestArgs, irreversible bool, bytes int64) {

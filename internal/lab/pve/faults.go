@@ -37,6 +37,7 @@ type faults struct {
 	released chan struct{} // closed to let hanging calls go
 	active   []*Fault
 	requests []Request
+	hanging  int
 }
 
 // Latency delays every answer.
@@ -52,6 +53,19 @@ func (f *faults) Hang(yes bool) {
 	defer f.mutex.Unlock()
 	f.hang = yes
 	f.release()
+}
+
+// Waiting is how many calls hang now.
+func (f *faults) Waiting() int {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	return f.hanging
+}
+
+func (f *faults) waiting(more int) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.hanging += more
 }
 
 func (f *faults) release() {
@@ -113,8 +127,10 @@ func (f *faults) before(req *http.Request, stop <-chan struct{}) (*Fault, bool) 
 		fault, hang, delay, released := f.pick(req), f.hang, f.latency, f.released
 		f.mutex.Unlock()
 		if hang || (fault != nil && fault.Hang) {
+			f.waiting(1)
 			select {
 			case <-released:
+				f.waiting(-1)
 				continue
 			case <-stop:
 				return nil, false
