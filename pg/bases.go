@@ -74,6 +74,8 @@ func (s *baseScan) entry(path string, e fs.DirEntry, levels int) {
 	if e.IsDir() {
 		inner, err := os.ReadDir(path)
 		switch {
+		case err == nil && slices.ContainsFunc(inner, func(e fs.DirEntry) bool { return e.Name() == baseManifestName }):
+			s.ours(path)
 		case err == nil && s.directory(path, inner):
 		case err != nil || levels == 0:
 			s.foreign++

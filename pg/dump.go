@@ -25,7 +25,10 @@ const (
 
 // unfinishedEnd ends the name of what is still being written: the survey takes
 // it for no copy, and the next dump of the database removes it.
-const unfinishedEnd = ".part"
+const (
+	unfinishedEnd = ".part"
+	removedEnd    = ".removed" // before it: of what is being forgotten
+)
 
 // stampLayout is the time in names, in UTC, so that they sort.
 const stampLayout = "20060102T150405Z"
@@ -38,7 +41,7 @@ func (c *Client) Dump(ctx context.Context, database string, w Work) (DumpManifes
 		return DumpManifest{}, "", fmt.Errorf("postgres.%s has no dump: name its directory in the configuration", c.name)
 	}
 	name := fileName(database)
-	if err := c.sweep(name); err != nil {
+	if err := sweep(c.cfg.Dump.Dir, name); err != nil {
 		return DumpManifest{}, "", err
 	}
 	part := filepath.Join(c.cfg.Dump.Dir, "."+name+"-"+c.now().UTC().Format(stampLayout)+unfinishedEnd)
@@ -54,16 +57,16 @@ func (c *Client) Dump(ctx context.Context, database string, w Work) (DumpManifes
 	return d.manifest, final, nil
 }
 
-// sweep removes what an interrupted dump of the same database left: the caller
-// holds the lock of the server, so nobody writes to it any more.
-func (c *Client) sweep(name string) error {
-	entries, err := os.ReadDir(c.cfg.Dump.Dir)
+// sweep removes what an interrupted run left in dir under the same name: the
+// caller holds the lock of the server, so nobody writes to it any more.
+func sweep(dir, name string) error {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return fmt.Errorf("reading the dumps: %w", err)
+		return fmt.Errorf("reading what was made before: %w", err)
 	}
 	for _, e := range entries {
 		stem, ours := strings.CutSuffix(e.Name(), unfinishedEnd)
-		stem, hidden := strings.CutPrefix(stem, ".")
+		stem, hidden := strings.CutPrefix(strings.TrimSuffix(stem, removedEnd), ".")
 		at := strings.LastIndexByte(stem, '-')
 		if !ours || !hidden || !e.IsDir() || at < 0 || stem[:at] != name {
 			continue
@@ -71,8 +74,8 @@ func (c *Client) sweep(name string) error {
 		if _, err := time.Parse(stampLayout, stem[at+1:]); err != nil {
 			continue
 		}
-		if err := os.RemoveAll(filepath.Join(c.cfg.Dump.Dir, e.Name())); err != nil {
-			return fmt.Errorf("removing what an interrupted dump left: %w", err)
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("removing what an interrupted run left: %w", err)
 		}
 	}
 	return nil
@@ -137,22 +140,21 @@ func (d *dumping) run(ctx context.Context, database string) (string, error) {
 	if err := m.write(d.part); err != nil {
 		return "", err
 	}
-	return d.appear()
+	return appear(d.part, c.cfg.Dump.Dir, fileName(database), m.Started)
 }
 
-// appear gives the dump its name, in one step. A second one within a second
-// takes the next free second.
-func (d *dumping) appear() (string, error) {
-	dir, name := d.client.cfg.Dump.Dir, fileName(d.manifest.Database.Name)
-	for at := d.manifest.Started; ; at = at.Add(time.Second) {
-		final := filepath.Join(dir, name+"-"+at.Format(stampLayout))
+// appear gives what is complete its name, in one step. A second one within a
+// second takes the next free second.
+func appear(part, dir, name string, at time.Time) (string, error) {
+	for ; ; at = at.Add(time.Second) {
+		final := filepath.Join(dir, name+"-"+at.UTC().Format(stampLayout))
 		if _, err := os.Lstat(final); err == nil {
 			continue
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("naming the dump: %w", err)
+			return "", fmt.Errorf("naming it: %w", err)
 		}
-		if err := os.Rename(d.part, final); err != nil {
-			return "", fmt.Errorf("naming the dump: %w", err)
+		if err := os.Rename(part, final); err != nil {
+			return "", fmt.Errorf("naming it: %w", err)
 		}
 		return final, syncDir(dir)
 	}

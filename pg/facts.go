@@ -117,6 +117,7 @@ type BaseBackup struct {
 	Incremental bool            // of PostgreSQL 17 and later: worth nothing without its predecessors
 	Finished    time.Time       // when its last byte was written
 	Proofs      []backup.Proven // how far its content was looked at
+	Ours        bool            // it has a manifest of ours
 }
 
 // Archive is the WAL archive: what it holds, and the holes in it.
