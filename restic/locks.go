@@ -60,7 +60,7 @@ func (c *Client) readLock(ctx context.Context, id string) (Lock, error) {
 	out, err := c.run(ctx, call{args: c.reading("cat", "lock", id), limit: lockLimit})
 	if err != nil {
 		said := strings.ToLower(err.Error())
-		if strings.Contains(said, "no such file") || strings.Contains(said, "not exist") || strings.Contains(said, "404") {
+		if strings.Contains(said, "no such file") || strings.Contains(said, "not exist") || strings.Contains(said, "404 not found") {
 			return Lock{}, errGone
 		}
 		return Lock{}, err
