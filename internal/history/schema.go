@@ -25,6 +25,8 @@ var migrations = []string{
 	CREATE TABLE audit (at INTEGER NOT NULL, who TEXT NOT NULL, origin TEXT NOT NULL, why TEXT NOT NULL, what TEXT NOT NULL, target TEXT NOT NULL,
 		operation TEXT NOT NULL, result TEXT NOT NULL);
 	CREATE INDEX audit_at ON audit (at);`,
+	`CREATE TABLE compared (repository TEXT NOT NULL, snapshot TEXT NOT NULL, source TEXT NOT NULL, copy TEXT NOT NULL, asset TEXT NOT NULL, taken INTEGER NOT NULL,
+		complete INTEGER NOT NULL, missing TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (repository, snapshot, source, copy)) WITHOUT ROWID;`,
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {
