@@ -217,7 +217,7 @@ func TestUnreadIsUnknown(t *testing.T) {
 	f.PBS["nas"] = backup.Observed[pbs.Facts]{Value: f.PBS["nas"].Value, At: now.Add(-3 * time.Hour), Tried: now, Err: errors.New("reading the datastores of https://nas.lan:8007: the connection was refused; is proxmox-backup-proxy running?")}
 	r := Judge(p, f, now)
 	pb := want(t, r, backup.Unknown, "unreachable", "PBS nas", "refused", "last seen 3h ago")
-	if pb.Hint != "is proxmox-backup-proxy running?" {
+	if pb.Hint != "Is proxmox-backup-proxy running?" {
 		t.Errorf("hint %q", pb.Hint)
 	}
 	s := sourceOf(t, r, "pbs.nas")

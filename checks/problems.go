@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"cairn/internal/backup"
 )
@@ -160,4 +162,13 @@ func size(n int64) string {
 func sentence(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	return strings.TrimRight(text, ".")
+}
+
+// capital makes text begin as a sentence does.
+func capital(text string) string {
+	r, n := utf8.DecodeRuneInString(text)
+	if n == 0 {
+		return text
+	}
+	return string(unicode.ToUpper(r)) + text[n:]
 }

@@ -25,7 +25,7 @@ func observed[T any](o backup.Observed[T], now time.Time) reach {
 	case o.Err != nil:
 		// The systems write their errors as "what and why; what to do".
 		why, hint, _ := strings.Cut(o.Err.Error(), "; ")
-		r.why, r.hint = either(sentence(why), "it did not answer"), sentence(hint)
+		r.why, r.hint = either(sentence(why), "it did not answer"), capital(sentence(hint))
 	case !o.Known():
 		r.why = "not read yet"
 	case o.At.After(now.Add(clockTolerance)):

@@ -116,7 +116,7 @@ func (c *Client) failure(ctx context.Context, call string, err error) *Error {
 		e.Text, e.Hint = certificate.Error(), certificate.hint(c.name)
 	case context.Cause(ctx) != nil:
 		e.Err, e.Text = context.Cause(ctx), context.Cause(ctx).Error()
-		if errors.Is(e.Err, context.DeadlineExceeded) {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			e.Hint = "is the server overloaded, or the datastore's disk hanging?"
 		}
 	case errors.As(err, &dns):

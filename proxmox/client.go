@@ -128,8 +128,8 @@ func (a *api) explain(ctx context.Context, method, path string, err error) error
 	if errors.As(err, &own) {
 		return own
 	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("%s %s: %w", method, path, ctx.Err())
+	if err := over(ctx); err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
 	}
 	var bad *json.SyntaxError
 	var wrong *json.UnmarshalTypeError

@@ -31,24 +31,24 @@ type Error struct {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Error is one sentence with a hint what to do.
+// Error is one sentence, and the hint behind a semicolon.
 func (e *Error) Error() string {
 	call := e.Method + " " + e.Path
 	switch {
 	case e.Uncertain:
-		return fmt.Sprintf("%s: it is not known whether the server carried it out (%s): look at its task list before trying again", call, e.cause())
+		return fmt.Sprintf("%s: it is not known whether the server carried it out (%s); look at its task list before trying again", call, e.cause())
 	case e.Unreachable:
 		return fmt.Sprintf("no server of the cluster answered: %s%s", e.cause(), hint(e.Err))
 	case e.Status == 0:
 		return fmt.Sprintf("%s: %s", call, e.cause())
 	case e.Status == http.StatusUnauthorized:
-		return fmt.Sprintf("%s: the token was refused (401 %s): check token_id, its secret and its expiry", call, e.Reason)
+		return fmt.Sprintf("%s: the token was refused (401 %s); check token_id, its secret and its expiry", call, e.Reason)
 	case e.Privilege != "":
-		return fmt.Sprintf("%s: the token lacks %s on %s: grant it, to the user and to the token", call, strings.ReplaceAll(e.Privilege, "|", " or "), e.Object)
+		return fmt.Sprintf("%s: the token lacks %s on %s; grant it, to the user and to the token", call, strings.ReplaceAll(e.Privilege, "|", " or "), e.Object)
 	case e.Status == http.StatusForbidden:
-		return fmt.Sprintf("%s: the token may not do this (403 %s): compare its rights with those that the call needs", call, e.Reason)
+		return fmt.Sprintf("%s: the token may not do this (403 %s); compare its rights with those that the call needs", call, e.Reason)
 	case nodeFailed(e.Status):
-		return fmt.Sprintf("%s: the node did not answer the server that was asked (%d %s): check that it is up and in the cluster's network", call, e.Status, e.Reason)
+		return fmt.Sprintf("%s: the node did not answer the server that was asked (%d %s); check that it is up and in the cluster's network", call, e.Status, e.Reason)
 	}
 	return fmt.Sprintf("%s: %d %s%s", call, e.Status, e.Reason, e.params())
 }
@@ -57,7 +57,7 @@ func (e *Error) cause() string {
 	if e.Err == nil {
 		return e.Reason
 	}
-	return strings.ReplaceAll(e.Err.Error(), "\n", "; ")
+	return strings.ReplaceAll(e.Err.Error(), "\n", ", ")
 }
 
 func (e *Error) params() string {
@@ -82,13 +82,13 @@ func hint(err error) string {
 	case errors.As(err, &pin):
 		return "" // it says so itself
 	case errors.As(err, &unknown), errors.As(err, &name):
-		return ": set fingerprints or ca_file to the server's own"
+		return "; set fingerprints or ca_file to the server's own"
 	case errors.As(err, &dns):
-		return ": check the name in urls"
+		return "; check the name in urls"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return ": check that pveproxy runs there"
+		return "; check that pveproxy runs there"
 	}
-	return ": check that the host is up and its port reachable"
+	return "; check that the host is up and its port reachable"
 }
 
 // IsUnauthorized says whether the token was refused.

@@ -22,12 +22,12 @@ func (c *Client) Survey(ctx context.Context) (Facts, error) {
 		maps.DeleteFunc(s.memory.notes, func(subject string, _ error) bool { return !strings.HasPrefix(subject, "log") })
 	}
 	if err := s.overview(ctx); err != nil {
-		return Facts{}, fmt.Errorf("surveying proxmox %s: %w", c.name, err)
+		return Facts{}, fmt.Errorf("proxmox.%s: %w", c.name, err)
 	}
 	s.details(ctx)
 	s.readLogs(ctx)
-	if err := ctx.Err(); err != nil {
-		return Facts{}, fmt.Errorf("surveying proxmox %s: %w", c.name, err)
+	if err := over(ctx); err != nil {
+		return Facts{}, fmt.Errorf("proxmox.%s: %w", c.name, err)
 	}
 	if s.full && s.lost() == nil {
 		s.memory.full = s.now

@@ -118,6 +118,22 @@ func timedOut(ctx context.Context, err error) error {
 	return err
 }
 
+// lateError is the caller's time limit, told in its own words.
+type lateError struct{ cause, err error }
+
+func (e *lateError) Error() string {
+	return e.cause.Error() + "; see whether the server is overloaded, or one of its storages hangs"
+}
+func (e *lateError) Unwrap() []error { return []error{e.cause, e.err} }
+
+// over says why ctx has ended; nil: it has not.
+func over(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &lateError{context.Cause(ctx), ctx.Err()}
+	}
+	return ctx.Err()
+}
+
 // proxied says whether the server may pass the call on to another node.
 func proxied(path string) bool { return strings.HasPrefix(path, "/nodes/") }
 
@@ -197,6 +213,7 @@ func (l *servers) distrusted() map[string]error {
 func (s *server) remember(err error) error {
 	var changed *CertificateError
 	if errors.As(err, &changed) {
+		changed.Server = s.url.Host
 		s.mu.Lock()
 		s.distrust = changed
 		s.mu.Unlock()

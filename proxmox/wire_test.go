@@ -49,7 +49,7 @@ func TestErrorsKeepWhatTheServerSaid(t *testing.T) {
 	if !errors.As(err, &e) || e.Object != "/vms/100" || e.Privilege != "VM.Snapshot|VM.Snapshot.Rollback" {
 		t.Errorf("a missing privilege is %+v", e)
 	}
-	if want := "GET /x: the token lacks VM.Snapshot or VM.Snapshot.Rollback on /vms/100: grant it, to the user and to the token"; err.Error() != want {
+	if want := "GET /x: the token lacks VM.Snapshot or VM.Snapshot.Rollback on /vms/100; grant it, to the user and to the token"; err.Error() != want {
 		t.Errorf("it reads %q", err)
 	}
 	f.fail("GET /x", "500 Configuration file 'nodes/pve1/qemu-server/999.conf' does not exist")

@@ -21,6 +21,9 @@ func summary(m *Model, w int) line {
 		}
 		return cut(words(text), w)
 	}
+	if only := m.state.Only; len(only) > 0 {
+		return ends(words(" Of all sources only "+strings.Join(only, ", ")+" was asked"), tally(r.Problems).add(span{" ", plain}), w)
+	}
 	return ends(proven(m), tally(r.Problems).add(span{" ", plain}), w)
 }
 
@@ -86,7 +89,7 @@ func (m *Model) tierPart(w int) boardPart {
 			rows = append(rows, m.sourceRow(t.Tier, s))
 		}
 	}
-	if len(rows) == 0 {
+	if len(rows) == 0 && len(m.state.Report.Disks) == 0 {
 		return m.askingPart(w)
 	}
 	cols := []column{{title: "TIER", grows: true, most: 30}, {title: "AGE"}, {title: "EVERY", drop: 2}, {title: "KEPT", drop: 1, most: 24}, {title: "STATUS"}, {title: "", grows: true}}

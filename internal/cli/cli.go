@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -117,14 +118,24 @@ func (a *app) root() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.checkCommand(), a.copiesCommand(), a.snapshotCommand(), a.backupCommand(), a.operationCommand(),
 		a.historyCommand(), a.holdCommand(), a.ackCommand(), a.demoCommand(), a.versionCommand())
-	for _, c := range root.Commands() {
-		wrapUsage(c)
-	}
+	wrapUsage(root)
 	return root
 }
 
-// wrapUsage makes wrong arguments of c and its subcommands end with ExitUsage.
+// wrapUsage makes wrong arguments of c and its subcommands end with ExitUsage,
+// a missing subcommand too.
 func wrapUsage(c *cobra.Command) {
+	if c.HasSubCommands() && !c.Runnable() {
+		c.RunE = func(c *cobra.Command, _ []string) error {
+			var names []string
+			for _, sub := range c.Commands() {
+				if sub.IsAvailableCommand() {
+					names = append(names, sub.Name())
+				}
+			}
+			return fail(ExitUsage, fmt.Errorf("%s needs one of: %s; see %s --help", c.CommandPath(), strings.Join(names, ", "), c.CommandPath()))
+		}
+	}
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
@@ -150,7 +161,7 @@ func (a *app) loadFrom() (*config.Config, string, error) {
 	if path == "" {
 		found, err := config.Find()
 		if err != nil {
-			return nil, "", fail(ExitConfig, fmt.Errorf("%w; write one (config.example.toml shows every key), or see what cairn does: cairn demo", err))
+			return nil, "", fail(ExitConfig, err)
 		}
 		path = found
 	}

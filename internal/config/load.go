@@ -75,7 +75,7 @@ func read(path string) (string, fs.FileMode, error) {
 type NoneError struct{ Tried []string }
 
 func (e *NoneError) Error() string {
-	return fmt.Sprintf("there is no configuration: neither %s exists; write one from config.example.toml, or try cairn demo",
+	return fmt.Sprintf("there is no configuration: neither %s exists; write one from config.example.toml, or look around first: cairn demo",
 		strings.Join(e.Tried, " nor "))
 }
 

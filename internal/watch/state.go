@@ -15,6 +15,7 @@ type State struct {
 	Report   checks.Report
 	Surveys  map[string]Survey // by source name: "pbs.nas", "disk.usb"
 	Warnings []string          // about cairn itself, such as a history that is set aside
+	Only     []string          // the sources that were asked, where not all were; assets and scenarios take all to judge
 	ReadOnly string            // why nothing may be changed; empty: it may
 }
 

@@ -89,7 +89,11 @@ func (w *Watcher) State() *State {
 	}
 	w.mu.Unlock()
 	slices.Sort(warnings)
-	return &State{Facts: facts, Report: checks.Judge(w.policy, facts, now), Surveys: surveys, Warnings: warnings, ReadOnly: w.readOnly}
+	report := checks.Judge(w.policy, facts, now)
+	if len(w.options.Only) > 0 {
+		report.Assets, report.Scenarios = nil, nil // a copy that was not asked for is not a missing one
+	}
+	return &State{Facts: facts, Report: report, Surveys: surveys, Warnings: warnings, Only: w.options.Only, ReadOnly: w.readOnly}
 }
 
 func copyOf(m map[string]Survey) map[string]Survey {
