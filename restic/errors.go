@@ -22,6 +22,8 @@ const (
 	NoBinary      Kind = "no binary"      // restic is not installed
 	NoSecret      Kind = "no secret"      // the password or an environment secret could not be read
 	Canceled      Kind = "canceled"       // ended by us
+	AppendOnly    Kind = "append-only"    // it takes new data and removes none
+	Full          Kind = "full"           // no space is left where the repository lies
 	Failed        Kind = "failed"         // anything else: restic's own words
 )
 
@@ -58,6 +60,7 @@ var texts = []struct {
 }{
 	{WrongPassword, []string{"wrong password or no key found"}},
 	{Locked, []string{"repository is already locked", "unable to create lock in backend"}},
+	{Full, []string{"no space left on device", "disk quota exceeded", "(507)", "507 insufficient storage", "quotaexceeded"}},
 	{Missing, []string{"specified bucket does not exist", "nosuchbucket", "container does not exist"}},
 	{Denied, []string{"permission denied", "operation not permitted", "401 unauthorized", "(401)", "403 forbidden", "(403)", "access denied", "accessdenied",
 		"signature we calculated", "access key id you provided", "invalidaccesskeyid", "signaturedoesnotmatch", "read-only file system", "host key verification failed"}},
@@ -103,6 +106,10 @@ func (c *Client) explain(kind Kind, words string) *Error {
 		e.Why = fmt.Sprintf("the repository at %s is damaged (%s)", where, words)
 	case Partial:
 		e.Why = "some source files could not be read"
+	case AppendOnly:
+		e.Why = fmt.Sprintf("%s is append-only or immutable: it removes nothing (%s)", where, words)
+	case Full:
+		e.Why = fmt.Sprintf("no space is left at %s (%s)", where, words)
 	case NoBinary:
 		e.Why = fmt.Sprintf("the program %s is not installed", c.binary())
 	case Canceled:
@@ -135,6 +142,10 @@ func (c *Client) hint(kind Kind) string {
 		return "stop forgetting and pruning, then run restic check --read-data"
 	case Partial:
 		return "look at the files that restic named"
+	case AppendOnly:
+		return "let a job on its server forget, with access that may remove"
+	case Full:
+		return "free space there: nothing was lost, and the next run goes on where this one ended"
 	case NoBinary:
 		return fmt.Sprintf("apt install restic, or set binary in [%s]", c.source)
 	case Canceled:

@@ -129,3 +129,15 @@ func (m Match) matches(s Snapshot) bool {
 	}
 	return len(m.Tags) == 0 || slices.ContainsFunc(m.Tags, func(tag string) bool { return slices.Contains(s.Tags, tag) })
 }
+
+// parseStats reads what `stats --json` writes.
+func parseStats(text []byte) (files, bytes int64, err error) {
+	var s struct {
+		Size  float64 `json:"total_size"`
+		Files float64 `json:"total_file_count"`
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
+		return 0, 0, fmt.Errorf("the statistics of a snapshot cannot be read: %w", err)
+	}
+	return count(s.Files), count(s.Size), nil
+}

@@ -103,7 +103,7 @@ func TestRecordedErrors(t *testing.T) {
 	}
 	for name, kind := range map[string]Kind{"badcred.err": Denied, "baduser-minio.err": Denied, "nobucket.err": Missing} {
 		w := heard(recorded(t, name))
-		if got := classify(0, w.retry); got != kind || w.retries < patience {
+		if got := classify(0, w.retry); got != kind || w.retries < eagerly {
 			t.Errorf("%s is %q after %d tries, want %q: %s", name, got, w.retries, kind, w.retry)
 		}
 	}

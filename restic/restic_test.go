@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-const password = "correct horse battery"
+const password = testkit.ResticPassword
 
 // versions returns the binaries under test by the version that they claim.
 func versions(t testing.TB) map[string]string {
@@ -112,7 +112,7 @@ func repository(t testing.TB, version, binary string) string {
 		for _, name := range []string{"a", "b"} {
 			write(t, filepath.Join(shared.dir, "src", name, "file"), strings.Repeat(name, 5000))
 		}
-		sh(t, binary, repo, "init")
+		testkit.ResticRepository(t, repo)
 		sh(t, binary, repo, "backup", "--host", "nas", "--tag", "daily", filepath.Join(shared.dir, "src", "a"), filepath.Join(shared.dir, "src", "b"))
 		sh(t, binary, repo, "backup", "--host", "other", filepath.Join(shared.dir, "src", "a"))
 		shared.repos[version] = repo

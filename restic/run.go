@@ -23,6 +23,13 @@ type call struct {
 	stdout func(line []byte) // nil: collected
 	raw    io.Writer         // or the bytes as they come, of dump
 	files  []*os.File        // descriptors 5, 6, … of restic
+
+	// Of a run that changes something, or reads much:
+	moved    func(line []byte) bool // a line of output; whether it shows that data moved
+	retrying func(text string)      // a request failed, why, and is tried again; from another goroutine
+	patience time.Duration          // how long requests may fail while nothing moves; 0: restic's own 15 minutes
+	grace    time.Duration          // between SIGTERM and SIGKILL; 0: 5 s
+	env      []string
 }
 
 // outcome is what a run of restic wrote.
@@ -32,12 +39,6 @@ type outcome struct {
 	code   int
 	took   time.Duration
 }
-
-// patience is how many requests may fail before an eager call gives up. restic
-// waits longer each time: four take about six seconds.
-const patience = 4
-
-var errPatience = errors.New("a server that does not answer")
 
 func (c *Client) binary() string { return cmp.Or(c.cfg.Binary, "restic") }
 
@@ -90,16 +91,23 @@ func (c *Client) run(ctx context.Context, what call) (outcome, error) {
 	}
 	defer closeAll(given)
 	said := words{}
+	dog := &watchdog{eager: what.eager, patience: what.patience, bite: func() { giveUp(errPatience) }}
+	defer dog.rest()
 	result, err := command.Run(ctx, command.Spec{
 		Argv:       append([]string{c.binary(), "--password-file", command.Descriptor(0), "--repository-file", command.Descriptor(1)}, what.args...),
-		Env:        env,
-		Stdout:     what.stdout,
+		Env:        append(env, what.env...),
+		Stdout:     what.lines(dog),
 		Raw:        what.raw,
 		ExtraFiles: append(given, what.files...),
+		Grace:      what.grace,
 		Stderr: func(line []byte) {
-			said.hear(parseStderr(line))
-			if what.eager && said.retries >= patience {
-				giveUp(errPatience)
+			l := parseStderr(line)
+			said.hear(l)
+			if l.Retry {
+				dog.retry(said.retry)
+				if what.retrying != nil {
+					what.retrying(c.secrets.Scrubber.String(said.retry))
+				}
 			}
 		},
 	})
@@ -190,8 +198,13 @@ func (c *Client) ended(ctx context.Context, retry string) *Error {
 		return e
 	}
 	kind, why := Unreachable, "no answer within "+c.limit.String()
-	if errors.Is(cause, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(cause, context.DeadlineExceeded):
 		why = "no answer within the time given"
+	case !errors.Is(cause, errLimit) && !errors.Is(cause, errPatience) && !errors.Is(cause, context.Canceled):
+		e := c.explain(Canceled, "") // by a person, whatever failed before
+		e.Err = cause
+		return e
 	}
 	if retry != "" {
 		why = retry
@@ -223,3 +236,7 @@ func closeAll(files []*os.File) {
 		_ = f.Close()
 	}
 }
+
+// descriptor is the path of files[i] of a call: the password and the location
+// of the repository itself come before.
+func descriptor(i int) string { return command.Descriptor(2 + i) }

@@ -1,0 +1,104 @@
+package restic
+
+import (
+	"context"
+	"os"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// How says how restic is run for an operation.
+type How struct {
+	Lock     *os.File      // restic inherits it: what it stands for stays locked as long as restic lives; nil: none
+	Tell     func(Message) // hears how far it is, from several goroutines one at a time; nil: nobody
+	Patience time.Duration // how long requests may fail while no data moves; 0: Patience
+}
+
+// Patience is how long requests to a server may fail while no data moves,
+// before a run is ended. restic itself would go on for 15 minutes.
+const Patience = 2 * time.Minute
+
+const (
+	actGrace = time.Minute             // restic finishes the packs that it uploads
+	perTime  = "RESTIC_PROGRESS_FPS=2" // else it tells 60 times a second as JSON, and never as text
+	argvIDs  = 200                     // ids in one call: argv has an end
+	retried  = "retry"                 // Message.Type: a request failed and is tried again
+	lined    = "line"                  // Message.Type: a line of text
+)
+
+// act makes the call of a run that changes something, or reads much.
+func (c *Client) act(ctx context.Context, how How, what call) (outcome, error) {
+	if what.patience = how.Patience; what.patience == 0 {
+		what.patience = Patience
+	}
+	what.grace = actGrace
+	what.env = append(what.env, perTime)
+	if how.Lock != nil {
+		what.files = append(what.files, how.Lock)
+	}
+	tell := serially(how.Tell)
+	what.retrying = func(text string) { tell(Message{Type: retried, Text: text + " (restic tries again)"}) }
+	if what.stdout == nil && what.raw == nil && what.moved == nil {
+		what.moved = c.told(tell)
+	}
+	return c.run(ctx, what)
+}
+
+// serially makes tell safe for the goroutines that read restic's two streams.
+func serially(tell func(Message)) func(Message) {
+	if tell == nil {
+		return func(Message) {}
+	}
+	turn := make(chan struct{}, 1)
+	return func(m Message) {
+		turn <- struct{}{}
+		defer func() { <-turn }()
+		tell(m)
+	}
+}
+
+// told passes on what restic writes as text: "[0:05] 33.33%  1 / 3 packs copied".
+func (c *Client) told(tell func(Message)) func(line []byte) bool {
+	last := ""
+	return func(line []byte) bool {
+		m := parseProgressLine(string(line))
+		m.Text = c.secrets.Scrubber.String(m.Text)
+		if m.Text == "" {
+			return false
+		}
+		tell(m)
+		moved := m.Text != last
+		last = m.Text
+		return moved
+	}
+}
+
+var progressLine = regexp.MustCompile(`^\s*\[[\d:]+\]\s+(?:\d+\.\d+%)?\s*(\d{1,18})(?: / (\d{1,18}))?\s+(.+)$`)
+
+// parseProgressLine reads a line of restic's text output. The time in front is
+// left out: it moves when nothing else does.
+func parseProgressLine(line string) Message {
+	m := progressLine.FindStringSubmatch(line)
+	if m == nil {
+		return Message{Type: lined, Text: firstLine(line)}
+	}
+	out := Message{Type: "status", Text: m[1] + " " + m[3]}
+	out.Files, _ = strconv.ParseInt(m[1], 10, 64)
+	out.AllFiles, _ = strconv.ParseInt(m[2], 10, 64)
+	if out.AllFiles > 0 {
+		out.Text = m[1] + " of " + m[2] + " " + m[3]
+		out.Done = share(float64(out.Files) / float64(out.AllFiles))
+	}
+	return out
+}
+
+// Version asks the installed restic for its version, once.
+func (c *Client) Version(ctx context.Context) (Version, error) {
+	ctx, end, err := c.begin(ctx)
+	if err != nil {
+		return Version{}, err
+	}
+	defer end()
+	return c.detect(ctx)
+}
