@@ -14,7 +14,7 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o cairn .
 
 demo: setup-demo build
-	@tools/build.sh rest-server
+	@tools/build.sh rest-server >/dev/null
 	@./cairn demo
 
 # Everything: static checks, unit, golden frames, contract tests on real tools,
