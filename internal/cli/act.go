@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +51,10 @@ func (a *app) act(ctx context.Context, f actFlags, build func(*desk.Desk) (plan.
 		if f.plan {
 			return a.showPlan(p, hash, f.format)
 		}
-		if err := a.agreed(f, p, hash); err != nil {
+		if d.ReadOnly() {
+			return refusal(desk.ErrReadOnly)
+		}
+		if err := a.agreed(ctx, f, p, hash); err != nil {
 			return err
 		}
 		id, err := d.Start(ctx, p, f.why)
@@ -70,10 +72,7 @@ func (a *app) act(ctx context.Context, f actFlags, build func(*desk.Desk) (plan.
 func (a *app) showPlan(p plan.Plan, hash, format string) error {
 	var err error
 	if format == "json" {
-		err = printJSON(a.env.Out, struct {
-			plan.Plan
-			Hash string `json:"hash"`
-		}{p, hash})
+		err = printJSON(a.env.Out, planOf(p, hash))
 	} else {
 		err = printPlan(a.env.Out, p, hash)
 	}
@@ -86,7 +85,7 @@ func (a *app) showPlan(p plan.Plan, hash, format string) error {
 // agreed refuses a blocked plan, one that is not the expected, and one that is
 // not confirmed with the target's own name. A plan that destroys nothing needs no
 // confirmation.
-func (a *app) agreed(f actFlags, p plan.Plan, hash string) error {
+func (a *app) agreed(ctx context.Context, f actFlags, p plan.Plan, hash string) error {
 	if p.Blocked() {
 		if err := printPlan(a.env.Err, p, hash); err != nil {
 			return err
@@ -111,10 +110,9 @@ func (a *app) agreed(f actFlags, p plan.Plan, hash string) error {
 	if err := printPlan(a.env.Out, p, hash); err != nil {
 		return err
 	}
-	fmt.Fprint(a.env.Out, "\nType the target's name to go on, anything else to leave: ")
-	typed, err := bufio.NewReader(a.env.In).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading the confirmation: %w", err)
+	typed, err := a.askLine(ctx, "\nType the target's name to go on, anything else to leave: ")
+	if err != nil {
+		return fail(ExitBlocked, fmt.Errorf("not confirmed, nothing was touched: %w", err))
 	}
 	if strings.TrimSpace(typed) != p.Confirm {
 		return fail(ExitBlocked, errors.New("not confirmed: nothing was touched"))
@@ -154,9 +152,7 @@ func (a *app) follow(ctx context.Context, d *desk.Desk, id string) error {
 			return err
 		}
 		p.print(s)
-		switch s.State {
-		case operation.Waiting, operation.Running:
-		default:
+		if s.State != operation.Running && (s.State != operation.Waiting || s.Resumable) {
 			return ended(s)
 		}
 		select {
@@ -171,6 +167,8 @@ func (a *app) follow(ctx context.Context, d *desk.Desk, id string) error {
 func ended(s operation.Status) error {
 	err := fmt.Errorf("operation %s %s: %s", s.ID(), s.State, s.Text)
 	switch s.State {
+	case operation.Waiting:
+		return fail(ExitResumable, fmt.Errorf("operation %s has not begun, and no worker is there; cairn operation resume %s begins it", s.ID(), s.ID()))
 	case operation.StepDone, operation.StepWarned:
 		return nil
 	case operation.Interrupted:
@@ -183,12 +181,14 @@ func ended(s operation.Status) error {
 
 // progressPrinter prints each step's state and log line once.
 type progressPrinter struct {
-	out   io.Writer
-	told  map[string]operation.State
-	lines string // the last log line that was printed
+	out  io.Writer
+	told map[string]operation.State
+	step string // whose log lines were printed
+	said int    // how many of them
 }
 
 func (p *progressPrinter) print(s operation.Status) {
+	p.log(s.Progress)
 	for i, step := range s.Record.Plan.Steps {
 		now := s.Steps[i]
 		if now.State == operation.Waiting || p.told[step.ID] == now.State {
@@ -202,13 +202,22 @@ func (p *progressPrinter) print(s operation.Status) {
 			fmt.Fprintf(p.out, "[%s] %s  %s %s\n", mark(now.State), step.Title, now.State, now.Text)
 		}
 	}
-	if s.Progress != nil && len(s.Progress.Lines) > 0 {
-		last := s.Progress.Lines[len(s.Progress.Lines)-1]
-		if last != p.lines {
-			p.lines = last
-			fmt.Fprintf(p.out, "    %s\n", last)
-		}
+	p.log(s.Progress)
+}
+
+// log prints the lines of a step's log that came since, as far as they are kept.
+// Those of a step that was not announced yet wait.
+func (p *progressPrinter) log(now *operation.Progress) {
+	if now == nil || p.told[now.Step] == "" {
+		return
 	}
+	if now.Step != p.step {
+		p.step, p.said = now.Step, 0
+	}
+	for _, line := range now.Lines[max(0, len(now.Lines)-max(0, now.Said-p.said)):] {
+		fmt.Fprintf(p.out, "    %s\n", line)
+	}
+	p.said = now.Said
 }
 
 func mark(s operation.State) string {

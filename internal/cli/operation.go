@@ -47,7 +47,7 @@ func (a *app) operationList() *cobra.Command {
 				return err
 			}
 			if format == "json" {
-				return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "operations": each(all, func(s operation.Status) operation.Status { return s })})
+				return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "operations": each(all, operationOf)})
 			}
 			return a.printOperations(all)
 		})
@@ -84,7 +84,7 @@ func (a *app) operationShow() *cobra.Command {
 				return err
 			}
 			if format == "json" {
-				return printJSON(a.env.Out, s)
+				return printJSON(a.env.Out, operationOf(s))
 			}
 			return a.printOperation(s)
 		})
@@ -102,10 +102,13 @@ func (a *app) printOperation(s operation.Status) error {
 		from = " over SSH from " + f
 	}
 	fmt.Fprintf(a.env.Out, "\noperation %s: %s %s\nby %s%s %s\n", s.ID(), s.State, s.Text, s.Record.By.Who, from, s.Record.By.Why)
+	if c := s.Cancel; c != nil {
+		fmt.Fprintf(a.env.Out, "%s asked it to stop.\n", c.By.Who)
+	}
 	p := progressPrinter{out: a.env.Out, told: map[string]operation.State{}}
 	p.print(s)
 	if s.Resumable {
-		fmt.Fprintf(a.env.Out, "Its worker is gone. cairn operation resume %s\n", s.ID())
+		fmt.Fprintf(a.env.Out, "No worker is there. cairn operation resume %s\n", s.ID())
 	}
 	return nil
 }
@@ -123,10 +126,23 @@ func (a *app) cancel(ctx context.Context, d *desk.Desk, id string) error {
 		return refusal(err)
 	}
 	fmt.Fprintf(a.env.Out, "Operation %s was asked to stop.\n", id)
+	if left := waiting(s); len(left) > 0 {
+		fmt.Fprintf(a.env.Out, "Not to be done any more: %s.\n", strings.Join(left, ", "))
+	}
 	if done := s.Irreversible(); len(done) > 0 {
 		fmt.Fprintf(a.env.Out, "Begun, and not to be undone by this: %s. Way back: %s\n", strings.Join(done, ", "), or(s.Record.Plan.WayBack, "none"))
 	}
 	return nil
+}
+
+func waiting(s operation.Status) []string {
+	var titles []string
+	for i, step := range s.Record.Plan.Steps {
+		if s.Steps[i].State == operation.Waiting {
+			titles = append(titles, step.Title)
+		}
+	}
+	return titles
 }
 
 func (a *app) operationUndo() *cobra.Command {
@@ -140,7 +156,19 @@ func (a *app) operationUndo() *cobra.Command {
 
 // operationWork is what a detached worker runs; people have no use for it.
 func (a *app) operationWork() *cobra.Command {
-	return &cobra.Command{Use: "work ID", Hidden: true, Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
-		return a.withDesk(c.Context(), func(d *desk.Desk) error { return d.Work(c.Context(), args[0]) })
+	var descriptor int
+	c := &cobra.Command{Use: "work ID", Hidden: true, Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+		asked, err := handedOn(descriptor)
+		if err != nil {
+			return err
+		}
+		return a.atDesk(c.Context(), asked, func(d *desk.Desk) error {
+			if err := d.Work(c.Context(), args[0]); err != nil {
+				return fail(ExitResumable, err)
+			}
+			return nil
+		})
 	}}
+	c.Flags().IntVar(&descriptor, "secrets-fd", 0, "`DESCRIPTOR` that holds the secrets a person typed")
+	return c
 }

@@ -38,6 +38,9 @@ func printPlan(w io.Writer, p plan.Plan, hash string) error {
 	}
 	row(&b, "TAKES", fmt.Sprintf("%s (p90 %s), %s", backup.Age(p.Estimate.Median), backup.Age(p.Estimate.P90), p.Estimate.Basis()))
 	row(&b, "PLAN", hash)
+	if text := b.String(); strings.Contains(text, "{id}") {
+		row(&b, "", "{id} stands for the operation's id, which it gets when it starts")
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

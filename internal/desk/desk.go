@@ -50,7 +50,9 @@ func Open(ctx context.Context, o Options) (*Desk, error) {
 			past = nil // estimates are assumed then, and say so
 		}
 	}
-	return &Desk{o: o, store: store, lab: runbook.Open(o.Config, o.Secrets, past, o.Now)}, nil
+	lab := runbook.Open(o.Config, o.Secrets, past, o.Now)
+	lab.Keep(o.History)
+	return &Desk{o: o, store: store, lab: lab}, nil
 }
 
 // Close drops the connections.
@@ -58,6 +60,9 @@ func (d *Desk) Close() { d.lab.Close() }
 
 // ErrReadOnly says that this desk may only look.
 var ErrReadOnly = errors.New("read-only: nothing may be changed from here")
+
+// ReadOnly says whether this desk may only look.
+func (d *Desk) ReadOnly() bool { return d.o.Config.ReadOnly }
 
 // FindGuest finds the guest that a person means.
 func (d *Desk) FindGuest(ctx context.Context, name string) (runbook.Guest, error) {
@@ -114,6 +119,9 @@ func (d *Desk) Start(ctx context.Context, p plan.Plan, why string) (string, erro
 	if d.o.Config.ReadOnly {
 		return "", ErrReadOnly
 	}
+	if err := d.lab.Ready(ctx, p); err != nil {
+		return "", err
+	}
 	by := d.o.By
 	by.Why = why
 	id, err := d.store.Create(p, by, d.o.Now())
@@ -137,12 +145,33 @@ func (d *Desk) Cancel(id string) error {
 	return d.store.Cancel(id, d.o.By, d.o.Now())
 }
 
-// Resume goes on with an interrupted operation.
+// Resume goes on with an interrupted operation. What its worker needs of a
+// person is asked for first.
 func (d *Desk) Resume(ctx context.Context, id string) error {
 	if d.o.Config.ReadOnly {
 		return ErrReadOnly
 	}
+	s, err := d.store.Status(id)
+	if err != nil {
+		return err
+	}
+	if s.Resumable {
+		if err := d.lab.Ready(ctx, s.Record.Plan); err != nil {
+			return err
+		}
+		d.auditResume(ctx, s)
+	}
 	return d.store.Start(ctx, id, d.o.Launch)
+}
+
+// auditResume notes who resumes an operation that another may have begun.
+func (d *Desk) auditResume(ctx context.Context, s operation.Status) {
+	if d.o.History == nil {
+		return
+	}
+	p := s.Record.Plan
+	_ = d.o.History.Audit(ctx, history.Entry{At: d.o.Now(), Who: d.o.By.Who, Origin: d.o.By.From, Why: d.o.By.Why,
+		What: p.Operation, Target: p.Target, Operation: p.ID, Result: "resume was asked for"}) // without a history it is done all the same
 }
 
 // Work is the worker's side: it carries operation id out.

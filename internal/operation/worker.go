@@ -165,7 +165,7 @@ func (r *run) find(ctx context.Context, e Executor, s plan.Step, was StepStatus)
 func (r *run) do(ctx context.Context, e Executor, s plan.Step) (ended bool, err error) {
 	id := r.record.Plan.ID
 	if r.worker.Store.cancelled(id) {
-		return true, r.close(ctx, Cancelled, "cancelled before: "+s.Title)
+		return true, r.close(ctx, Cancelled, "before: "+s.Title+r.canceller())
 	}
 	if err := r.journal.append(Line{Event: Begun, Step: s.ID}); err != nil {
 		return true, err
@@ -209,7 +209,19 @@ func (r *run) cancelled(ctx context.Context, s plan.Step, why error) error {
 	if err := r.journal.append(Line{Event: Ended, Step: s.ID, State: Cancelled, Text: why.Error()}); err != nil {
 		return err
 	}
-	return r.close(ctx, Cancelled, "cancelled during: "+s.Title)
+	return r.close(ctx, Cancelled, "during: "+s.Title+r.canceller())
+}
+
+// canceller says who cancelled, who may be another than who began it.
+func (r *run) canceller() string {
+	c := readJSON[Cancel](r.worker.Store.file(r.record.Plan.ID, "cancel"))
+	switch {
+	case c == nil:
+		return ""
+	case c.By.From == "" || c.By.From == "local":
+		return "; by " + c.By.Who
+	}
+	return "; by " + c.By.Who + " from " + c.By.From
 }
 
 // outcome journals how a step ended.

@@ -55,3 +55,12 @@ func (b baseline) since(tasks []proxmox.Task) []proxmox.Task {
 	}
 	return found
 }
+
+// RemoteTask is the task's id in what a step journaled as remote; empty while
+// there is none.
+func RemoteTask(remote string) string {
+	if _, marked := parseBaseline(remote); marked {
+		return ""
+	}
+	return remote
+}

@@ -1,0 +1,34 @@
+package runbook
+
+import (
+	"context"
+	"fmt"
+
+	"cairn/internal/backup"
+	"cairn/internal/plan"
+)
+
+// Ready makes certain that the secrets are there which a person types and which
+// the worker of p needs, because it has nobody to ask: it asks for those that are
+// missing, and has the cluster accept them.
+func (l *Lab) Ready(ctx context.Context, p plan.Plan) error {
+	id, err := backup.ParseAssetID(p.Target)
+	if err != nil || id.Kind != backup.Guest {
+		return nil
+	}
+	cfg, c := l.config.Proxmox[id.Scope], l.clusters[id.Scope]
+	if c == nil {
+		return nil
+	}
+	if cfg.TokenSecret.Ask {
+		if _, err := c.Guests(ctx); err != nil {
+			return fmt.Errorf("trying the token of proxmox %s: %w", id.Scope, err)
+		}
+	}
+	if cfg.Act != nil && cfg.Act.TokenSecret.Ask {
+		if _, err := c.Privileges(ctx, "/"); err != nil {
+			return fmt.Errorf("trying the acting token of proxmox %s: %w", id.Scope, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package secret
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Asked remembers what a person typed, in memory alone, so that it can be handed
+// on to a process that has nobody to ask. It may be used by several goroutines.
+type Asked struct {
+	// Prompt asks a person; nil: what was handed on is all there is.
+	Prompt func(ctx context.Context, purpose string) (Secret, error)
+
+	mu    sync.Mutex
+	typed map[string]Secret // by purpose
+}
+
+// Format keeps fmt from writing what was typed.
+func (a *Asked) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "secret.Asked") }
+
+// Ask is a Reader's Ask. It asks anew each time, because a Reader's user asks
+// again only when the last answer was refused.
+func (a *Asked) Ask(ctx context.Context, purpose string) (Secret, error) {
+	if a.Prompt == nil {
+		if s := a.known(purpose); !s.Empty() {
+			return s, nil
+		}
+		return Secret{}, ErrAsk
+	}
+	s, err := a.Prompt(ctx, purpose)
+	if err != nil {
+		return Secret{}, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.typed == nil {
+		a.typed = map[string]Secret{}
+	}
+	a.typed[purpose] = s
+	return s, nil
+}
+
+// Knows says whether somebody has typed the secret for purpose.
+func (a *Asked) Knows(purpose string) bool { return !a.known(purpose).Empty() }
+
+func (a *Asked) known(purpose string) Secret {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.typed[purpose]
+}
+
+// Pack writes what was typed, to be put where only the other process
+// reads it; nil when nobody was asked.
+func (a *Asked) Pack() ([]byte, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.typed) == 0 {
+		return nil, nil
+	}
+	plain := map[string]string{}
+	for purpose, s := range a.typed {
+		plain[purpose] = s.Reveal()
+	}
+	return json.Marshal(plain)
+}
+
+// Unpack reads what Pack wrote. The error holds no secret.
+func Unpack(text []byte) (*Asked, error) {
+	var plain map[string]string
+	if json.Unmarshal(text, &plain) != nil {
+		return nil, fmt.Errorf("what was handed on is no list of secrets")
+	}
+	a := &Asked{typed: map[string]Secret{}}
+	for purpose, value := range plain {
+		a.typed[purpose] = New(value)
+	}
+	return a, nil
+}
