@@ -24,7 +24,7 @@ func (l *lab) judgeAssets() ([]Asset, []Problem) {
 			// no copy at all: told where it should be
 		case slices.ContainsFunc(holdings, func(h holding) bool { return h.broken != "" }):
 			lack["offsite-broken"] = append(lack["offsite-broken"], a)
-		case a.OffSite && a.Copies < 3:
+		case a.OffSite && a.Copies < 3 && !slices.ContainsFunc(holdings, func(h holding) bool { return h.Status == backup.Unknown }):
 			lack["few-copies"] = append(lack["few-copies"], a)
 		case a.OffSite || l.offSiteUnknown():
 		case slices.ContainsFunc(holdings, func(h holding) bool { return h.carried && h.Site != backup.HomeSite }):

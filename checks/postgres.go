@@ -18,7 +18,7 @@ func (l *lab) judgePostgres(s *source) []Problem {
 	cfg, f := l.policy.Postgres[name], l.facts.Postgres[name].Value
 	var out []Problem
 	if server := observed(f.Server, l.now); !server.current {
-		out = append(out, found(backup.Unknown, "server-unreachable", s.name, fmt.Sprintf("%s: the server itself cannot be asked: %s (%s)", s.title, server.why, server.seen(l.now)),
+		out = append(out, found(backup.Unknown, "server-unreachable", s.name, fmt.Sprintf("%s: the server itself cannot be asked: %s (%s)", s.title, strings.TrimPrefix(server.why, s.name+": "), server.seen(l.now)),
 			either(server.hint, "Try: psql with the dsn of ["+s.name+"]")))
 	} else {
 		out = append(out, judgeServer(s, cfg, f, l.now)...)

@@ -108,7 +108,7 @@ func (l *lab) composite(name string, cfg backup.CompositeConfig, byID map[backup
 		a.Status, a.Word, a.OffSite, a.Proven = backup.Unknown, "no members", false, false
 		return a, nil
 	}
-	whole := true
+	whole, certain := true, true
 	var oldest, newest time.Time
 	for i, member := range cfg.Members {
 		m, ok := byID[covering(member, byID)]
@@ -116,6 +116,7 @@ func (l *lab) composite(name string, cfg backup.CompositeConfig, byID map[backup
 			whole, a.Status, a.Word, a.Proven, a.OffSite = false, max(a.Status, backup.Unknown), "unknown", false, false
 			continue
 		}
+		certain = certain && m.Status != backup.Unknown // newer copies may be where we cannot look
 		if m.Status > a.Status {
 			a.Status, a.Word = m.Status, m.Word
 		}
@@ -145,7 +146,7 @@ func (l *lab) composite(name string, cfg backup.CompositeConfig, byID map[backup
 		a.RPO = &age
 	}
 	limit := cfg.Skew.Std()
-	if apart := newest.Sub(oldest); limit > 0 && whole && !newest.IsZero() && apart > limit {
+	if apart := newest.Sub(oldest); limit > 0 && whole && certain && !newest.IsZero() && apart > limit {
 		if a.Status < backup.Warning {
 			a.Status, a.Word = backup.Warning, "APART"
 		}

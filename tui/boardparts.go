@@ -22,7 +22,7 @@ func summary(m *Model, w int) line {
 		return cut(words(text), w)
 	}
 	if only := m.state.Only; len(only) > 0 {
-		return ends(words(" Of all sources only "+strings.Join(only, ", ")+" was asked"), tally(r.Problems).add(span{" ", plain}), w)
+		return ends(words(" Asked: "+strings.Join(only, ", ")+"; no other source"), tally(r.Problems).add(span{" ", plain}), w)
 	}
 	return ends(proven(m), tally(r.Problems).add(span{" ", plain}), w)
 }
