@@ -21,6 +21,9 @@ var assumptions = map[string]assumed{
 	kindRollback:       {fixed: 20 * time.Second},
 	kindStart:          {fixed: 15 * time.Second},
 	kindCheckRollback:  {fixed: 2 * time.Second},
+	kindDump:           {fixed: 2 * time.Second, rate: 30 << 20},
+	kindBase:           {fixed: 3 * time.Second, rate: 70 << 20},
+	kindForget:         {fixed: 2 * time.Second},
 	kindBackup:         {fixed: 10 * time.Second, rate: 40 << 20},
 }
 

@@ -29,6 +29,7 @@ type Lab struct {
 	now      func() time.Time
 	past     []history.Measurement // what steps took so far, newest first
 	settle   time.Duration
+	servers
 }
 
 // Open makes the lab of a configuration. It connects to nothing. past are the
@@ -38,6 +39,7 @@ func Open(c *config.Config, secrets secret.Reader, past []history.Measurement, n
 	for name, cluster := range c.Proxmox {
 		l.clusters[name] = proxmox.New(name, cluster, secrets)
 	}
+	l.openPostgres(secrets)
 	return l
 }
 
@@ -46,6 +48,7 @@ func (l *Lab) Close() {
 	for _, c := range l.clusters {
 		c.Close()
 	}
+	l.closePostgres()
 }
 
 // Guest is a guest that was found: its cluster, and how the cluster lists it.
@@ -107,6 +110,9 @@ func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if id.Kind == backup.Database || id.Kind == backup.Cluster {
+		return l.postgresFingerprint(ctx, id)
+	}
 	if id.Kind != backup.Guest {
 		return "", fmt.Errorf("%s is no guest", p.Target)
 	}
@@ -126,4 +132,8 @@ func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 }
 
 // Executors are those of every kind of step that a plan of this package has.
-func (l *Lab) Executors() map[string]operation.Executor { return l.guestSteps() }
+func (l *Lab) Executors() map[string]operation.Executor {
+	all := l.guestSteps()
+	maps.Copy(all, l.postgresSteps())
+	return all
+}

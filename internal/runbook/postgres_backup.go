@@ -1,0 +1,283 @@
+package runbook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"cairn/internal/backup"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/pg"
+)
+
+// PostgresBackup plans to copy a configured server: what is both "", its dumps
+// and its base backup; "dump" or "base" one of the two; else one database. The
+// retention is applied last, to what it no longer holds now.
+func (l *Lab) PostgresBackup(ctx context.Context, source, what string) (plan.Plan, error) {
+	c, err := l.postgresServer(source)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	cfg := l.config.Postgres[source]
+	p := l.postgresPlan(source, "backup")
+	p.Summary = "Back up postgres." + source
+	p.Loss, p.WayBack = "nothing", "none is needed: only copies are made"
+	if p.Fingerprint, err = c.Fingerprint(ctx, ""); err != nil {
+		return p, err
+	}
+	dumps, bases := cfg.Dump != nil && what != "base", cfg.Base != nil && (what == "" || what == "base")
+	if !dumps && !bases {
+		return p, fmt.Errorf("postgres.%s has nothing configured to back up %s: write dump = { dir = … } or base = { dir = … }", source, what)
+	}
+	p.Blockers = l.diskBlockers(ctx, cfg.Disk)
+	if len(p.Blockers) == 0 { // without its disk the directories say nothing
+		if dumps {
+			err = l.addDumps(ctx, &p, c, source, what)
+		}
+		if bases && err == nil {
+			err = l.addBase(ctx, &p, c, source)
+		}
+		if err == nil {
+			err = l.addForget(ctx, &p, c, source)
+		}
+	}
+	p.Estimate = total(p.Steps)
+	return p, err
+}
+
+func (l *Lab) postgresPlan(source, operation string) plan.Plan {
+	return plan.Plan{Operation: operation, Target: "postgres." + source, Confirm: source, Created: l.now()}
+}
+
+func (l *Lab) addDumps(ctx context.Context, p *plan.Plan, c *pg.Client, source, what string) error {
+	var only []string
+	if what != "" && what != "dump" {
+		only = []string{what}
+	}
+	ready, err := c.PrepareDump(ctx, only)
+	if err != nil {
+		return err
+	}
+	p.Blockers = append(p.Blockers, ready.Blockers...)
+	dir := l.config.Postgres[source].Dump.Dir
+	for _, name := range ready.Names {
+		l.addPostgres(p, kindDump, fmt.Sprintf("dump database %q with the globals, and count its rows", name),
+			fmt.Sprintf("pg_dump --dbname=%q, pg_dumpall --globals-only → %s", name, filepath.Join(dir, name+"-TIME")),
+			postgresArgs{Source: source, Database: name}, false, ready.Expected[name])
+	}
+	return nil
+}
+
+func (l *Lab) addBase(ctx context.Context, p *plan.Plan, c *pg.Client, source string) error {
+	ready, err := c.PrepareBase(ctx)
+	if err != nil {
+		return err
+	}
+	p.Blockers = append(p.Blockers, ready.Blockers...)
+	dir := l.config.Postgres[source].Base.Dir
+	l.addPostgres(p, kindBase, "take a base backup, and read it back", fmt.Sprintf("pg_basebackup --wal-method=stream, pg_verifybackup → %s", filepath.Join(dir, source+"-TIME")),
+		postgresArgs{Source: source}, false, ready.Expected[""])
+	return nil
+}
+
+// PostgresForget plans to remove what the retention of a server no longer holds.
+func (l *Lab) PostgresForget(ctx context.Context, source string) (plan.Plan, error) {
+	c, err := l.postgresServer(source)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	p := l.postgresPlan(source, "forget")
+	p.Summary = "Forget dumps and base backups of postgres." + source + " that its retention no longer holds"
+	if p.Fingerprint, err = c.Fingerprint(ctx, ""); err != nil {
+		return p, err
+	}
+	if p.Blockers = l.diskBlockers(ctx, l.config.Postgres[source].Disk); len(p.Blockers) > 0 {
+		return p, nil
+	}
+	if err := l.addForget(ctx, &p, c, source); err != nil {
+		return p, err
+	}
+	if len(p.Steps) == 0 {
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: "retention", Why: "there is nothing to forget", Hint: strings.Join(append(p.Notes, "see keep in the configuration"), "; ")})
+	}
+	for i := range p.Steps {
+		p.Steps[i].Irreversible = true // here a person asks for it alone, and says so by the name
+	}
+	p.Estimate = total(p.Steps)
+	return p, nil
+}
+
+// addForget adds what the retention no longer holds. It is decided from what
+// lies there now: what the plan itself makes counts in the next one.
+func (l *Lab) addForget(ctx context.Context, p *plan.Plan, c *pg.Client, source string) error {
+	all, err := c.Retain(ctx, 0)
+	if err != nil {
+		return err
+	}
+	var paths, names []string
+	var bytes int64
+	for _, r := range all {
+		for _, why := range r.Frozen {
+			p.Notes = append(p.Notes, "Nothing is forgotten of "+why+".")
+		}
+		for _, d := range r.Doomed {
+			paths = append(paths, d.Path)
+			names = append(names, filepath.Base(d.Path))
+			bytes += d.Size
+		}
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	why, err := l.held(ctx)
+	if err != nil || why != "" {
+		p.Notes = append(p.Notes, fmt.Sprintf("%d copies are past the retention and stay: %s.", len(paths), why))
+		return err
+	}
+	p.Loss = fmt.Sprintf("%d copies that the retention no longer holds (%s)", len(paths), bytesText(bytes))
+	l.addPostgres(p, kindForget, fmt.Sprintf("forget %d copies that the retention no longer holds", len(paths)), "rm -r "+strings.Join(names, " "),
+		postgresArgs{Source: source, Paths: paths}, false, 0)
+	return nil
+}
+
+// held says why nothing may be forgotten now; empty where it may.
+func (l *Lab) held(ctx context.Context) (string, error) {
+	if l.history == nil {
+		return "", nil
+	}
+	h, err := l.history.HeldBy(ctx)
+	if err != nil {
+		return "whether the copies are held is not known", nil
+	}
+	if h == nil {
+		return "", nil
+	}
+	return fmt.Sprintf("%s holds all copies since %s (%s); cairn hold off ends that", h.Who, h.Since.Format("2006-01-02 15:04"), h.Why), nil
+}
+
+func bytesText(n int64) string { return pg.SizeText(n) }
+
+// copyStep takes a dump or a base backup.
+type copyStep struct{ lab *Lab }
+
+func sourceOf(a postgresArgs) string { return a.Source }
+
+// Run does it, and records the run in the history as one of ours.
+func (x *copyStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
+	c, a, err := openStep(x.lab, s, sourceOf)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	run := backup.Run{Source: "postgres." + a.Source, Job: "backup", Subject: subject(s.Kind, a), Started: x.lab.now(), Status: backup.Unknown, ID: task.Operation + "/" + s.ID}
+	x.lab.record(ctx, run)
+	result, err := x.copy(ctx, c, a, s.Kind, task)
+	run.Ended, run.Status, run.Text = x.lab.now(), result.Status, result.Text
+	if err != nil {
+		run.Status, run.Text = backup.Critical, err.Error()
+	}
+	x.lab.record(ctx, run)
+	return result, err
+}
+
+func subject(kind string, a postgresArgs) string {
+	id := backup.AssetID{Kind: backup.Database, Scope: a.Source, Name: a.Database}
+	if kind == kindBase {
+		id.Kind = backup.Cluster
+	}
+	return id.String()
+}
+
+// record keeps a run. A history that fails costs the record, not the copy.
+func (l *Lab) record(ctx context.Context, run backup.Run) {
+	if l.history != nil {
+		_ = l.history.RecordRuns(context.WithoutCancel(ctx), true, run)
+	}
+}
+
+func (x *copyStep) copy(ctx context.Context, c *pg.Client, a postgresArgs, kind string, task *operation.Task) (operation.Result, error) {
+	cfg := x.lab.config.Postgres[a.Source]
+	if blocked := x.lab.diskBlockers(ctx, cfg.Disk); len(blocked) > 0 {
+		return operation.Result{}, fmt.Errorf("%s: %s; %s", blocked[0].Subject, blocked[0].Why, blocked[0].Hint)
+	}
+	medium := "host"
+	if cfg.Disk != "" {
+		medium = "disk." + cfg.Disk
+	}
+	if kind == kindBase {
+		m, dir, err := c.Base(ctx, work(task))
+		if err != nil {
+			return operation.Result{}, stopped(ctx, err)
+		}
+		result := operation.Result{Text: fmt.Sprintf("%s, %s, every byte read back", dir, bytesText(m.Bytes)), Bytes: m.Bytes, Medium: medium}
+		if len(m.ConfigMissing) > 0 {
+			result.Status = backup.Warning
+			result.Text += "; these configuration files could not be read and are not in it: " + strings.Join(m.ConfigMissing, ", ")
+		}
+		return result, nil
+	}
+	m, dir, err := c.Dump(ctx, a.Database, work(task))
+	if err != nil {
+		return operation.Result{}, stopped(ctx, err)
+	}
+	return operation.Result{Text: fmt.Sprintf("%s, %s, %d tables, %d rows", dir, bytesText(m.Bytes), len(m.Tables), m.Rows), Bytes: m.Bytes, Medium: medium}, nil
+}
+
+// stopped makes an error of a step that a person cancelled say so.
+func stopped(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
+}
+
+// Find looks for what the operation made: it appears under its name only when it
+// is complete. What was left unfinished is swept when the step is done again.
+func (x *copyStep) Find(_ context.Context, s plan.Step, _ operation.Intent, task *operation.Task) (operation.Outcome, error) {
+	c, a, err := openStep(x.lab, s, sourceOf)
+	if err != nil {
+		return operation.Outcome{}, err
+	}
+	path, size, err := c.FindMade(a.Database, task.Operation)
+	switch {
+	case err != nil:
+		return operation.Outcome{}, err
+	case path == "":
+		return operation.Outcome{State: operation.NotDone}, nil
+	}
+	return operation.Outcome{State: operation.Done, Result: operation.Result{Text: path, Bytes: size}}, nil
+}
+
+// forgetStep removes what was planned, as far as it is still past the retention.
+type forgetStep struct{ lab *Lab }
+
+func (x *forgetStep) Run(ctx context.Context, s plan.Step, _ *operation.Task) (operation.Result, error) {
+	c, a, err := openStep(x.lab, s, sourceOf)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	why, err := x.lab.held(ctx)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	if why != "" {
+		return operation.Result{Status: backup.Warning, Text: "nothing was forgotten: " + why}, nil
+	}
+	gone, err := c.Forget(ctx, a.Segment, a.Paths)
+	if err != nil {
+		return operation.Result{}, stopped(ctx, err)
+	}
+	text := fmt.Sprintf("%d copies forgotten", len(gone))
+	if kept := len(a.Paths) - len(gone); kept > 0 {
+		return operation.Result{Status: backup.Warning, Text: fmt.Sprintf("%s; %d of those that were planned are gone already, or needed again", text, kept)}, nil
+	}
+	return operation.Result{Text: text}, nil
+}
+
+// Find answers that it may be done again: it removes only what is past the
+// retention then.
+func (x *forgetStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
+	return operation.Outcome{State: operation.NotDone}, nil
+}

@@ -1,0 +1,235 @@
+package runbook
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/backup"
+	"cairn/internal/command"
+	"cairn/internal/config"
+	"cairn/internal/history"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/internal/secret"
+	"cairn/internal/testkit"
+	"cairn/pg"
+)
+
+// database is a real server and a lab that knows it as postgres.erp.
+type database struct {
+	site
+	dir    string
+	port   int
+	server *command.Server
+	bin    string
+}
+
+func (d *database) as(argv ...string) []string {
+	if os.Geteuid() == 0 {
+		return append([]string{"runuser", "-u", "postgres", "--"}, argv...)
+	}
+	return argv
+}
+
+func (d *database) do(argv ...string) {
+	d.t.Helper()
+	if result, err := command.Run(context.Background(), command.Spec{Argv: d.as(argv...), Dir: "/"}); err != nil {
+		d.t.Fatalf("%v\n%s", err, result.Stderr)
+	}
+}
+
+// newDatabase starts a server of its own: its tests stop and fill it.
+func newDatabase(t *testing.T, more ...string) *database {
+	t.Helper()
+	initdb := testkit.Program(t, "initdb", "/usr/lib/postgresql/*/bin/initdb")
+	dir, err := os.MkdirTemp("/tmp", "cairn-runbook-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if os.Geteuid() == 0 {
+		u, err := user.Lookup("postgres")
+		if err != nil {
+			testkit.Need(t, "the user postgres")
+		}
+		uid, _ := strconv.Atoi(u.Uid)
+		gid, _ := strconv.Atoi(u.Gid)
+		if err := os.Chown(dir, uid, gid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &database{site: site{t: t}, dir: dir, port: l.Addr().(*net.TCPAddr).Port, bin: filepath.Dir(initdb)}
+	_ = l.Close()
+	d.do(initdb, "-D", d.data(), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "--wal-segsize=1", "-k")
+	d.do("mkdir", dir+"/wal")
+	conf := append([]string{fmt.Sprintf("port=%d", d.port), "listen_addresses='127.0.0.1'", fmt.Sprintf("unix_socket_directories='%s'", dir), "fsync=off",
+		"archive_mode=on", fmt.Sprintf("archive_command='gzip -c %%p > %s/wal/%%f.gz'", dir)}, more...)
+	f, err := os.OpenFile(filepath.Join(d.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(strings.Join(conf, "\n") + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	d.start()
+	t.Cleanup(func() { d.server.Stop(syscall.SIGINT, 20*time.Second) })
+	d.lab()
+	return d
+}
+
+func (d *database) data() string { return filepath.Join(d.dir, "data") }
+
+func (d *database) start() {
+	d.t.Helper()
+	var log bytes.Buffer
+	var err error
+	if d.server, err = command.Start(command.Spec{Argv: d.as(filepath.Join(d.bin, "postgres"), "-D", d.data()), Dir: d.dir}, &log); err != nil {
+		d.t.Fatal(err)
+	}
+	testkit.Until(d.t, 30*time.Second, "the server is up", func() bool {
+		c, err := pgx.Connect(context.Background(), d.dsn("postgres"))
+		if err == nil {
+			_ = c.Close(context.Background())
+		}
+		return err == nil
+	})
+}
+
+func (d *database) dsn(name string) string {
+	return fmt.Sprintf("host=127.0.0.1 port=%d user=postgres dbname='%s'", d.port, strings.ReplaceAll(name, "'", `\'`))
+}
+
+// lab opens the lab anew, as another process would.
+func (d *database) lab() {
+	d.t.Helper()
+	for _, sub := range []string{"dumps", "bases"} {
+		if err := os.MkdirAll(filepath.Join(d.dir, sub), 0o755); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	state := filepath.Join(d.dir, "state")
+	cfg := &config.Config{StateDir: state, Postgres: map[string]pg.Config{"erp": {
+		DSN:  d.dsn("postgres"),
+		Dump: &pg.DumpConfig{Dir: filepath.Join(d.dir, "dumps"), Jobs: 2, Keep: backup.Keep{Last: 2}},
+		Base: &pg.BaseConfig{Dir: filepath.Join(d.dir, "bases")},
+		WAL:  &pg.WALConfig{Dir: filepath.Join(d.dir, "wal")},
+	}}}
+	d.Lab = Open(cfg, secret.Reader{Getenv: os.Getenv, Scrubber: new(secret.Scrubber)}, nil, time.Now)
+	d.t.Cleanup(d.Lab.Close)
+	if d.store == nil {
+		var err error
+		if d.store, err = operation.OpenStore(state); err != nil {
+			d.t.Fatal(err)
+		}
+		if d.past, err = history.Open(d.t.Context(), filepath.Join(state, "history.db")); err != nil {
+			d.t.Fatal(err)
+		}
+		past := d.past
+		d.t.Cleanup(func() { _ = past.Close() })
+	}
+	d.Keep(d.past)
+}
+
+func (d *database) sql(name string, statements ...string) {
+	d.t.Helper()
+	c, err := pgx.Connect(context.Background(), d.dsn(name))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	for _, s := range statements {
+		if _, err := c.Exec(context.Background(), s, pgx.QueryExecModeSimpleProtocol); err != nil {
+			d.t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+// ask returns the one text that a query gives.
+func (d *database) ask(name, query string) (text string) {
+	d.t.Helper()
+	c, err := pgx.Connect(context.Background(), d.dsn(name))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	if err := c.QueryRow(context.Background(), query).Scan(&text); err != nil {
+		d.t.Fatalf("%s: %v", query, err)
+	}
+	return text
+}
+
+func TestBackupFromATimer(t *testing.T) {
+	d := newDatabase(t)
+	d.sql("postgres", `CREATE DATABASE "Été 1"`)
+	d.sql("Été 1", "CREATE TABLE a AS SELECT g FROM generate_series(1, 1000) g")
+	planned := func(what string) (p operationPlan) {
+		t.Helper()
+		made, err := d.PostgresBackup(t.Context(), "erp", what)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return operationPlan{made}
+	}
+	first := planned("")
+	if len(first.Steps) != 3 || first.Blocked() || first.destroys() {
+		t.Fatalf("%+v", first.Plan)
+	}
+	s := d.run(first.Plan)
+	want(t, s, operation.StepDone)
+	contains(t, "what was made", s.Steps[1].Text+s.Steps[2].Text, "1000 rows", "every byte read back")
+	own, err := d.past.OwnRuns(t.Context())
+	if err != nil || len(own) == 0 || own[0].Job != "backup" || own[0].Source != "postgres.erp" || own[0].Status != backup.OK || own[0].Ended.IsZero() {
+		t.Errorf("%+v %v", own, err)
+	}
+	for range 2 {
+		want(t, d.run(planned("Été 1").Plan), operation.StepDone)
+	}
+	if err := d.past.SetHold(t.Context(), &history.Hold{Since: time.Now(), Who: "ana", Why: "a bad upgrade"}); err != nil {
+		t.Fatal(err)
+	}
+	held := planned("Été 1")
+	contains(t, "held", strings.Join(held.Notes, ";"), "ana holds all copies", "1 copies are past")
+	if err := d.past.SetHold(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	last := planned("Été 1")
+	if len(last.Steps) != 2 || last.Steps[1].Kind != kindForget {
+		t.Fatalf("%+v", last.Steps)
+	}
+	want(t, d.run(last.Plan), operation.StepDone)
+	f, err := d.PostgresForget(t.Context(), "erp")
+	if err != nil || len(f.Steps) != 1 || !f.Steps[0].Irreversible {
+		t.Errorf("%+v %v", f, err)
+	}
+}
+
+type operationPlan struct{ plan.Plan }
+
+func (p operationPlan) destroys() bool {
+	for _, s := range p.Steps {
+		if s.Irreversible {
+			return true
+		}
+	}
+	return false
+}
