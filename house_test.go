@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 
 	"proxmox":       leaves,
 	"pbs":           leaves,
+	"pbs/datastore": {},
 	"restic":        leaves,
 	"pg":            leaves,
 	"internal/disk": leaves,
@@ -32,7 +33,8 @@ var allowed = map[string][]string{
 	"internal/config": slices.Concat(leaves, systems),
 
 	"internal/history":   {"internal/backup", "internal/plan"},
-	"internal/watch":     slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history"}),
+	"internal/offsite":   slices.Concat(leaves, systems, []string{"checks", "internal/history"}),
+	"internal/watch":     slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/offsite"}),
 	"internal/operation": {"internal/backup", "internal/plan", "internal/secret", "internal/command", "internal/history"},
 	"internal/runbook":   slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/operation", "internal/watch"}),
 
@@ -51,7 +53,7 @@ var allowed = map[string][]string{
 
 var (
 	leaves  = []string{"internal/backup", "internal/plan", "internal/secret", "internal/command"}
-	systems = []string{"proxmox", "pbs", "restic", "pg", "internal/disk"}
+	systems = []string{"proxmox", "pbs", "pbs/datastore", "restic", "pg", "internal/disk"}
 	above   = []string{"checks", "internal/config", "internal/history", "internal/watch", "internal/operation", "internal/runbook", "internal/desk"}
 )
 

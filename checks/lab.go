@@ -33,11 +33,7 @@ func survey(p Policy, f Facts, now time.Time) *lab {
 	}
 	l.partial = lacks(p.Proxmox, f.Proxmox) || lacks(p.PBS, f.PBS) || lacks(p.Restic, f.Restic) ||
 		lacks(p.Postgres, f.Postgres) || lacks(p.Disks, f.Disks)
-	l.proofs = map[backup.AssetID][]OffSiteProof{}
-	for _, key := range sortedKeys(f.OffSite) {
-		proof := f.OffSite[key]
-		l.proofs[proof.Asset] = append(l.proofs[proof.Asset], proof)
-	}
+	l.readProofs()
 	l.disks = l.readDisks()
 	l.guests = l.readGuests()
 	for _, name := range names(p.Proxmox, f.Proxmox) {

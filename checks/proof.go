@@ -13,12 +13,12 @@ import (
 // needs: for a PBS backup its index.json.blob, its indexes and every chunk that
 // they name; for a dump its files. A path in a listing proves nothing.
 type OffSiteProof struct {
-	Asset    backup.AssetID
-	Source   string    // of the copy, "pbs.nas"
-	Copy     string    // the copy's id there
-	Taken    time.Time // when the copy was made
-	In       string    // the off-site source, "restic.cloud"
-	Snapshot string    // the snapshot's id there
+	Asset    backup.AssetID // the zero value: a PBS backup's, which its namespace tells
+	Source   string         // of the copy, "pbs.nas"
+	Copy     string         // the copy's id there
+	Taken    time.Time      // when the copy was made
+	In       string         // the off-site source, "restic.cloud"
+	Snapshot string         // the snapshot's id there
 	Complete bool
 	Missing  string       // what is not there, one sentence; empty: nothing
 	Level    backup.Proof // how far it was looked at

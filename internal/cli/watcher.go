@@ -33,3 +33,9 @@ func openHistory(c *config.Config) func(context.Context) (*history.Store, error)
 func newWatcher(c *config.Config, only []string) (*watch.Watcher, error) {
 	return watch.New(c, watch.Options{Secrets: secrets(), History: openHistory(c), Only: only})
 }
+
+// newProvingWatcher makes a watcher whose Once also compares what lies here with
+// what is off-site, and says to say what it does.
+func newProvingWatcher(c *config.Config, only []string, say func(string)) (*watch.Watcher, error) {
+	return watch.New(c, watch.Options{Secrets: secrets(), History: openHistory(c), Only: only, Prove: true, Say: say})
+}

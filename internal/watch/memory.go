@@ -34,6 +34,10 @@ func (w *Watcher) remember(ctx context.Context) {
 	}
 	w.memory = &memory{store}
 	w.recall(ctx)
+	if w.prover != nil {
+		w.prover.Ledger = store
+		w.enterProofs(ctx)
+	}
 	w.mu.Lock()
 	for _, s := range w.sources {
 		err := s.recall(func(source string, into any) (time.Time, error) { return store.LoadFacts(ctx, source, into) }, &w.facts)
@@ -49,6 +53,11 @@ func (w *Watcher) remember(ctx context.Context) {
 func (w *Watcher) forget() {
 	for _, s := range w.sources {
 		s.close()
+	}
+	if w.prover != nil {
+		for _, r := range w.prover.repos {
+			r.Close()
+		}
 	}
 	if w.memory != nil {
 		if err := w.memory.store.Close(); err != nil {

@@ -21,6 +21,8 @@ type Options struct {
 	Now     func() time.Time                              // nil: time.Now
 	Home    *time.Location                                // whose days retention counts; nil: the configuration's
 	Only    []string                                      // sources to ask; empty: all
+	Prove   bool                                          // Once also compares what lies here with what is off-site: that may take long
+	Say     func(string)                                  // what the comparison does, for one who waits; nil: nobody does
 }
 
 // Watcher asks every system of one configuration and publishes States.
@@ -39,6 +41,7 @@ type Watcher struct {
 	warnings map[string]string // by what they are about
 
 	memory *memory // nil until the history is open; set before any poller starts
+	prover *prover // nil: there is nothing off-site to compare with
 }
 
 // New makes a watcher of cfg. The error says that Options.Only names no source.
@@ -51,6 +54,7 @@ func New(cfg *config.Config, o Options) (*Watcher, error) {
 		o.Home = cfg.Home
 	}
 	w := watching(chosen, policy(cfg, o.Home), o)
+	w.prover = newProver(cfg, o)
 	if cfg.ReadOnly {
 		w.readOnly = "read-only: read_only = true is configured, or --read-only given"
 	}
@@ -134,6 +138,9 @@ func (w *Watcher) Once(ctx context.Context, limit time.Duration) *State {
 		})
 	}
 	asking.Wait()
+	if w.options.Prove && w.prover != nil {
+		w.prove(ctx)
+	}
 	state := w.State()
 	w.note(ctx, state)
 	return state
@@ -149,6 +156,9 @@ func (w *Watcher) Run(ctx context.Context) {
 		running.Go(func() { w.poll(ctx, s) })
 	}
 	running.Go(func() { w.judge(ctx) })
+	if w.prover != nil {
+		running.Go(func() { w.proving(ctx) })
+	}
 	running.Wait()
 }
 
@@ -287,6 +297,7 @@ func (w *Watcher) enter(ctx context.Context, s source, out outcome, err error) {
 	} else {
 		v.Failed = 0
 		out.enter(&w.facts, now)
+		w.noticeSnapshots()
 	}
 	w.surveys[s.name] = v
 	w.mu.Unlock()
