@@ -134,9 +134,13 @@ func (l *lab) asset(id backup.AssetID, holdings []holding) Asset {
 		return a
 	}
 	a.Status, a.Word = l.verdict(a, holdings)
-	a.Proven = a.Copies >= 3 && a.Media >= 2 && a.OffSite && a.Status == backup.OK
+	a.Proven = a.Copies >= 3 && a.Media >= 2 && a.OffSite && (a.Status == backup.OK || a.Status == backup.Warning && a.Word == late)
 	return a
 }
+
+// late is the word for an asset one of whose copies is not current, while a
+// current one is elsewhere: it lacks no copy.
+const late = "LATE"
 
 // verdict is an asset's status and word, the worst first.
 func (l *lab) verdict(a Asset, holdings []holding) (backup.Status, string) {
@@ -165,7 +169,7 @@ func (l *lab) verdict(a Asset, holdings []holding) (backup.Status, string) {
 	case worst == backup.Warning && slices.ContainsFunc(holdings, func(h holding) bool { return h.Word == "absent" }):
 		return worst, "DISK AWAY"
 	case worst >= backup.Warning: // a current copy is elsewhere: not all is lost
-		return backup.Warning, "LATE"
+		return backup.Warning, late
 	case l.partial:
 		return backup.OK, "ok"
 	case !a.OffSite:

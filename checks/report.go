@@ -96,7 +96,7 @@ type Asset struct {
 	Copies  int    // independent copies, the live one among them
 	Media   int
 	OffSite bool           // an off-site copy is there, as far as that is proven
-	Proven  bool           // 3 copies, 2 media, 1 off-site, all judged fresh
+	Proven  bool           // 3 copies, 2 media, 1 off-site: all there, though one of them may be late
 	RPO     *time.Duration // what would be lost now, from the newest usable copy; nil: everything, or not known
 	Held    []Held
 	Parked  bool // deleted, a template or ignored: a class of its own, raises no alarm
