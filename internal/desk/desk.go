@@ -85,22 +85,39 @@ func (d *Desk) Snapshots(ctx context.Context, g runbook.Guest) (proxmox.Tree, ma
 
 // Rollback plans a rollback.
 func (d *Desk) Rollback(ctx context.Context, r runbook.RollbackRequest) (plan.Plan, error) {
-	return d.lab.Rollback(ctx, r)
+	return d.free(d.lab.Rollback(ctx, r))
 }
 
 // CreateSnapshot plans a snapshot.
 func (d *Desk) CreateSnapshot(ctx context.Context, g runbook.Guest, name, description string, ram bool) (plan.Plan, error) {
-	return d.lab.CreateSnapshot(ctx, g, name, description, ram)
+	return d.free(d.lab.CreateSnapshot(ctx, g, name, description, ram))
 }
 
 // DeleteSnapshot plans a snapshot's removal.
 func (d *Desk) DeleteSnapshot(ctx context.Context, g runbook.Guest, name string, force bool) (plan.Plan, error) {
-	return d.lab.DeleteSnapshot(ctx, g, name, force)
+	return d.free(d.lab.DeleteSnapshot(ctx, g, name, force))
 }
 
 // Backup plans a copy of a guest before risky work.
 func (d *Desk) Backup(ctx context.Context, g runbook.Guest) (plan.Plan, error) {
-	return d.lab.Backup(ctx, g)
+	return d.free(d.lab.Backup(ctx, g))
+}
+
+// free adds a blocker to p where an operation holds its target. Only the worker
+// takes the lock: this says it before somebody types a name for nothing.
+func (d *Desk) free(p plan.Plan, err error) (plan.Plan, error) {
+	if err != nil {
+		return p, err
+	}
+	held, id, err := d.store.Holder(p.Target)
+	if err != nil {
+		return p, err
+	}
+	if held {
+		busy := &operation.BusyError{Target: p.Target, Holder: id}
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: p.Target, Why: busy.Error(), Hint: "wait for its end, or cancel it"})
+	}
+	return p, nil
 }
 
 // Undo plans the way back from operation id.
@@ -109,7 +126,7 @@ func (d *Desk) Undo(ctx context.Context, id string) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	return d.lab.Undo(ctx, s)
+	return d.free(d.lab.Undo(ctx, s))
 }
 
 // Start makes p an operation, starts its worker and returns its id once the

@@ -16,7 +16,6 @@ import (
 // long as any process holds the descriptor, children that inherited it among
 // them, and they can be asked for without being taken. So alive is who holds the
 // lock, never a pid.
-
 //
 // A worker takes two: its operation's own, which says that it is alive and may
 // write the journal, and then the target's, which its children inherit. A child
@@ -25,6 +24,12 @@ import (
 
 func (s *Store) targetLock(target string) string {
 	return filepath.Join(s.dir, "locks", url.PathEscape(target)+".lock")
+}
+
+// Holder says whether an operation works on target now, or what it left running
+// does, and which as far as known.
+func (s *Store) Holder(target string) (held bool, id string, err error) {
+	return holder(s.targetLock(target))
 }
 
 func (s *Store) ownLock(id string) string { return s.file(id, "lock") }
