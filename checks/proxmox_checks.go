@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -207,15 +208,13 @@ func (l *lab) judgeStorages(s *source, cluster string, f proxmox.Facts) []Proble
 	return out
 }
 
+// restoresFrom says whether restores read from a storage whose PBS answers us:
+// one that does not tells of itself.
 func (l *lab) restoresFrom(cluster, storage string) bool {
-	for _, cfg := range l.policy.PBS {
-		for _, ref := range cfg.ProxmoxStorages {
-			if ref == cluster+"/"+storage {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(l.sources, func(s *source) bool {
+		name, ok := strings.CutPrefix(s.name, "pbs.")
+		return ok && s.usableNow() && slices.Contains(l.policy.PBS[name].ProxmoxStorages, cluster+"/"+storage)
+	})
 }
 
 // judgeVzdumps tells of guests whose latest backup failed or gave warnings.

@@ -98,7 +98,7 @@ func (w *wire) send(req *http.Request, s *server, token string) (res *http.Respo
 	case err != nil && ctx.Err() != nil:
 		return nil, true, timedOut(ctx, err)
 	case err != nil:
-		return nil, true, &Error{Method: req.Method, Path: path, Uncertain: req.Method != http.MethodGet, Err: fmt.Errorf("the answer was cut off: %w", err)}
+		return nil, true, &Error{Method: req.Method, Path: path, Uncertain: req.Method != http.MethodGet, Err: cutOff(err)}
 	case int64(len(body)) > w.largest:
 		return nil, true, &Error{Method: req.Method, Path: path, Uncertain: req.Method != http.MethodGet, Err: fmt.Errorf("the answer is larger than %d MiB", w.largest>>20)}
 	}
@@ -108,6 +108,14 @@ func (w *wire) send(req *http.Request, s *server, token string) (res *http.Respo
 	}
 	res.Body = io.NopCloser(bytes.NewReader(body))
 	return res, true, nil
+}
+
+func cutOff(err error) error {
+	const hint = "; see the log of pveproxy, and what lies between"
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the answer was cut off" + hint)
+	}
+	return fmt.Errorf("the answer was cut off (%w)%s", err, hint)
 }
 
 // timedOut says that our own limit ended the attempt, where it did.

@@ -2,44 +2,159 @@ package e2e
 
 import (
 	"bytes"
-	"net/http"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"cairn/internal/lab"
 	"cairn/internal/lab/pbs"
 	"cairn/internal/lab/pve"
 )
 
-// trouble is something bad that a source of the lab gets to read.
+// trouble is something bad that a source of the lab gives to read.
 type trouble struct {
 	name    string
-	make    func(t *testing.T, l *lab.Lab) (edits []string) // edits of the configuration
+	make    func(t *testing.T, l *lab.Lab) (edits []string) // of the configuration
 	args    []string
-	subject string   // the source in trouble
-	code    string   // of its problem
-	says    []string // in its sentence and hint, together
-	spared  []string // sources that go on as ever
+	subject string // the source in trouble
+	code    string // of its problem; empty: there is none, it reads through it
+	status  string // of the problem; empty: unknown
+	says    string // in its sentence
+	hint    string // in its hint
 }
 
-// readToken is the surveying token's name.
-var (
-	numbers = regexp.MustCompile(`([:\[,]\s*)(-?\d+(?:\.\d+)?)([,}\]])`)
-	objects = regexp.MustCompile(`\{("[a-z])`)
-)
+// hold runs check and looks at what it makes of the trouble: one problem of its
+// source, a sentence with a hint; the source not ok; all others as they were.
+func (x trouble) hold(t *testing.T, before report, config string) {
+	t.Helper()
+	rep, r := check(t, config, x.args...)
+	if r.err != "" || len(rep.Warnings) > 0 || r.took > 20*time.Second {
+		t.Errorf("after %s: %s %v", r.took, r.err, rep.Warnings)
+	}
+	if x.code == "" {
+		if rep.tell() != before.tell() {
+			t.Errorf("it changes the report:\n%s\ninstead of\n%s", rep.tell(), before.tell())
+		}
+		return
+	}
+	var mine []problem
+	for _, p := range rep.about(x.subject) {
+		if p.Code == x.code {
+			mine = append(mine, p)
+		} else if !strings.Contains(before.tell(), p.ID) {
+			t.Errorf("one trouble gives a second problem: %s: %s", p.ID, p.Summary)
+		}
+	}
+	want := x.status
+	if want == "" {
+		want = "unknown"
+	}
+	switch {
+	case len(mine) != 1:
+		t.Fatalf("%d problems %s of %s:\n%s", len(mine), x.code, x.subject, rep.tell())
+	case mine[0].Status != want || !strings.Contains(mine[0].Summary, x.says) || !strings.Contains(mine[0].Hint, x.hint):
+		t.Errorf("%s: %s -> %s\nwanted %s, %q -> %q", mine[0].Status, mine[0].Summary, mine[0].Hint, want, x.says, x.hint)
+	}
+	sentence(t, mine[0])
+	x.rows(t, before, rep)
+	board := try(t, append([]string{"check", "--config", config}, x.args...)...)
+	if strings.Contains(board.out, "all is well") || board.code != r.code || !strings.Contains(strings.Join(strings.Fields(board.out), " "), mine[0].Summary[:20]) {
+		t.Errorf("the board: exit %d\n%s", board.code, board.out)
+	}
+}
 
-// quoted makes every number of a JSON text a string.
-func quoted(body []byte) []byte {
-	return numbers.ReplaceAll(numbers.ReplaceAll(body, []byte(`$1"$2"$3`)), []byte(`$1"$2"$3`))
+// rows compares the sources and disks with those before the trouble.
+func (x trouble) rows(t *testing.T, before, after report) {
+	t.Helper()
+	for _, tier := range before.Tiers {
+		for _, was := range tier.Sources {
+			is := after.source(t, was.Name)
+			switch {
+			case was.Name == x.subject && is.Status == "ok":
+				t.Errorf("%s is ok", is.Name)
+			case was.Name != x.subject && !strings.HasPrefix(x.subject, "disk.") && (is.Status != was.Status || is.Reachable != was.Reachable || is.Copies != was.Copies):
+				t.Errorf("%s was %+v and is %+v", was.Name, was, is)
+			}
+		}
+	}
+	for _, d := range after.Disks {
+		if "disk."+d.Name == x.subject && d.Status == "ok" {
+			t.Errorf("disk %s is ok", d.Name)
+		}
+	}
+}
+
+// sentence holds what every problem owes a tired admin.
+func sentence(t *testing.T, p problem) {
+	t.Helper()
+	for _, text := range []string{p.Summary, p.Hint} {
+		first, _ := utf8.DecodeRuneInString(text)
+		if text == "" || unicode.IsLower(first) && !strings.HasPrefix(text, "restic ") || strings.ContainsAny(text, "\n\x1b") || len(text) > 500 {
+			t.Errorf("no sentence: %q", text)
+		}
+	}
+	for _, jargon := range []string{"context deadline", "context canceled", "%!", "<nil>", "EOF", "goroutine", "unmarshal"} {
+		if strings.Contains(p.Summary, jargon) {
+			t.Errorf("%q means nothing to an admin: %s", jargon, p.Summary)
+		}
+	}
+}
+
+// rewrite changes every value of a JSON text; what is none stays.
+func rewrite(text []byte, change func(any) any) []byte {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var v any
+	if d.Decode(&v) != nil {
+		return text
+	}
+	out, err := json.Marshal(walk(v, change))
+	if err != nil {
+		return text
+	}
+	return out
+}
+
+func walk(v any, change func(any) any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, one := range v {
+			v[key] = walk(one, change)
+		}
+	case []any:
+		for i, one := range v {
+			v[i] = walk(one, change)
+		}
+	}
+	return change(v)
+}
+
+// quoted makes every number a string.
+func quoted(text []byte) []byte {
+	return rewrite(text, func(v any) any {
+		if n, ok := v.(json.Number); ok {
+			return n.String()
+		}
+		return v
+	})
 }
 
 // strange adds a field that no version has to every object.
-func strange(body []byte) []byte {
-	return objects.ReplaceAll(body, []byte(`{"of-another-version":{"a":[1,null,{}]},$1`))
+func strange(text []byte) []byte {
+	return rewrite(text, func(v any) any {
+		if m, ok := v.(map[string]any); ok {
+			m["of-another-version"] = map[string]any{"a": []any{1, nil, "x"}}
+		}
+		return v
+	})
 }
 
 func pveFault(f pve.Fault) func(*testing.T, *lab.Lab) []string {
@@ -51,75 +166,100 @@ func pbsFault(f pbs.Fault) func(*testing.T, *lab.Lab) []string {
 }
 
 func TestBadServers(t *testing.T) {
-	all := []trouble{
-		{name: "PBS refuses the connection", subject: "pbs.nas", code: "unreachable",
-			make: func(t *testing.T, l *lab.Lab) []string { must(t, l.PBS.Refuse(true)); return nil },
-		},
-		{name: "PBS hangs", subject: "pbs.nas", code: "unreachable", args: []string{"--timeout", "1s"},
-			make: func(t *testing.T, l *lab.Lab) []string { l.PBS.Hang(); return nil },
-		},
-		{name: "PBS has a new certificate", subject: "pbs.nas", code: "unreachable",
-			make: func(t *testing.T, l *lab.Lab) []string { must(t, l.PBS.NewCertificate()); return nil },
-		},
-		{name: "PBS refuses the token", subject: "pbs.nas", code: "unreachable",
-			make: func(t *testing.T, l *lab.Lab) []string { return []string{"cairn@pbs!read", "cairn@pbs!gone"} },
-		},
-		{name: "PBS hides what the token may not see", subject: "pbs.nas", code: "hidden",
-			make: func(t *testing.T, l *lab.Lab) []string {
-				l.PBS.Change(func(w *pbs.World) { w.Tokens[0].ACL = nil })
-				return nil
-			},
-		},
-		{name: "PBS cuts its answers", subject: "pbs.nas", code: "unreachable", make: pbsFault(pbs.Fault{Cut: true})},
-		{name: "PBS sends no JSON", subject: "pbs.nas", code: "unreachable", make: pbsFault(pbs.Fault{Edit: pbs.Malformed})},
-		{name: "PBS fails inside", subject: "pbs.nas", code: "unreachable", make: pbsFault(pbs.Fault{Status: 500, Body: "proxy error"})},
-		{name: "PBS has another clock", subject: "pbs.nas", code: "clock",
-			make: func(t *testing.T, l *lab.Lab) []string {
-				l.PBS.Change(func(w *pbs.World) { w.Now = func() time.Time { return time.Now().Add(-time.Hour) } })
-				return nil
-			},
-		},
-		{name: "PBS has lost its disk", subject: "pbs.nas", code: "not-mounted",
-			make: func(t *testing.T, l *lab.Lab) []string {
-				l.PBS.Change(func(w *pbs.World) { w.Datastores[0].Mount, w.Datastores[0].Absent = pbs.NotMounted, true })
-				return nil
-			},
-		},
-		{name: "PVE hangs", subject: "proxmox.home", code: "unreachable", args: []string{"--timeout", "1s"},
-			make: func(t *testing.T, l *lab.Lab) []string { l.PVE.Hang(true); return nil },
-		},
-		{name: "PVE is down", subject: "proxmox.home", code: "unreachable",
-			make: func(t *testing.T, l *lab.Lab) []string { return []string{l.PVE.URL(), "https://127.0.0.1:1"} },
-		},
-		{name: "PVE has a new certificate", subject: "proxmox.home", code: "unreachable",
-			make: func(t *testing.T, l *lab.Lab) []string {
-				return []string{l.PVE.Fingerprint(), strings.Repeat("AB:", 31) + "AB"}
-			},
-		},
-		{name: "PVE refuses the token", subject: "proxmox.home", code: "unreachable",
-			make: func(t *testing.T, l *lab.Lab) []string { return []string{"cairn@pve!read", "cairn@pve!gone"} },
-		},
-		{name: "PVE hides what the token may not see", subject: "proxmox.home", code: "hidden",
-			make: func(t *testing.T, l *lab.Lab) []string { l.PVE.Revoke("/", "cairn@pve!read"); return nil },
-		},
-		{name: "PVE cuts its answers", subject: "proxmox.home", code: "unreachable", make: pveFault(pve.Fault{CutAfter: 20})},
-		{name: "PVE sends no JSON", subject: "proxmox.home", code: "unreachable", make: pveFault(pve.Fault{Malformed: true})},
-		{name: "PVE fails inside", subject: "proxmox.home", code: "unreachable", make: pveFault(pve.Fault{Status: 500, Reason: "Internal Server Error"})},
-		{name: "a node of PVE is away", subject: "proxmox.home", code: "unreachable",
-			make: func(t *testing.T, l *lab.Lab) []string { l.PVE.NodeDown("pve2", true); return nil },
-		},
-		{name: "PVE sends numbers as strings", subject: "proxmox.home", make: pveFault(pve.Fault{Edit: func(b string) string { return string(quoted([]byte(b))) }})},
-		{name: "PVE sends unknown fields", subject: "proxmox.home", make: pveFault(pve.Fault{Edit: func(b string) string { return string(strange([]byte(b))) }})},
-		{name: "PBS sends numbers as strings", subject: "pbs.nas", make: pbsFault(pbs.Fault{Edit: quoted})},
-		{name: "PBS sends unknown fields", subject: "pbs.nas", make: pbsFault(pbs.Fault{Edit: strange})},
+	refused := func(t *testing.T, l *lab.Lab) []string { must(t, l.PBS.Refuse(true)); return nil }
+	pbsWorld := func(change func(*pbs.World)) func(*testing.T, *lab.Lab) []string {
+		return func(_ *testing.T, l *lab.Lab) []string { l.PBS.Change(change); return nil }
 	}
-	for _, one := range all {
-		t.Run(one.name, func(t *testing.T) {
+	late := func(d time.Duration) func(*pbs.World) {
+		return func(w *pbs.World) { w.Now = func() time.Time { return time.Now().Add(d) } }
+	}
+	const nas, home = "pbs.nas", "proxmox.home"
+	for _, x := range []trouble{
+		{name: "PBS refuses the connection", subject: nas, code: "unreachable", says: "the connection was refused (never read)", hint: "Is proxmox-backup-proxy running", make: refused},
+		{name: "PBS hangs", subject: nas, code: "unreachable", says: "no answer within 1s", hint: "overloaded", args: []string{"--timeout", "1s"},
+			make: func(_ *testing.T, l *lab.Lab) []string { l.PBS.Hang(); return nil }},
+		{name: "PBS has a new certificate", subject: nas, code: "unreachable", says: "certificate has changed", hint: "Compare it",
+			make: func(t *testing.T, l *lab.Lab) []string { must(t, l.PBS.NewCertificate()); return nil }},
+		{name: "PBS refuses the token", subject: nas, code: "unreachable", says: "401", hint: "Check token_id",
+			make: func(*testing.T, *lab.Lab) []string { return []string{"cairn@pbs!read", "cairn@pbs!gone"} }},
+		{name: "PBS hides what the token may not see", subject: nas, code: "unreachable", says: "Datastore.Audit on /datastore/usb is missing", hint: "acl update /datastore/usb DatastoreAudit",
+			make: pbsWorld(func(w *pbs.World) { w.Tokens[0].ACL = nil })},
+		{name: "PBS cuts its answers", subject: nas, code: "unreachable", says: "the answer was cut off", hint: "See the log", make: pbsFault(pbs.Fault{Cut: true})},
+		{name: "PBS sends no JSON", subject: nas, code: "unreachable", says: "the answer is no JSON", hint: "cairn check --only pbs.nas", make: pbsFault(pbs.Fault{Edit: pbs.Malformed})},
+		{name: "PBS fails inside", subject: nas, code: "unreachable", says: "PBS answered 500: proxy error", hint: "cairn check --only pbs.nas", make: pbsFault(pbs.Fault{Status: 500, Body: "proxy error"})},
+		{name: "the clock of PBS is behind", subject: nas, code: "clock", status: "warning", says: "1h behind this host's, the limit is 2m", hint: "NTP", make: pbsWorld(late(-time.Hour))},
+		{name: "the clock of PBS is ahead", subject: nas, code: "clock", status: "warning", says: "ahead of this host's, the limit is 2m", hint: "NTP", make: pbsWorld(late(time.Hour))},
+		{name: "PBS has lost its disk", subject: nas, code: "not-mounted", says: "the datastore is not mounted", hint: "proxmox-backup-manager datastore mount",
+			make: pbsWorld(func(w *pbs.World) { w.Datastores[0].Mount, w.Datastores[0].Absent = pbs.NotMounted, true })},
+		{name: "PBS sends numbers as strings", subject: nas, make: pbsFault(pbs.Fault{Edit: quoted})},
+		{name: "PBS sends unknown fields", subject: nas, make: pbsFault(pbs.Fault{Edit: strange})},
+
+		{name: "PVE is down", subject: home, code: "unreachable", says: "connection refused", hint: "pveproxy",
+			make: func(_ *testing.T, l *lab.Lab) []string { return []string{l.PVE.URL(), "https://127.0.0.1:1"} }},
+		{name: "PVE hangs", subject: home, code: "unreachable", says: "no answer within 1s", hint: "overloaded", args: []string{"--timeout", "1s"},
+			make: func(_ *testing.T, l *lab.Lab) []string { l.PVE.Hang(true); return nil }},
+		{name: "PVE has a new certificate", subject: home, code: "unreachable", says: "the certificate of 127.0.0.1", hint: "Compare it",
+			make: func(_ *testing.T, l *lab.Lab) []string {
+				return []string{l.PVE.Fingerprint(), strings.Repeat("AB:", 31) + "AB"}
+			}},
+		{name: "PVE refuses the token", subject: home, code: "unreachable", says: "the token was refused (401", hint: "Check token_id",
+			make: func(*testing.T, *lab.Lab) []string { return []string{"cairn@pve!read", "cairn@pve!gone"} }},
+		{name: "PVE hides what the token may not see", subject: home, code: "hidden", says: "lacks VM.Audit", hint: "pveum acl modify",
+			make: func(_ *testing.T, l *lab.Lab) []string { l.PVE.Revoke("/", "cairn@pve!read"); return nil }},
+		{name: "PVE cuts its answers", subject: home, code: "unreachable", says: "the answer was cut off", hint: "See the log", make: pveFault(pve.Fault{CutAfter: 20})},
+		{name: "PVE sends no JSON", subject: home, code: "unreachable", says: "GET /cluster/resources: the answer", make: pveFault(pve.Fault{Malformed: true})},
+		{name: "PVE fails inside", subject: home, code: "unreachable", says: "500 Internal Server Error", hint: "cairn check --only proxmox.home", make: pveFault(pve.Fault{Status: 500, Reason: "Internal Server Error"})},
+		{name: "a node of PVE is away", subject: home, code: "node-offline", says: "pve2", hint: "Start the node",
+			make: func(_ *testing.T, l *lab.Lab) []string { l.PVE.NodeDown("pve2", true); return nil }},
+		{name: "PVE sends numbers as strings", subject: home, make: pveFault(pve.Fault{Edit: func(b string) string { return string(quoted([]byte(b))) }})},
+		{name: "PVE sends unknown fields", subject: home, make: pveFault(pve.Fault{Edit: func(b string) string { return string(strange([]byte(b))) }})},
+	} {
+		t.Run(x.name, func(t *testing.T) {
 			l := start(t, lab.Servers)
-			edits := one.make(t, l)
-			rep, r := check(t, config(t, l, edits...), one.args...)
-			t.Logf("exit %d %s %s\n%s%s", r.code, r.took, r.err, rep.tell(), strings.Join(rep.Warnings, "\n"))
+			x.hold(t, expected(t), config(t, l, x.make(t, l)...))
 		})
+	}
+}
+
+// healthy is the report of a lab of servers in which nothing is wrong but what
+// the lab shows on purpose.
+var healthy struct {
+	once   sync.Once
+	report report
+}
+
+func expected(t *testing.T) report {
+	t.Helper()
+	healthy.once.Do(func() { healthy.report, _ = check(t, config(t, start(t, lab.Servers))) })
+	return healthy.report
+}
+
+func TestBadCopies(t *testing.T) {
+	l := whole(t)
+	before, _ := check(t, config(t, l))
+	repository := filepath.Join(l.USB(), "restic")
+	wrong := write(t, filepath.Join(t.TempDir(), "wrong"), "wrong")
+	secret := func(name string) string { return filepath.Join(l.Dir(), "secrets", name) }
+	text, err := os.ReadFile(l.ConfigPath())
+	must(t, err)
+	port := regexp.MustCompile(`dsn = "host=127.0.0.1 port=\d+`).FindString(string(text))
+	usb := fmt.Sprintf("repository = %q\npassword = { file = %q", repository, secret("restic"))
+	for _, x := range []struct {
+		trouble
+		edits []string
+	}{
+		{trouble{name: "there is no repository", subject: "restic.usb", code: "unreachable", says: "there is no repository at", hint: "repository in [restic.usb]"},
+			[]string{repository, filepath.Join(l.USB(), "nothing")}},
+		{trouble{name: "the password is wrong", subject: "restic.usb", code: "unreachable", says: "opens no key", hint: "Check password in [restic.usb]"},
+			[]string{usb, strings.Replace(usb, secret("restic"), wrong, 1)}},
+		{trouble{name: "the cloud is away", subject: "restic.cloud", code: "unreachable", says: "cannot be reached", hint: "Check the network"},
+			[]string{"rest:http://127.0.0.1:", "rest:http://127.0.0.1:1/"}},
+		{trouble{name: "PostgreSQL refuses the connection", subject: "postgres.erp", code: "server-unreachable", says: "PostgreSQL at 127.0.0.1 port 1", hint: "Start the server"},
+			[]string{port, `dsn = "host=127.0.0.1 port=1`}},
+		{trouble{name: "PostgreSQL refuses the password", subject: "postgres.erp", code: "server-unreachable", says: "refuses the password of role cairn", hint: "password"},
+			[]string{secret("pg"), wrong}},
+	} {
+		t.Run(x.name, func(t *testing.T) { x.hold(t, before, config(t, l, x.edits...)) })
 	}
 }
 
@@ -129,8 +269,3 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
-
-var _ = bytes.Equal
-var _ = http.MethodGet
-var _ = os.Args
-var _ = filepath.Join
