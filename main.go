@@ -12,8 +12,6 @@ import (
 	_ "cairn/internal/background" // before bubbletea, which would ask the terminal for its colour
 
 	"cairn/internal/cli"
-	"cairn/internal/config"
-	"cairn/internal/watch"
 	"cairn/tui"
 )
 
@@ -30,8 +28,20 @@ func run() int {
 	})
 }
 
-func console(ctx context.Context, w *watch.Watcher, c *config.Config, noColor bool) error {
+func console(ctx context.Context, s cli.Session) error {
+	readOnly := ""
+	if s.Config.ReadOnly {
+		readOnly = "read-only: nothing may be changed from here"
+	}
 	return tui.Run(ctx, tui.Options{
-		Title: c.Title, Theme: c.Theme, NoColor: noColor, States: w.States(), Refresh: w.Refresh, Now: time.Now, Location: time.Local,
+		Title: s.Config.Title, Theme: s.Config.Theme, NoColor: s.NoColor, States: s.Watcher.States(), Refresh: s.Watcher.Refresh, ReadOnly: readOnly,
+		Now: time.Now, Location: time.Local,
+		Desk: func(ctx context.Context, p tui.Person) (tui.Desk, error) {
+			d, err := s.Desk(ctx, p.Ask, p.Say)
+			if err != nil {
+				return nil, err
+			}
+			return d, nil
+		},
 	})
 }

@@ -27,6 +27,8 @@ func aboutRow(m *Model, id string) *sheet {
 		return aboutProblem(m, name)
 	case "scenario":
 		return aboutScenario(m, id)
+	case "operation":
+		return aboutOperation(m, name)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"cairn/checks"
 	"cairn/internal/backup"
+	"cairn/internal/operation"
 	"cairn/internal/watch"
 )
 
@@ -337,8 +338,14 @@ func TestQuitAsksOnlyWhenSomethingRuns(t *testing.T) {
 	if !isQuit(u.send(keyOf("q"))) {
 		t.Error("q does not leave")
 	}
-	u = sit(t, homeLab(), 80, 24, func(o *Options) { o.Busy = func(*watch.State) string { return "1 operation runs" } })
+	u = sit(t, homeLab(), 80, 24)
+	u.m.operations.all = []operation.Status{rollingBack()}
+	u.send(operationsMsg{})
 	u.sees("1 operation runs")
+	if !isQuit(u.send(keyOf("q"))) {
+		t.Error("q asks because of somebody else's operation")
+	}
+	u.m.operations.begun(rollingBack().ID())
 	if isQuit(u.send(keyOf("q"))) {
 		t.Error("q leaves without a word")
 	}

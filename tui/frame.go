@@ -67,18 +67,36 @@ func (m *Model) page(w, h int) (lines []line) {
 }
 
 func (m *Model) header() line {
-	left := line{{" cairn", strong}, {"   " + m.o.Title, plain}}
+	right := append(m.standing(), span{" ", plain})
+	return ends(m.trail(m.w-right.width()-1), right, m.w)
+}
+
+// trail is the way to this page; where there is no room for all of it, its end.
+func (m *Model) trail(w int) line {
+	left := line{{" cairn", strong}, {"   ", plain}}
+	names := []string{m.o.Title}
 	for _, s := range m.stack[1:] {
-		left = left.add(span{" › ", faint}, span{s.title(), plain})
+		names = append(names, s.title())
 	}
-	right := m.standing()
-	return ends(left, append(right, span{" ", plain}), m.w)
+	for {
+		way := left
+		for i, name := range names {
+			if i > 0 {
+				way = way.add(span{" › ", faint})
+			}
+			way = way.add(span{name, plain})
+		}
+		if way.width() <= w || len(names) <= 2 {
+			return way
+		}
+		names = append([]string{ellipsis}, names[2:]...)
+	}
 }
 
 // standing says how fresh the page is and what goes on.
 func (m *Model) standing() line {
 	var parts []line
-	if busy := m.busy(); busy != "" {
+	if busy := m.operations.standing(); busy != "" {
 		parts = append(parts, say(strong, busy))
 	}
 	if m.readOnly() != "" {
@@ -105,13 +123,6 @@ func (m *Model) standing() line {
 		out = out.join(part)
 	}
 	return out
-}
-
-func (m *Model) busy() string {
-	if m.o.Busy == nil {
-		return ""
-	}
-	return m.o.Busy(m.state)
 }
 
 func (m *Model) bottom() line {

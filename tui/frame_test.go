@@ -22,8 +22,11 @@ var sizes = [][2]int{{60, 16}, {80, 24}, {120, 40}}
 // user presses keys at a console without a terminal, and holds every frame to
 // its size.
 type user struct {
-	t *testing.T
-	m *Model
+	t    *testing.T
+	m    *Model
+	desk *fakeDesk
+	now  time.Time
+	held []tea.Cmd // what waits for the desk
 }
 
 func sit(t *testing.T, s *watch.State, w, h int, change ...func(*Options)) *user {
@@ -32,7 +35,8 @@ func sit(t *testing.T, s *watch.State, w, h int, change ...func(*Options)) *user
 	for _, c := range change {
 		c(&o)
 	}
-	u := &user{t, New(t.Context(), o)}
+	u := &user{t: t, now: noon}
+	u.m = New(t.Context(), o)
 	u.send(tea.WindowSizeMsg{Width: w, Height: h})
 	return u
 }
@@ -103,7 +107,7 @@ func oracle(frame string, w, h int) error {
 func keyOf(name string) tea.KeyMsg {
 	types := map[string]tea.KeyType{"enter": tea.KeyEnter, "esc": tea.KeyEscape, "up": tea.KeyUp, "down": tea.KeyDown, "left": tea.KeyLeft, "right": tea.KeyRight,
 		"pgup": tea.KeyPgUp, "pgdown": tea.KeyPgDown, "home": tea.KeyHome, "end": tea.KeyEnd, "tab": tea.KeyTab, "backspace": tea.KeyBackspace,
-		"ctrl+c": tea.KeyCtrlC, "ctrl+u": tea.KeyCtrlU, "ctrl+l": tea.KeyCtrlL, "ctrl+w": tea.KeyCtrlW}
+		"ctrl+c": tea.KeyCtrlC, "ctrl+g": tea.KeyCtrlG, "shift+tab": tea.KeyShiftTab, "ctrl+u": tea.KeyCtrlU, "ctrl+l": tea.KeyCtrlL, "ctrl+w": tea.KeyCtrlW}
 	if kind, ok := types[name]; ok {
 		return tea.KeyMsg{Type: kind}
 	}

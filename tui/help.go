@@ -11,9 +11,8 @@ func helpScreen(m *Model) screen {
 	return &listing{
 		name: "help",
 		items: func(m *Model, w int) ([]line, []item) {
-			all := append(m.ownKeys(of), m.globals()...)
 			var out []item
-			for _, b := range all {
+			for _, b := range m.keysOf(of) {
 				out = append(out, helpItem(m, b, w))
 			}
 			for _, text := range []string{

@@ -31,12 +31,28 @@ func (b binding) matches(key string) bool { return slices.Contains(b.keys, key) 
 // bindings returns every key of the current screen, its own first. In
 // read-only mode those that change something stay visible, with the reason.
 func (m *Model) bindings() []binding {
-	all := append(m.ownKeys(m.top()), m.globals()...)
+	all := m.keysOf(m.top())
 	if reason := m.readOnly(); reason != "" {
 		for i := range all {
 			if all[i].grade > safe && all[i].why == "" {
 				all[i].why = reason
 			}
+		}
+	}
+	return all
+}
+
+// keysOf are a screen's own keys and those of every screen that it has not taken,
+// by another meaning or as text.
+func (m *Model) keysOf(s screen) []binding {
+	own := m.ownKeys(s)
+	t, ok := s.(typing)
+	asText := ok && t.typing()
+	all := own[:len(own):len(own)]
+	for _, b := range m.globals() {
+		taken := slices.ContainsFunc(own, func(o binding) bool { return o.matches(b.keys[0]) })
+		if !taken && !(asText && (len(b.keys[0]) == 1 || b.keys[0] == "esc")) {
+			all = append(all, b)
 		}
 	}
 	return all
@@ -54,6 +70,7 @@ func (m *Model) ownKeys(s screen) (keys []binding) {
 
 func (m *Model) globals() []binding {
 	all := []binding{
+		m.operationsKey(),
 		{keys: []string{"a"}, label: "assets", help: "every asset, with its copies by source", do: goTo(assetsScreen)},
 		{keys: []string{"p"}, label: "problems", help: "every problem, with what to do", do: goTo(problemsScreen)},
 		{keys: []string{"r"}, label: "refresh", help: "ask every system again now", do: func(m *Model) tea.Cmd { return m.refresh("") }},
@@ -65,19 +82,22 @@ func (m *Model) globals() []binding {
 		{keys: []string{"ctrl+c"}, help: "quit at once", do: func(*Model) tea.Cmd { return tea.Quit }},
 	}
 	if m.o.Refresh == nil {
-		all[2].why = "nothing here can be asked again"
+		all[3].why = "nothing here can be asked again"
 	}
 	return all
 }
 
 func goTo(make func(*Model) screen) func(*Model) tea.Cmd {
-	return func(m *Model) tea.Cmd { m.open(make(m)); return nil }
+	return func(m *Model) tea.Cmd { return m.open(make(m)) }
 }
 
 // footer shows the labelled keys of the screen, as many as fit; help comes last
 // and always.
 func (m *Model) footer(w int) line {
 	last := line{{"?", strong}, {" help", plain}}
+	if t, ok := m.top().(typing); ok && t.typing() {
+		last = nil
+	}
 	out, room := line{{" ", plain}}, w-1-last.width()
 	for _, b := range m.bindings() {
 		if b.label == "" || b.keys[0] == "?" {

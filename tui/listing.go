@@ -56,10 +56,11 @@ type moment struct {
 	minute int64
 	w      int
 	text   string // what is filtered for, or shown
+	turn   int    // of the operations
 }
 
 func (m *Model) moment(w int, text string) moment {
-	return moment{m.state, m.now.Unix() / 60, w, text}
+	return moment{m.state, m.now.Unix() / 60, w, text, m.operations.turn}
 }
 
 type restMsg struct {
@@ -84,6 +85,7 @@ func (l *listing) keys(m *Model) []binding {
 			return ""
 		}))
 	}
+	keys = append(keys, l.guestKeys(m)...)
 	if l.more != nil {
 		keys = append(keys, l.more(m, l)...)
 	}

@@ -26,7 +26,15 @@ type Model struct {
 	leaving  bool   // asked whether to leave
 	keyboard keyboard
 	feed     *feed
-	opening  func() error // shows the first frame at once; nil: not in a terminal
+
+	ctx        context.Context // of the console
+	desk       Desk            // nil: none, or not yet
+	noDesk     string          // why it could not be opened
+	person     *person
+	secrets    int // how many were asked for
+	operations operations
+	held       func(tea.Cmd) // a test's hook: takes what would run beside the screen
+	opening    func() error  // shows the first frame at once; nil: not in a terminal
 
 	frame string // the latest view
 	stale bool   // the view must be made again
@@ -53,6 +61,15 @@ type typist interface {
 	typed(*Model, tea.KeyMsg) (tea.Cmd, bool)
 }
 
+// typing is a screen that may take letters as text: it says whether it does now.
+type typing interface{ typing() bool }
+
+// starter is a screen that asks for something when it is shown.
+type starter interface{ start(*Model) tea.Cmd }
+
+// leaver is a screen that has something to end when it goes.
+type leaver interface{ left() }
+
 // refresher is a screen of one source, which is asked alone.
 type refresher interface{ source() string }
 
@@ -68,6 +85,7 @@ type (
 // New makes the model; Run shows it in a terminal.
 func New(ctx context.Context, o Options) *Model {
 	m := drawer(o)
+	m.ctx, m.person = ctx, &person{ctx, make(chan tea.Msg)}
 	if o.States != nil {
 		m.feed = &feed{ctx: ctx, states: o.States}
 	}
@@ -91,7 +109,7 @@ func drawer(o Options) *Model {
 
 // Init shows the first frame, starts the clock and waits for the first state.
 func (m *Model) Init() tea.Cmd {
-	return tea.Batch(guard(m.show()), guard(m.tick()), guard(m.next()))
+	return tea.Batch(guard(m.show()), guard(m.tick()), guard(m.next()), guard(m.openDesk()), guard(m.hear()))
 }
 
 func (m *Model) show() tea.Cmd {
@@ -111,6 +129,14 @@ func (m *Model) next() tea.Cmd {
 		return nil
 	}
 	return m.feed.next
+}
+
+// hear waits for what the desk has to say or to ask.
+func (m *Model) hear() tea.Cmd {
+	if m.person == nil || m.o.Desk == nil {
+		return nil
+	}
+	return m.person.hear
 }
 
 // Update takes a message. A panic in a screen becomes a sentence.
@@ -139,6 +165,18 @@ func (m *Model) dispatch(msg tea.Msg) tea.Cmd {
 	case panicMsg:
 		m.note = msg.what
 		return nil
+	case inboxMsg:
+		m.takeInbox(msg.msg)
+		return m.hear()
+	case deskMsg:
+		return m.takeDesk(msg)
+	case answerMsg:
+		return m.takeAnswer(msg)
+	case lookMsg:
+		if int(msg) != m.operations.looks {
+			return nil
+		}
+		return m.lookAround()
 	case tea.KeyMsg:
 		keys, wait := m.keyboard.press(msg)
 		return tea.Batch(m.pressAll(keys), wait)
@@ -221,34 +259,47 @@ func (m *Model) press(key tea.KeyMsg) tea.Cmd {
 func (m *Model) top() screen { return m.stack[len(m.stack)-1] }
 
 // open shows a screen; the one below comes back with back.
-func (m *Model) open(s screen) {
+func (m *Model) open(s screen) tea.Cmd {
 	if s == nil {
-		return
+		return nil
 	}
+	shown := false
 	for i, below := range m.stack { // the same page twice would make back a riddle
 		if below.id() == s.id() {
-			m.stack = m.stack[:i+1]
-			return
+			m.leave(i + 1)
+			s, shown = below, true
+			break
 		}
 	}
-	m.stack = append(m.stack[:len(m.stack):len(m.stack)], s)
-}
-
-func (m *Model) back() {
-	if len(m.stack) > 1 {
-		m.stack = m.stack[:len(m.stack)-1]
+	if !shown {
+		m.stack = append(m.stack[:len(m.stack):len(m.stack)], s)
 	}
+	if one, ok := s.(starter); ok {
+		return one.start(m)
+	}
+	return nil
 }
 
-func (m *Model) home() { m.stack = m.stack[:1] }
+// leave goes back until n screens are left.
+func (m *Model) leave(n int) {
+	n = max(n, 1)
+	for _, s := range m.stack[min(n, len(m.stack)):] {
+		if one, ok := s.(leaver); ok {
+			one.left()
+		}
+	}
+	m.stack = m.stack[:min(n, len(m.stack))]
+}
+
+func (m *Model) back() { m.leave(len(m.stack) - 1) }
+
+func (m *Model) home() { m.leave(1) }
 
 func (m *Model) quit() tea.Cmd {
-	if m.o.Busy != nil {
-		if what := m.o.Busy(m.state); what != "" {
-			m.leaving = true
-			m.note = what + " on without you. q leaves, any other key stays"
-			return nil
-		}
+	if what := m.operations.oursRun(); what != "" {
+		m.leaving = true
+		m.note = what + " on without you. q leaves, any other key stays"
+		return nil
 	}
 	return tea.Quit
 }

@@ -3,15 +3,14 @@ package tui
 import (
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	tea "github.com/charmbracelet/bubbletea"
 )
 
 // prompt reads a line of text in the bottom row: a filter or a name to go to.
 type prompt struct {
-	mark    string
-	text    string
+	mark string
+	field
 	pick    int // which of the choices; -1: none
 	changed func(m *Model, text string)
 	offer   func(m *Model, text string) []choice
@@ -32,7 +31,7 @@ func newFilterPrompt(m *Model) *prompt {
 	}
 	text := s.filterText()
 	return &prompt{
-		mark: "/", text: *text,
+		mark: "/", field: field{text: *text},
 		changed: func(_ *Model, typed string) { *text = typed },
 		done:    func(*Model, string, *choice) tea.Cmd { return nil },
 		left:    func(*Model) { *text = "" },
@@ -56,12 +55,7 @@ func (p *prompt) press(m *Model, key tea.KeyMsg) tea.Cmd {
 			m.prompt = nil
 			return nil
 		}
-		_, n := utf8.DecodeLastRuneInString(p.text)
-		p.set(m, p.text[:len(p.text)-n])
-	case "ctrl+u":
-		p.set(m, "")
-	case "ctrl+w":
-		p.set(m, p.text[:strings.LastIndex(strings.TrimRight(p.text, " "), " ")+1])
+		p.edit(m, key)
 	case "tab":
 		if c := p.picked(m); c != nil {
 			p.set(m, c.name)
@@ -71,11 +65,15 @@ func (p *prompt) press(m *Model, key tea.KeyMsg) tea.Cmd {
 	case "up", "ctrl+p":
 		p.move(m, -1)
 	default:
-		if (key.Type == tea.KeyRunes || key.Type == tea.KeySpace) && !key.Alt && len(p.text) < 200 {
-			p.set(m, p.text+clean(string(key.Runes)))
-		}
+		p.edit(m, key)
 	}
 	return nil
+}
+
+func (p *prompt) edit(m *Model, key tea.KeyMsg) {
+	if f := p.field; f.press(key) {
+		p.set(m, f.text)
+	}
 }
 
 func (p *prompt) set(m *Model, text string) {
@@ -177,6 +175,12 @@ func places(m *Model) []choice {
 		{"assets", "every asset, with its copies by source", goTo(assetsScreen)},
 		{"problems", "every problem, with what to do", goTo(problemsScreen)},
 		{"failures", "what you lose and how you come back", goTo(failuresScreen)},
+		{"operations", "what was done and what runs, from every console", goTo(operationsScreen)},
+	}
+	for _, s := range m.operations.all {
+		if s.Open() {
+			all = append(all, choice{"operation " + s.ID(), s.Record.Plan.Summary, openOperation(s.ID())})
+		}
 	}
 	for _, t := range m.state.Report.Tiers {
 		for _, s := range t.Sources {
@@ -198,8 +202,11 @@ func places(m *Model) []choice {
 
 func openRow(id string) func(*Model) tea.Cmd {
 	return func(m *Model) tea.Cmd {
+		if id, ok := strings.CutPrefix(id, "operation:"); ok {
+			return openOperation(id)(m)
+		}
 		if s := aboutRow(m, id); s != nil {
-			m.open(sheetScreen(s, id, aboutRow))
+			return m.open(sheetScreen(s, id, aboutRow))
 		}
 		return nil
 	}

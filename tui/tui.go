@@ -1,5 +1,5 @@
-// Package tui is the console: it draws a watch.State and sends intents. It does
-// no I/O of its own beyond the terminal.
+// Package tui is the console: it draws a watch.State, sends intents, and acts
+// through a Desk. It does no I/O of its own beyond the terminal.
 //
 // Rules: every status is a word; every key is listed by its screen; nothing
 // moves that has not changed; what is chosen is an id; text from outside is
@@ -27,20 +27,20 @@ import (
 
 // Options is what the console needs from outside.
 type Options struct {
-	Title    string                    // the lab's name
-	First    *watch.State              // what is known before any answer; nil: nothing
-	States   <-chan *watch.State       // newer ones; nil: none come
-	Refresh  func(source string)       // asks a source again, all when empty; must not wait; nil: not possible
-	Busy     func(*watch.State) string // what runs on without the console: "1 operation runs"; nil or empty: nothing
-	ReadOnly string                    // why nothing may be changed; empty: it may
-	Theme    string                    // auto, dark or light
-	NoColor  bool                      // no colour and no other attribute
-	ASCII    bool                      // no character beyond ASCII
-	Now      func() time.Time          // nil: time.Now
-	Location *time.Location            // nil: time.Local
-	Input    io.Reader                 // nil: the terminal
-	Output   term.File                 // nil: os.Stdout
-	Getenv   func(string) string       // nil: os.Getenv
+	Title    string                                      // the lab's name
+	First    *watch.State                                // what is known before any answer; nil: nothing
+	States   <-chan *watch.State                         // newer ones; nil: none come
+	Refresh  func(source string)                         // asks a source again, all when empty; must not wait; nil: not possible
+	Desk     func(context.Context, Person) (Desk, error) // opens what the console acts through, beside the first frame; nil: it only looks
+	ReadOnly string                                      // why nothing may be changed; empty: it may
+	Theme    string                                      // auto, dark or light
+	NoColor  bool                                        // no colour and no other attribute
+	ASCII    bool                                        // no character beyond ASCII
+	Now      func() time.Time                            // nil: time.Now
+	Location *time.Location                              // nil: time.Local
+	Input    io.Reader                                   // nil: the terminal
+	Output   term.File                                   // nil: os.Stdout
+	Getenv   func(string) string                         // nil: os.Getenv
 }
 
 // Run shows the console until the user leaves or ctx ends; the latter is no

@@ -34,6 +34,15 @@ func long(d time.Duration) string {
 	return backup.Age(d)
 }
 
+// exact is a time that somebody waits for: with seconds below ten minutes.
+func exact(d time.Duration) string {
+	d = max(d, 0).Truncate(time.Second)
+	if d >= time.Minute && d < 10*time.Minute {
+		return fmt.Sprintf("%dm %02ds", d/time.Minute, d%time.Minute/time.Second)
+	}
+	return backup.Age(d)
+}
+
 func every(d time.Duration) string {
 	switch {
 	case d <= 0:

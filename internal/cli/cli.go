@@ -15,6 +15,8 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/config"
+	"cairn/internal/desk"
+	"cairn/internal/secret"
 	"cairn/internal/watch"
 )
 
@@ -31,8 +33,19 @@ const (
 // Console is what the commands need of the terminal console. main gives it, so
 // that neither of the two knows the other.
 type Console struct {
-	Run  func(ctx context.Context, w *watch.Watcher, c *config.Config, noColor bool) error
+	Run  func(ctx context.Context, s Session) error
 	Text func(s *watch.State, title string, now time.Time, width int) string
+}
+
+// Session is what one console shows and acts on.
+type Session struct {
+	Watcher *watch.Watcher
+	Config  *config.Config
+	NoColor bool
+	// Desk opens what the console acts through. The secrets that a person types
+	// are asked for with ask; say tells what should be known before something
+	// starts. It is closed by the caller of Run.
+	Desk func(ctx context.Context, ask func(ctx context.Context, purpose string) (secret.Secret, error), say func(string)) (*desk.Desk, error)
 }
 
 // Env is what surrounds a run of cairn.

@@ -48,7 +48,7 @@ func (a *app) demo(ctx context.Context, serve bool) (err error) {
 	}
 	c.ReadOnly = c.ReadOnly || a.readOnly
 	if isTerminal(a.env.In) && outIsTerminal(a.env) {
-		return a.openConsole(ctx, c)
+		return a.openConsole(ctx, c, box.ConfigPath())
 	}
 	return a.printOnce(ctx, c)
 }

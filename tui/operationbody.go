@@ -1,0 +1,178 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+
+	"cairn/internal/operation"
+)
+
+func (p *operationPage) view(m *Model, w, h int) []line {
+	if !p.known {
+		if p.err != nil {
+			return []line{nil, say(alarm, " "+reason(p.err))}
+		}
+		return []line{nil, words(" " + or(m.deskless(), "Reading operation "+p.op+" …"))}
+	}
+	body, foot := p.body(m, w-1), p.foot(m, w-1)
+	foot = foot[:min(len(foot), max(h-3, 0))]
+	p.total, p.height = len(body), max(h-len(foot)-1, 1)
+	p.top = max(0, min(p.top, p.total-p.height))
+	var out []line
+	for _, l := range append(body[p.top:min(p.top+p.height, len(body)):len(body)], nil) {
+		out = append(out, words(" ").join(l))
+	}
+	for _, l := range foot {
+		out = append(out, words(" ").join(l))
+	}
+	return out
+}
+
+// body is what it does, step by step.
+func (p *operationPage) body(m *Model, w int) []line {
+	s := p.status
+	var out []line
+	for _, row := range wrap(or(s.Record.Plan.Summary, "operation "+p.op), w) {
+		out = append(out, say(strong, row))
+	}
+	state := say(stateTone(s.State), stateWord(s))
+	if text := p.since(m); text != "" {
+		state = state.add(span{"  " + text, plain})
+	}
+	out = append(out, state)
+	for _, row := range wrap(s.Text, w) {
+		out = append(out, say(stateTone(s.State), row))
+	}
+	out = append(out, nil)
+	for i, step := range s.Record.Plan.Steps {
+		if i >= len(s.Steps) {
+			break
+		}
+		out = append(out, p.step(m, w, step.Title, s.Steps[i])...)
+	}
+	return append(out, p.logLines(w)...)
+}
+
+// since says how long it has run, or what it took.
+func (p *operationPage) since(m *Model) string {
+	s := p.status
+	switch {
+	case s.Started.IsZero():
+		return ""
+	case !s.Ended.IsZero():
+		return "took " + took(s)
+	case s.State == operation.Running:
+		return "for " + exact(m.o.Now().Sub(s.Started)) + ", expected " + about(s.Record.Plan.Estimate) + " (p90 " + exact(s.Record.Plan.Estimate.P90) + ")"
+	}
+	return ""
+}
+
+func (p *operationPage) step(m *Model, w int, title string, s operation.StepStatus) []line {
+	tone := stateTone(s.State)
+	if s.State == operation.Waiting {
+		tone = faint
+	}
+	right := ""
+	switch {
+	case s.State == operation.Waiting:
+	case !s.Ended.IsZero():
+		right = exact(s.Ended.Sub(s.Started))
+		if s.State != operation.StepDone {
+			right = string(s.State) + "  " + right
+		}
+	case s.State == operation.Running && p.status.State == operation.Running:
+		right = "running  " + exact(m.o.Now().Sub(s.Started))
+	default:
+		right = "begun"
+	}
+	out := []line{ends(line{{mark(s.State) + " ", tone}, {title, plain}}, words(right), w)}
+	if right == "begun" {
+		out = append(out, say(caution, "    how it ended is not known"))
+	}
+	if !strings.EqualFold(s.Text, "OK") {
+		for _, row := range wrap(s.Text, w-4) {
+			out = append(out, line{{"    ", plain}, {row, tone}})
+		}
+	}
+	if s.State == operation.Running && p.status.State == operation.Running {
+		out = append(out, p.progress(w, s.ID)...)
+	}
+	return out
+}
+
+// progress is how far the running step is, and its latest line.
+func (p *operationPage) progress(w int, step string) []line {
+	g := p.status.Progress
+	if g == nil || g.Step != step {
+		return nil
+	}
+	var out []line
+	if g.Total > 0 {
+		ratio := min(max(float64(g.Done)/float64(g.Total), 0), 1)
+		text := fmt.Sprintf("  %.0f %%", 100*ratio)
+		if g.Unit == "" || g.Unit == "bytes" {
+			text += "  " + size(g.Done) + " of " + size(g.Total)
+		} else {
+			text += fmt.Sprintf("  %d of %d %s", g.Done, g.Total, g.Unit)
+		}
+		if g.Left > 0 {
+			text += "  " + exact(g.Left) + " left"
+		}
+		n := max(min(w-4-width(text), 30), 4)
+		full := int(ratio*float64(n) + 0.5)
+		out = append(out, line{{"    ", plain}, {strings.Repeat("█", full), good}, {strings.Repeat("░", n-full), faint}, {text, plain}})
+	}
+	if n := len(g.Lines); n > 0 && !p.log {
+		out = append(out, cut(line{{"    ", plain}, {g.Lines[n-1], faint}}, w))
+	}
+	return out
+}
+
+func (p *operationPage) logLines(w int) []line {
+	if !p.log {
+		return nil
+	}
+	out := []line{nil, say(strong, "LOG")}
+	g := p.status.Progress
+	if g == nil || len(g.Lines) == 0 {
+		return append(out, say(faint, "It has said nothing yet."))
+	}
+	for _, l := range g.Lines {
+		out = append(out, cut(say(faint, l), w))
+	}
+	return out
+}
+
+// foot says who wanted it, and what one can count on.
+func (p *operationPage) foot(m *Model, w int) []line {
+	s := p.status
+	text := "started " + m.clock(began(s)) + " by " + byWhom(s)
+	if why := s.Record.By.Why; why != "" {
+		text += ": " + why
+	}
+	switch {
+	case runsOn(s) && s.Cancel != nil:
+		text += "; asked to stop by " + s.Cancel.By.Who + " at " + m.clock(s.Cancel.At)
+	case runsOn(s):
+		text += "; runs on without you"
+	case s.State == operation.Interrupted:
+		text += "; its worker is gone: R goes on, after a look at what was done"
+	}
+	var out []line
+	for _, row := range wrap(text, w) {
+		out = append(out, say(faint, row))
+	}
+	if back := s.Record.Plan.WayBack; back != "" && p.noUndo(m) == "" {
+		for _, row := range wrap("u goes back: "+back, w) {
+			out = append(out, words(row))
+		}
+	}
+	for _, err := range []error{p.err, p.said} {
+		if err != nil {
+			for _, row := range wrap(reason(err), w) {
+				out = append(out, say(alarm, row))
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,123 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+
+	"cairn/internal/plan"
+)
+
+// labelWidth is how wide the names at the left of a plan are.
+const labelWidth = 14
+
+// body is the plan as a person judges it: what it costs first.
+func (r *review) body(m *Model, w int) []line {
+	if r.err != nil {
+		return labelled("NO PLAN", alarm, reason(r.err), w)
+	}
+	if r.plan == nil {
+		return nil
+	}
+	p := *r.plan
+	out := []line{}
+	for _, row := range wrap(p.Summary, w) {
+		out = append(out, say(strong, row))
+	}
+	if r.refused != nil {
+		out = append(out, labelled("NOT STARTED", alarm, reason(r.refused), w)...)
+	}
+	if p.Blocked() {
+		out = append(out, blockers(p, w)...)
+	}
+	loss := plain
+	if destroys(&p) {
+		loss = alarm
+	}
+	out = append(out, labelled("YOU WILL LOSE", loss, or(p.Loss, "not known"), w)...)
+	out = append(out, steps(p, w)...)
+	back := p.WayBack
+	if back == "" && destroys(&p) {
+		out = append(out, labelled("WAY BACK", alarm, "none: it cannot be undone", w)...)
+	} else {
+		out = append(out, labelled("WAY BACK", plain, or(back, "none is needed"), w)...)
+	}
+	if !p.Blocked() {
+		out = append(out, labelled("BLOCKERS", good, "none", w)...)
+	}
+	for i, note := range p.Notes {
+		out = append(out, labelled(first(i, "NOTES"), plain, note, w)...)
+	}
+	if strings.Contains(p.WayBack+p.Summary+shown(p.Steps), "{id}") {
+		out = append(out, labelled(first(len(p.Notes), "NOTES"), faint, "ID is the operation's number, which it gets when it starts.", w)...)
+	}
+	return out
+}
+
+func blockers(p plan.Plan, w int) []line {
+	var out []line
+	for i, b := range p.Blockers {
+		out = append(out, labelled(first(i, "BLOCKERS"), alarm, b.Subject+": "+b.Why, w)...)
+		if b.Hint != "" {
+			out = append(out, labelled("", plain, "-> "+b.Hint, w)...)
+		}
+	}
+	return out
+}
+
+// steps are what happens, each with its exact call, and how long it should take.
+func steps(p plan.Plan, w int) []line {
+	var out []line
+	for i, s := range p.Steps {
+		title := fmt.Sprintf("%d %s", i+1, named(s.Title))
+		tone := plain
+		if s.Irreversible {
+			tone = caution
+		}
+		rows := labelled(first(i, "WHAT HAPPENS"), tone, title, w-7)
+		rows[0] = ends(rows[0], say(faint, about(s.Estimate)), w)
+		out = append(out, rows...)
+		for _, row := range wrap(named(s.Show), max(w-labelWidth-4, 1)) {
+			out = append(out, words(spaces(labelWidth+4)).add(span{row, faint}))
+		}
+	}
+	if len(p.Steps) > 1 {
+		e := p.Estimate
+		text := fmt.Sprintf("in all %s (p90 %s), %s", about(e), exact(e.P90), e.Basis())
+		out = append(out, labelled(first(len(p.Steps), "WHAT HAPPENS"), faint, text, w)...)
+	}
+	return out
+}
+
+func about(e plan.Estimate) string { return "~" + exact(e.Median) }
+
+// labelled puts a name at the left of wrapped text.
+func labelled(name string, t tone, text string, w int) []line {
+	var out []line
+	for _, row := range wrap(named(text), max(w-labelWidth-2, 1)) {
+		out = append(out, pad(say(strong, name), labelWidth).add(span{"  ", plain}, span{row, t}))
+		name = ""
+	}
+	if out == nil {
+		out = []line{say(faint, name)}
+	}
+	return out
+}
+
+// named writes the place of the operation's id, which is not known yet, so that
+// nobody takes it for a template that was not filled in.
+func named(text string) string { return strings.ReplaceAll(text, "{id}", "ID") }
+
+func shown(steps []plan.Step) string {
+	text := ""
+	for _, s := range steps {
+		text += s.Show
+	}
+	return text
+}
+
+func first(i int, name string) string {
+	if i == 0 {
+		return name
+	}
+	return ""
+}
