@@ -19,11 +19,13 @@ func (c *Client) EachFile(ctx context.Context, snapshot string, dirs []string, l
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var failed error
+	listed := false
 	args := append(c.reading("ls", "--json", "--recursive"), "--", snapshot)
 	_, err := c.run(ctx, call{args: append(args, dirs...), limit: limit, eager: true, stdout: func(line []byte) {
 		if failed != nil {
 			return
 		}
+		listed = listed || isSnapshot(line, snapshot)
 		path, size, ok, err := parseNode(line)
 		if err == nil && ok {
 			err = each(path, size)
@@ -36,7 +38,20 @@ func (c *Client) EachFile(ctx context.Context, snapshot string, dirs []string, l
 	if failed != nil {
 		return fmt.Errorf("listing snapshot %.8s of %s: %w", snapshot, c.source, failed)
 	}
+	if err == nil && !listed { // 0.14 ends well where there is no such snapshot
+		return &Error{Source: c.source, Kind: Failed, Why: fmt.Sprintf("it has no snapshot %.8s", snapshot), Hint: c.hint(Failed)}
+	}
 	return err
+}
+
+// isSnapshot says whether a line of `ls --json` is its first, of the snapshot.
+func isSnapshot(line []byte, id string) bool {
+	var head struct {
+		ID     string `json:"id"`
+		Struct string `json:"struct_type"`
+		Type   string `json:"message_type"`
+	}
+	return !bytes.HasSuffix(line, isNode) && json.Unmarshal(line, &head) == nil && head.ID == id && (head.Struct == "snapshot" || head.Type == "snapshot")
 }
 
 // parseNode reads one line of `ls --json`: a regular file's path and size. Other
