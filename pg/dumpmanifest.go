@@ -43,6 +43,7 @@ type DumpManifest struct {
 	Roles      []string         `json:"roles"` // that own something, or are granted something
 	Extensions []Extension      `json:"extensions"`
 	Objects    int64            `json:"large_objects"`
+	Kinds      map[string]int64 `json:"objects,omitempty"` // how many there are of what else; empty where tables were left out
 	Files      []DumpedFile     `json:"files"`
 	Rows       int64            `json:"rows"`
 	Bytes      int64            `json:"bytes"`

@@ -58,7 +58,41 @@ func (n *snapshot) describe(ctx context.Context, m *DumpManifest) error {
 			return err
 		}
 	}
-	return n.tx.QueryRow(ctx, `SELECT count(*) FROM pg_largeobject_metadata`).Scan(&m.Objects)
+	if len(m.Excluded) == 0 { // else what belongs to the tables that are left out would be missed
+		var err error
+		if m.Kinds, err = kinds(ctx, n.tx); err != nil {
+			return err
+		}
+	}
+	return n.tx.QueryRow(ctx, `SELECT count(*) FROM pg_catalog.pg_largeobject_metadata`).Scan(&m.Objects)
+}
+
+// querier is a connection or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// kinds counts what a database has besides rows: of users, not of extensions.
+func kinds(ctx context.Context, q querier) (map[string]int64, error) {
+	const mine = ` n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' `
+	const free = ` AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.objid = o.oid AND x.deptype = 'e') `
+	found, err := q.Query(ctx, `
+		SELECT CASE o.relkind WHEN 'i' THEN 'indexes' WHEN 'I' THEN 'indexes' WHEN 'v' THEN 'views' WHEN 'm' THEN 'materialized views' WHEN 'S' THEN 'sequences'
+		       WHEN 'f' THEN 'foreign tables' WHEN 'c' THEN 'types' ELSE 'tables' END, count(*)
+		FROM pg_catalog.pg_class o JOIN pg_catalog.pg_namespace n ON n.oid = o.relnamespace WHERE o.relkind <> 't' AND `+mine+free+` GROUP BY 1
+		UNION ALL SELECT 'constraints', count(*) FROM pg_catalog.pg_constraint o JOIN pg_catalog.pg_namespace n ON n.oid = o.connamespace WHERE o.contype <> 'n' AND `+mine+free+`
+		UNION ALL SELECT 'functions', count(*) FROM pg_catalog.pg_proc o JOIN pg_catalog.pg_namespace n ON n.oid = o.pronamespace WHERE `+mine+free+`
+		UNION ALL SELECT 'triggers', count(*) FROM pg_catalog.pg_trigger o JOIN pg_catalog.pg_class c ON c.oid = o.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE NOT o.tgisinternal AND `+mine+free+`
+		UNION ALL SELECT 'policies', count(*) FROM pg_catalog.pg_policy o
+		UNION ALL SELECT 'schemas', count(*) FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_namespace o ON o.oid = n.oid WHERE `+mine+free)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]int64{}
+	var kind string
+	var count int64
+	_, err = pgx.ForEachRow(found, []any{&kind, &count}, func() error { all[kind] = count; return nil })
+	return all, err
 }
 
 // locale tells where the server's version keeps the provider and the ICU locale.
