@@ -42,6 +42,8 @@ func (a *app) openDesk(ctx context.Context, c *config.Config, path string, asked
 	if err != nil {
 		fmt.Fprintln(a.env.Err, "cairn: no history is kept:", err)
 		store = nil
+	} else if notice := store.Notice(); notice != "" {
+		fmt.Fprintln(a.env.Err, "cairn:", notice)
 	}
 	read := secrets()
 	read.Ask = asked.Ask
