@@ -28,7 +28,11 @@ func (s *survey) readLog(ctx context.Context, t Task) {
 	if IsDenied(err) {
 		subject = "logs of the backups of node " + t.Node
 	}
-	s.note(subject, err)
+	if errors.Is(err, errNoLog) {
+		s.note(subject, nil) // nodes throw old logs away; their lists still say how the tasks ended
+	} else {
+		s.note(subject, err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {

@@ -58,6 +58,9 @@ func guestBackups(t Task, l *vzdumpLog) []GuestBackup {
 	whole.Storage = l.Storage
 	var all []GuestBackup
 	had := map[int]bool{}
+	for _, id := range l.Skipped {
+		had[id] = true
+	}
 	spans := place(l.Parts, t.Started, t.Ended)
 	for i, p := range l.Parts {
 		had[p.VMID] = true

@@ -13,6 +13,7 @@ import (
 type vzdumpLog struct {
 	Storage string
 	Asked   []int // VMIDs on its command line; none when all or a pool were asked for
+	Skipped []int // of these, guests of other nodes: each node runs its part of a job in a task of its own
 	Parts   []vzdumpPart
 
 	growing bool // the task ran when it was read
@@ -104,6 +105,10 @@ func (p *vzdumpPart) trouble(said string) {
 func (l *vzdumpLog) inform(said string) {
 	if command, ok := strings.CutPrefix(said, "starting new backup job: vzdump "); ok {
 		l.command(command)
+		return
+	}
+	if others, ok := strings.CutPrefix(said, "skip external VMs: "); ok {
+		l.Skipped = append(l.Skipped, vmids(others)...)
 		return
 	}
 	if id, ok := guestAfter(said, "Starting Backup of VM "); ok {

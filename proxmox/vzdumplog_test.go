@@ -118,6 +118,40 @@ func TestGuestBackupsOfATask(t *testing.T) {
 	}
 }
 
+// A job of several nodes runs on each of them with the same command line.
+func TestGuestsOfOtherNodesDidNotFail(t *testing.T) {
+	start := time.Unix(1795200000, 0)
+	task := Task{UPID: upid("pve1", 0, "vzdump", ""), Node: "pve1", Type: "vzdump", Started: start, Ended: start.Add(time.Hour), Exit: "job errors"}
+	l := parseVzdumpLog(vzdumpLines("INFO: starting new backup job: vzdump 101 102 201 202 --quiet 1 --storage pbs-usb --mode snapshot\nINFO: skip external VMs: 201, 202\n" +
+		part("101", "2026-11-21 20:00:00", "2026-11-21 20:10:00", "00:10:00") +
+		"INFO: Starting Backup of VM 102 (lxc)\nINFO: Backup started at 2026-11-21 20:10:00\nERROR: Backup of VM 102 failed - it\nINFO: Failed at 2026-11-21 20:11:00"))
+	for _, b := range guestBackups(task, &l) {
+		if b.VMID > 200 {
+			t.Errorf("guest %d of another node is %s: %s", b.VMID, b.Status, b.Text)
+		}
+	}
+}
+
+// A node keeps the line of a task in its list for longer than the task's log.
+func TestLogThatIsThrownAwayMakesNothingUnknown(t *testing.T) {
+	f := newFake(t)
+	smallCluster(f)
+	many, own := upid("pve1", 4800, "vzdump", ""), upid("pve1", 9000, "vzdump", "101")
+	f.set("GET /nodes/pve1/tasks", "["+taskRow("pve1", 4800, "vzdump", "", "OK")+","+taskRow("pve1", 9000, "vzdump", "101", "OK")+"]")
+	f.set("GET /nodes/pve1/tasks/"+many+"/log", `[{"n":1,"t":"unable to open file - No such file or directory"}]`)
+	f.set("GET /nodes/pve1/tasks/"+own+"/log", `{"n":1,"t":"unable to open file - No such file or directory"}`)
+	c := newTestClient(t, config(f))
+	facts := survey1(t, c)
+	if len(facts.Incomplete) != 0 || len(facts.Backups) != 1 || facts.Backups[0].Status != backup.OK {
+		t.Errorf("incomplete %+v, backups %+v", facts.Incomplete, facts.Backups)
+	}
+	f.took()
+	survey1(t, c)
+	if calls := f.took(); len(calls) != 4 {
+		t.Errorf("a log that is gone is asked for again: %v", calls)
+	}
+}
+
 func TestSurveyReadsBackupLogs(t *testing.T) {
 	f := newFake(t)
 	smallCluster(f)
