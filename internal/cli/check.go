@@ -139,14 +139,14 @@ func deliver(out io.Writer, path string, text []byte) error {
 }
 
 // findAsset looks for the asset that a person means: its id, or its name where
-// only one has it.
+// only one has it: guest:home/101, home/101, 101 or erp-app.
 func findAsset(r checks.Report, name string) (checks.Asset, error) {
 	var found []checks.Asset
 	for _, one := range r.Assets {
 		if one.ID.String() == name {
 			return one, nil
 		}
-		if one.Name == name || one.ID.Name == name {
+		if one.Name == name || one.ID.Name == name || one.ID.Scope+"/"+one.ID.Name == name {
 			found = append(found, one)
 		}
 	}

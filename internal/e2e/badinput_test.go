@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 	"unicode"
@@ -17,6 +19,7 @@ import (
 	"cairn/internal/lab"
 	"cairn/internal/lab/pbs"
 	"cairn/internal/lab/pve"
+	"cairn/internal/testkit"
 )
 
 // trouble is something bad that a source of the lab gives to read.
@@ -267,5 +270,83 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A killed backup leaves its lock; the repository is surveyed all the same.
+func TestALockedRepository(t *testing.T) {
+	l := whole(t)
+	before, _ := check(t, config(t, l))
+	repository, password := filepath.Join(l.USB(), "restic"), filepath.Join(l.Dir(), "secrets", "restic")
+	job := exec.Command(testkit.Program(t, "restic"), "-r", repository, "-p", password, "--no-cache", "backup", "--stdin")
+	in, err := job.StdinPipe()
+	must(t, err)
+	must(t, job.Start())
+	defer in.Close()
+	locks := func() int {
+		found, _ := filepath.Glob(filepath.Join(repository, "locks", "[0-9a-f]*"))
+		return len(found)
+	}
+	testkit.Until(t, 20*time.Second, "the backup holds a lock", func() bool { return locks() == 1 })
+	if s := before.source(t, "restic.usb"); s.Status != "ok" {
+		t.Fatalf("before: %+v", s)
+	}
+	while, _ := check(t, config(t, l))
+	if s := while.source(t, "restic.usb"); s.Status != "ok" || s.Copies != 8 {
+		t.Errorf("while it is written to: %+v\n%s", s, while.tell())
+	}
+	_ = job.Process.Kill()
+	_ = job.Wait()
+	defer func() {
+		if out, err := exec.Command("restic", "-r", repository, "-p", password, "--no-cache", "unlock").CombinedOutput(); err != nil || locks() > 0 {
+			t.Errorf("unlock: %v %s", err, out)
+		}
+	}()
+	x := trouble{subject: "restic.usb", code: "stale-lock", status: "warning", says: "1 lock that nobody renews", hint: "restic unlock"}
+	x.hold(t, before, config(t, l))
+}
+
+func TestBadDisks(t *testing.T) {
+	if os.Geteuid() != 0 {
+		testkit.Need(t, "root, to mount")
+	}
+	for _, x := range []trouble{
+		{name: "absent", code: "disk-absent", status: "critical", says: "is absent: nothing is mounted on", hint: "Plug it in and mount it",
+			make: func(t *testing.T, l *lab.Lab) []string { must(t, syscall.Unmount(l.USB(), 0)); return nil }},
+		{name: "read-only", code: "disk-read-only", status: "critical", says: "cannot be written to", hint: "",
+			make: func(t *testing.T, l *lab.Lab) []string {
+				must(t, syscall.Mount("", l.USB(), "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+				return nil
+			}},
+		{name: "another one", code: "disk-foreign", status: "critical", says: "Another disk is mounted", hint: "Unmount it",
+			make: func(t *testing.T, l *lab.Lab) []string {
+				image := filepath.Join(t.TempDir(), "other.img")
+				must(t, os.WriteFile(image, make([]byte, 4<<20), 0o600))
+				for _, argv := range [][]string{{"/sbin/mkfs.ext4", "-q", "-F", image}, {"mount", "-o", "loop", image, l.USB()}} {
+					if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+						t.Fatalf("%v: %v %s", argv, err, out)
+					}
+				}
+				return nil
+			}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			l := start(t, lab.USB|lab.Datastore)
+			path := config(t, l)
+			before, _ := check(t, path)
+			if len(before.Disks) != 1 || before.Disks[0].Status != "ok" || !before.Disks[0].Present || !before.Disks[0].Writable {
+				t.Fatalf("before: %+v", before.Disks)
+			}
+			x.make(t, l)
+			x.subject = "disk.usb"
+			x.hold(t, before, path)
+			after, _ := check(t, path)
+			if nas := after.source(t, "pbs.nas"); x.name != "read-only" && nas.Status != "unknown" {
+				t.Errorf("what lies on the disk: %+v", nas)
+			}
+			if after.Disks[0].Writable || after.source(t, "proxmox.home").Status != before.source(t, "proxmox.home").Status {
+				t.Errorf("after: %+v\n%s", after.Disks, after.tell())
+			}
+		})
 	}
 }
