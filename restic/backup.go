@@ -99,13 +99,13 @@ func (c *Client) Tags(more ...string) []string {
 	return append(tags, more...)
 }
 
-// Host is the name that a new snapshot must carry to be ours; empty: this
-// host's own does.
+// Host is the name that a new snapshot carries: this host's own, or the one
+// without which it would not be ours.
 func (c *Client) Host() (string, error) {
 	hosts := c.cfg.Match.Hosts
 	switch {
 	case len(hosts) == 0 || slices.Contains(hosts, c.host):
-		return "", nil
+		return c.host, nil
 	case len(hosts) == 1:
 		return hosts[0], nil
 	}

@@ -27,7 +27,11 @@ type Config struct {
 	RunBy      *RunBy                   `toml:"run_by"` // somebody else runs it: watched only
 	Match      Match                    `toml:"match"`
 	Exclude    []string                 `toml:"exclude"`
-	Binary     string                   `toml:"binary"` // empty: restic in PATH
+
+	PruneEvery  backup.Duration `toml:"prune_every"`  // 0: 7 days
+	CheckWithin backup.Duration `toml:"check_within"` // in which all of it is read, a part each run; 0: 30 days
+
+	Binary string `toml:"binary"` // empty: restic in PATH
 }
 
 // RunBy names the unit that runs a job which is not ours.

@@ -34,7 +34,7 @@ func Cover(runs []backup.Run, within, every time.Duration, now time.Time) Covera
 	read := make([]time.Time, c.Parts+1)
 	for _, r := range runs {
 		n, of, ok := part(r.Subject)
-		if r.Job == CheckJob && ok && of == c.Parts && (r.Status == backup.OK || r.Status == backup.Warning) && !r.Ended.IsZero() && r.Ended.After(read[n]) && !r.Ended.After(now) {
+		if r.Job == CheckJob && ok && of == c.Parts && r.Status == backup.OK && !r.Ended.IsZero() && r.Ended.After(read[n]) && !r.Ended.After(now) {
 			read[n] = r.Ended
 		}
 	}

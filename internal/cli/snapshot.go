@@ -145,22 +145,3 @@ func (a *app) onGuest(ctx context.Context, f actFlags, name string, build func(*
 		return build(d, g)
 	})
 }
-
-func (a *app) backupCommand() *cobra.Command {
-	var f actFlags
-	c := &cobra.Command{Use: "backup NAME", Short: "Make a copy now: of a configured postgres entry, or of a guest before risky work", Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			return a.act(c.Context(), f, func(d *desk.Desk) (plan.Plan, error) {
-				if source, what, ok := d.PostgresName(args[0]); ok {
-					return d.PostgresBackup(c.Context(), source, what)
-				}
-				g, err := d.FindGuest(c.Context(), args[0])
-				if err != nil {
-					return plan.Plan{}, err
-				}
-				return d.Backup(c.Context(), g)
-			})
-		}}
-	f.register(c)
-	return c
-}

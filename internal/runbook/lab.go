@@ -30,6 +30,7 @@ type Lab struct {
 	past     []history.Measurement // what steps took so far, newest first
 	settle   time.Duration
 	servers
+	repositories
 }
 
 // Open makes the lab of a configuration. It connects to nothing. past are the
@@ -40,6 +41,7 @@ func Open(c *config.Config, secrets secret.Reader, past []history.Measurement, n
 		l.clusters[name] = proxmox.New(name, cluster, secrets)
 	}
 	l.openPostgres(secrets)
+	l.openRepositories(secrets)
 	return l
 }
 
@@ -49,6 +51,7 @@ func (l *Lab) Close() {
 		c.Close()
 	}
 	l.closePostgres()
+	l.closeRepositories()
 }
 
 // Guest is a guest that was found: its cluster, and how the cluster lists it.
@@ -106,9 +109,15 @@ func (l *Lab) cluster(name string) (*proxmox.Client, error) {
 
 // Fingerprint reads the target of p anew and names its state, as the plan did.
 func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
+	if name, ok := strings.CutPrefix(p.Target, "restic."); ok {
+		return l.repositoryFingerprint(ctx, name)
+	}
 	id, err := backup.ParseAssetID(p.Target)
 	if err != nil {
 		return "", err
+	}
+	if id.Kind == backup.Path {
+		return l.filesFingerprint(ctx, p)
 	}
 	if id.Kind == backup.Database || id.Kind == backup.Cluster {
 		return l.postgresFingerprint(ctx, id)
@@ -134,6 +143,9 @@ func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 // Executors are those of every kind of step that a plan of this package has.
 func (l *Lab) Executors() map[string]operation.Executor {
 	all := l.guestSteps()
+	maps.Copy(all, l.restoreSteps())
 	maps.Copy(all, l.postgresSteps())
+	maps.Copy(all, l.repositorySteps())
+	all[kindSwap] = &swapStep{}
 	return all
 }

@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"cairn/internal/desk"
+	"cairn/internal/plan"
+	"cairn/internal/runbook"
+)
+
+func (a *app) backupCommand() *cobra.Command {
+	var f actFlags
+	var r runbook.BackupRequest
+	c := &cobra.Command{Use: "backup NAME", Short: "Make a copy now: of a configured restic or postgres entry, or of a guest before risky work", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.act(c.Context(), f, func(d *desk.Desk) (plan.Plan, error) { return a.backup(c.Context(), d, f, r, args[0]) })
+		}}
+	f.register(c)
+	c.Flags().BoolVar(&r.Unlock, "unlock", false, "restic: remove stale locks first")
+	c.Flags().BoolVar(&r.Init, "init", false, "restic: make the repository where there is none")
+	c.Flags().BoolVar(&r.NoWait, "no-wait", false, "restic: go on while PBS writes to a datastore that is read; the copy is marked as torn")
+	return c
+}
+
+// backup plans the backup of what a person or a timer calls name.
+func (a *app) backup(ctx context.Context, d *desk.Desk, f actFlags, r runbook.BackupRequest, name string) (plan.Plan, error) {
+	repository, restic := d.RepositoryName(name)
+	source, what, postgres := d.PostgresName(name)
+	switch {
+	case restic && postgres:
+		return plan.Plan{}, fail(ExitUsage, fmt.Errorf("%q is a restic and a postgres entry: write restic.%s or postgres.%s", name, repository, source))
+	case restic:
+		r.Name = repository
+		p, err := d.RepositoryBackup(ctx, r)
+		if err == nil && !f.plan {
+			d.BackupBlocked(ctx, p)
+		}
+		return p, err
+	case postgres:
+		return d.PostgresBackup(ctx, source, what)
+	}
+	g, err := d.FindGuest(ctx, name)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	return d.Backup(ctx, g)
+}

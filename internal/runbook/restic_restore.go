@@ -1,0 +1,225 @@
+package runbook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/restic"
+)
+
+// The kinds of step that bring files back.
+const (
+	kindRestore = "restic.restore"
+	kindVerify  = "restic.verify"
+	kindSwap    = "files.swap"
+)
+
+// RestoreRequest is which files a person wants back.
+type RestoreRequest struct {
+	Paths  []string
+	From   string    // configured name of the repository; empty: the one with the best copy
+	At     time.Time // the newest snapshot not after this; zero: the newest of all
+	Target string    // directory to restore below; empty: one beside the first path
+}
+
+// RestoreFiles plans to bring files back into a directory of their own, where
+// every byte is compared. What is there now is not touched: SwapFiles does that.
+func (l *Lab) RestoreFiles(ctx context.Context, r RestoreRequest) (plan.Plan, error) {
+	for i, path := range r.Paths {
+		if !filepath.IsAbs(path) {
+			return plan.Plan{}, fmt.Errorf("%q is no full path: write it from / on, as it was backed up", path)
+		}
+		r.Paths[i] = filepath.Clean(path)
+	}
+	if len(r.Paths) == 0 {
+		return plan.Plan{}, errors.New("no path was named to be restored")
+	}
+	id := backup.AssetID{Kind: backup.Path, Name: r.Paths[0]}
+	p := plan.Plan{Operation: "restore", Target: id.String(), Confirm: r.Paths[0], Created: l.now(),
+		Summary: "Restore " + strings.Join(r.Paths, ", ") + ", beside what is there now"}
+	if r.Target == "" {
+		r.Target = filepath.Join(filepath.Dir(r.Paths[0]), ".cairn-restore-{id}")
+	}
+	name, s, err := l.choosePoint(ctx, r)
+	if err != nil {
+		p.Blockers = append(p.Blockers, blocked(strings.Join(r.Paths, ", "), err))
+		return p, nil
+	}
+	p.Fingerprint = name + " " + s.ID
+	age := backup.Age(l.now().Sub(s.Time))
+	p.Loss = fmt.Sprintf("nothing now; what is restored is of %s: the changes of the last %s are not in it", s.Time.Local().Format("2006-01-02 15:04"), age)
+	p.WayBack = "remove " + r.Target
+	if err := l.addRestore(ctx, &p, r, name, s); err != nil {
+		p.Blockers = append(p.Blockers, blocked(restic.Source(name), err))
+	}
+	p.Estimate = total(p.Steps)
+	return p, nil
+}
+
+// choosePoint finds the snapshot to restore from: of the repositories that hold
+// all paths, the one whose newest snapshot up to the wanted time is newest; of
+// equal ones the one at home.
+func (l *Lab) choosePoint(ctx context.Context, r RestoreRequest) (name string, best restic.Snapshot, err error) {
+	names := sortedNames(l.restic)
+	if r.From != "" {
+		one, ok := l.RepositoryName(r.From)
+		if !ok {
+			return "", best, fmt.Errorf("no repository %q is configured: there are %s", r.From, strings.Join(names, ", "))
+		}
+		names = []string{one}
+	}
+	slices.SortStableFunc(names, func(a, b string) int {
+		return boolOrder(l.config.Restic[a].OffSite()) - boolOrder(l.config.Restic[b].OffSite())
+	})
+	var failed error
+	for _, one := range names {
+		facts, err := l.restic[one].Survey(ctx)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		if s, ok := pointIn(facts.Snapshots, r); ok && s.Time.After(best.Time) {
+			name, best = one, s
+		}
+	}
+	if name == "" {
+		until := ""
+		if !r.At.IsZero() {
+			until = " of " + r.At.Local().Format("2006-01-02 15:04") + " or before"
+		}
+		return "", best, errors.Join(fmt.Errorf("no snapshot%s holds %s", until, strings.Join(r.Paths, " and ")), failed)
+	}
+	return name, best, nil
+}
+
+func boolOrder(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// pointIn finds the newest snapshot up to the wanted time that was made of all
+// paths. Whether it really holds them is only known from its list.
+func pointIn(all []restic.Snapshot, r RestoreRequest) (restic.Snapshot, bool) {
+	for _, s := range slices.Backward(all) {
+		if !r.At.IsZero() && s.Time.After(r.At) {
+			continue
+		}
+		held := func(path string) bool {
+			return slices.ContainsFunc(s.Paths, func(top string) bool { return inside(path, filepath.Clean(top)) || inside(filepath.Clean(top), path) })
+		}
+		if !slices.ContainsFunc(r.Paths, func(path string) bool { return !held(path) }) {
+			return s, true
+		}
+	}
+	return restic.Snapshot{}, false
+}
+
+// addRestore reads what the snapshot holds at the paths, and plans to restore it.
+func (l *Lab) addRestore(ctx context.Context, p *plan.Plan, r RestoreRequest, name string, s restic.Snapshot) error {
+	tree, err := l.restic[name].Ls(ctx, restic.How{}, s.ID, r.Paths, nil)
+	if err != nil {
+		return err
+	}
+	args := repositoryArgs{Source: name, Snapshots: []string{s.ID}, Paths: r.Paths, Target: r.Target}
+	for _, path := range r.Paths {
+		files, size, found := tree.Below(path)
+		if !found {
+			p.Blockers = append(p.Blockers, plan.Blocker{Subject: path, Why: fmt.Sprintf("snapshot %s of %s does not hold it", s.Short, s.Time.Local().Format("2006-01-02 15:04")), Hint: "choose another time with --at: cairn files " + path + " lists the versions"})
+			continue
+		}
+		args.Files, args.Bytes = args.Files+int64(files), args.Bytes+size
+	}
+	if args.Files == 0 && len(p.Blockers) == 0 {
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: strings.Join(r.Paths, ", "), Why: "the snapshot holds no file there", Hint: "choose another time with --at"})
+	}
+	l.blockTarget(p, r.Target, args.Bytes)
+	p.Notes = append(p.Notes, fmt.Sprintf("Snapshot %s of restic.%s: %d files, %s.", s.Short, name, args.Files, bytesText(args.Bytes)),
+		"Afterwards cairn restore file-loss --swap {id} puts it in place of what is there now, and keeps that.")
+	l.addRepository(p, kindRestore, "restore beside", fmt.Sprintf("restic restore %s --target %s --include %s", s.Short, r.Target, strings.Join(r.Paths, " --include ")), args, args.Bytes)
+	l.addRepository(p, kindVerify, "compare every byte with the repository", fmt.Sprintf("restic dump %s %s", s.Short, strings.Join(r.Paths, " ")), args, args.Bytes)
+	return nil
+}
+
+// spare is the share of a restore's size that must be left over, for what a file
+// system needs besides content.
+const spare = 0.05
+
+func (l *Lab) blockTarget(p *plan.Plan, target string, size int64) {
+	if entries, err := os.ReadDir(target); err == nil && len(entries) > 0 {
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: target, Why: "it is not empty, and restored files would mix with what is there", Hint: "name another directory with --target"})
+	}
+	free, _, err := restic.Free(target)
+	if err != nil {
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: target, Why: err.Error(), Hint: "name another directory with --target"})
+		return
+	}
+	if need := size + int64(spare*float64(size)); free < need {
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: target, Why: fmt.Sprintf("it needs %s and %s are free", bytesText(need), bytesText(free)), Hint: "free space, or name a directory elsewhere with --target"})
+	}
+}
+
+func requestOf(a repositoryArgs) (restic.RestoreRequest, restic.Restored) {
+	return restic.RestoreRequest{Snapshot: a.Snapshots[0], Paths: a.Paths, Target: a.Target}, restic.Restored{Files: a.Files, Bytes: a.Bytes}
+}
+
+func (l *Lab) restoreFiles(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
+	if err := os.MkdirAll(a.Target, 0o700); err != nil {
+		return operation.Result{}, fmt.Errorf("making the directory to restore to: %w", err)
+	}
+	r, expected := requestOf(a)
+	got, err := c.Restore(ctx, how(task), r, expected)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	return operation.Result{Text: fmt.Sprintf("%d files, %s in %s", expected.Files, bytesText(expected.Bytes), a.Target), Bytes: got.Bytes, Medium: restic.Source(a.Source)}, nil
+}
+
+func (l *Lab) verifyFiles(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
+	r, expected := requestOf(a)
+	v, err := c.Verify(ctx, how(task), r, expected)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	return operation.Result{Text: fmt.Sprintf("%d files, %s, all as in the snapshot", v.Files, bytesText(v.Bytes)), Bytes: v.Bytes, Medium: restic.Source(a.Source)}, nil
+}
+
+// FileVersion is one version of a file in a repository.
+type FileVersion struct {
+	Repository string
+	restic.FileVersion
+}
+
+// FileVersions looks for a file in all snapshots of a repository, or of all of
+// them; newest first in each. What could not be asked is an error beside the
+// versions that were found.
+func (l *Lab) FileVersions(ctx context.Context, path, from string) ([]FileVersion, error) {
+	names := sortedNames(l.restic)
+	if from != "" {
+		one, ok := l.RepositoryName(from)
+		if !ok {
+			return nil, fmt.Errorf("no repository %q is configured: there are %s", from, strings.Join(names, ", "))
+		}
+		names = []string{one}
+	}
+	var out []FileVersion
+	var failed error
+	for _, name := range names {
+		versions, err := l.restic[name].Versions(ctx, restic.How{}, path)
+		failed = errors.Join(failed, err)
+		for _, v := range versions {
+			out = append(out, FileVersion{name, v})
+		}
+	}
+	return out, failed
+}

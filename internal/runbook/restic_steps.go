@@ -1,0 +1,403 @@
+package runbook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/disk"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/restic"
+)
+
+// repositoryStep is a step that acts on a repository.
+type repositoryStep struct {
+	lab  *Lab
+	job  string // under which its run is recorded; that of a backup where it is only on the way to one
+	only bool   // it is only on the way to a backup: recorded when it fails
+	do   func(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error)
+	find func(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Outcome, error) // nil: it may be done again
+}
+
+const backupJob = "backup"
+
+func (l *Lab) repositorySteps() map[string]operation.Executor {
+	return map[string]operation.Executor{
+		kindGuard:        &repositoryStep{lab: l, job: backupJob, only: true, do: l.guard},
+		kindWait:         &repositoryStep{lab: l, job: backupJob, only: true, do: l.awaitStores},
+		kindUnlock:       &repositoryStep{lab: l, job: backupJob, only: true, do: l.unlock},
+		kindInit:         &repositoryStep{lab: l, job: backupJob, only: true, do: l.initialize, find: l.findRepository},
+		kindResticBackup: &repositoryStep{lab: l, job: backupJob, do: l.backUp, find: l.findBackup},
+		kindCopy:         &repositoryStep{lab: l, job: backupJob, do: l.copySnapshots, find: l.findCopies},
+		kindForgetOld:    &repositoryStep{lab: l, job: "forget", do: l.forgetOld},
+		kindPrune:        &repositoryStep{lab: l, job: "prune", do: l.prune},
+		kindCheck:        &repositoryStep{lab: l, job: restic.CheckJob, do: l.checkPart},
+		kindRestore:      &repositoryStep{lab: l, job: "restore", do: l.restoreFiles},
+		kindVerify:       &repositoryStep{lab: l, job: "restore-check", do: l.verifyFiles},
+	}
+}
+
+func (x *repositoryStep) open(s plan.Step) (*restic.Client, repositoryArgs, error) {
+	var a repositoryArgs
+	if err := json.Unmarshal(s.Args, &a); err != nil {
+		return nil, a, fmt.Errorf("reading what step %s is to do: %w", s.ID, err)
+	}
+	c, err := x.lab.repository(a.Source)
+	return c, a, err
+}
+
+// Run does it and records how it ended, failures too: a missed backup must not
+// look as if none had been due.
+func (x *repositoryStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
+	c, a, err := x.open(s)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	run := backup.Run{Source: restic.Source(a.Source), Job: x.job, Started: x.lab.now(), Status: backup.Unknown, ID: task.Operation}
+	if a.Of > 0 {
+		run.Subject = fmt.Sprintf("%d/%d", a.Part, a.Of)
+	}
+	if !x.only {
+		x.lab.record(ctx, run)
+	}
+	result, err := x.do(ctx, c, a, task)
+	err = stopped(ctx, err)
+	if !x.only || err != nil {
+		x.lab.record(ctx, x.ended(run, result, err))
+	}
+	return result, err
+}
+
+func (x *repositoryStep) ended(run backup.Run, result operation.Result, err error) backup.Run {
+	run.Ended, run.Status, run.Text = x.lab.now(), result.Status, result.Text
+	if err != nil {
+		run.Status, run.Text = backup.Critical, err.Error()
+	}
+	return run
+}
+
+// Find tells what became of it, and closes its record.
+func (x *repositoryStep) Find(ctx context.Context, s plan.Step, _ operation.Intent, task *operation.Task) (operation.Outcome, error) {
+	c, a, err := x.open(s)
+	if err != nil || x.find == nil {
+		return operation.Outcome{State: operation.NotDone}, err
+	}
+	out, err := x.find(ctx, c, a, task)
+	if err != nil || x.only {
+		return out, err
+	}
+	for _, run := range x.lab.runsOf(ctx, a.Source) {
+		if run.ID != task.Operation || run.Job != x.job || !run.Running() {
+			continue
+		}
+		var failed error
+		if out.State != operation.Done {
+			failed = errors.New("it was interrupted, and made nothing")
+		}
+		x.lab.record(ctx, x.ended(run, out.Result, failed))
+	}
+	return out, nil
+}
+
+// how is how restic is run for a task.
+func how(task *operation.Task) restic.How {
+	return restic.How{Lock: task.Lock, Tell: func(m restic.Message) { task.Progress(progressOf(m)) }}
+}
+
+// progressOf makes what restic tells fit for a screen.
+func progressOf(m restic.Message) operation.Progress {
+	p := operation.Progress{Done: m.Bytes, Total: m.AllBytes, Unit: "bytes", Left: m.Remaining}
+	switch {
+	case m.Type == "status" && m.Text != "": // text of a copy or a check
+		p.Done, p.Total, p.Unit, p.Lines = m.Files, m.AllFiles, "packs", []string{m.Text}
+	case m.Type == "status":
+		p.Lines = []string{fmt.Sprintf("%d of %d files, %s of %s %s", m.Files, m.AllFiles, bytesText(m.Bytes), bytesText(m.AllBytes), strings.Join(m.Current, ", "))}
+	case m.Item != "":
+		p.Lines = []string{m.Item + ": " + m.Text}
+	case m.Text != "":
+		p.Lines = []string{m.Text}
+	}
+	return p
+}
+
+func (l *Lab) guard(ctx context.Context, _ *restic.Client, a repositoryArgs, _ *operation.Task) (operation.Result, error) {
+	f, blockers := l.rightDisk(ctx, a.Source)
+	if l.config.Restic[a.Source].CopyFrom == "" {
+		blockers = append(blockers, l.sourceBlockers(ctx, a.Source)...)
+	}
+	if len(blockers) > 0 {
+		b := blockers[0]
+		return operation.Result{}, fmt.Errorf("%s: %s; %s", b.Subject, b.Why, b.Hint)
+	}
+	if f.UUID == "" {
+		return operation.Result{}, nil
+	}
+	return operation.Result{Text: fmt.Sprintf("%s is %s (UUID %s)", f.Mount, f.Unit, f.UUID)}, nil
+}
+
+const (
+	waitGrain = 15 * time.Second
+	waitLimit = 12 * time.Hour
+)
+
+// writing are jobs of PBS that change a datastore while it is read.
+var writing = []string{"backup", "gc", "prune", "sync"}
+
+// awaitStores waits until PBS writes to the datastores no more.
+func (l *Lab) awaitStores(ctx context.Context, _ *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, waitLimit, fmt.Errorf("PBS has been writing for %s", backup.Age(waitLimit)))
+	defer cancel()
+	tick := time.NewTicker(l.waitGrain())
+	defer tick.Stop()
+	for {
+		busy, err := l.writers(ctx, a.Stores, l.now(), time.Time{})
+		if err != nil && ctx.Err() == nil {
+			return operation.Result{Status: backup.Warning, Text: "whether PBS writes is not known: " + err.Error()}, nil
+		}
+		if len(busy) == 0 && err == nil {
+			return operation.Result{}, nil
+		}
+		if len(busy) > 0 {
+			task.Progress(operation.Progress{Lines: []string{"waiting for " + describeRun(busy[0])}})
+		}
+		select {
+		case <-ctx.Done():
+			return operation.Result{}, context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+func (l *Lab) waitGrain() time.Duration {
+	if l.settle > 0 {
+		return l.settle
+	}
+	return waitGrain
+}
+
+func describeRun(r backup.Run) string {
+	return fmt.Sprintf("%s of %s %s, since %s", r.Job, r.Source, r.Subject, r.Started.Local().Format("15:04"))
+}
+
+// writers are the runs that changed the datastores between two times; until zero:
+// those that run now.
+func (l *Lab) writers(ctx context.Context, stores []string, from, until time.Time) ([]backup.Run, error) {
+	var out []backup.Run
+	for _, store := range stores {
+		c := l.datastores[store]
+		if c == nil {
+			return nil, fmt.Errorf("no datastore pbs.%s is configured any more", store)
+		}
+		runs, complete, err := c.Tasks(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range runs {
+			switch {
+			case !slices.Contains(writing, r.Job):
+			case until.IsZero() && r.Running(), !until.IsZero() && r.Started.Before(until) && (r.Running() || r.Ended.After(from)):
+				out = append(out, r)
+			}
+		}
+		if !complete && len(out) == 0 {
+			return nil, fmt.Errorf("pbs.%s does not show us all of its tasks", store)
+		}
+	}
+	return out, nil
+}
+
+func (l *Lab) unlock(ctx context.Context, c *restic.Client, _ repositoryArgs, task *operation.Task) (operation.Result, error) {
+	removed, err := c.Unlock(ctx, how(task))
+	if err != nil {
+		return operation.Result{}, err
+	}
+	said := []string{fmt.Sprintf("%d stale locks removed", len(removed))}
+	for _, lock := range removed {
+		said = append(said, lock.Describe(l.now()))
+	}
+	return operation.Result{Text: strings.Join(said, "; ")}, nil
+}
+
+func (l *Lab) initialize(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
+	if a.From == "" {
+		return operation.Result{}, c.Init(ctx, how(task), nil)
+	}
+	from, err := l.repository(a.From)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	return operation.Result{}, c.Init(ctx, how(task), from)
+}
+
+func (l *Lab) findRepository(ctx context.Context, c *restic.Client, _ repositoryArgs, _ *operation.Task) (operation.Outcome, error) {
+	_, err := c.Survey(ctx)
+	var e *restic.Error
+	switch {
+	case err == nil:
+		return operation.Outcome{State: operation.Done}, nil
+	case errors.As(err, &e) && e.Kind == restic.Missing:
+		return operation.Outcome{State: operation.NotDone}, nil
+	}
+	return operation.Outcome{}, err
+}
+
+func (l *Lab) backUp(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
+	made, err := c.Backup(ctx, how(task), restic.OperationTag+task.Operation)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	l.rememberMounts(ctx, a.Source)
+	out := operation.Result{Bytes: made.Bytes, Medium: restic.Source(a.Source),
+		Text: fmt.Sprintf("snapshot %.8s: %d files, %s, %s of it new", made.Snapshot, made.Files, bytesText(made.Bytes), bytesText(made.Added))}
+	warn := func(text string) { out.Status, out.Text = backup.Warning, out.Text+"; "+text }
+	if n := len(made.Skipped); n > 0 {
+		const named = 5
+		warn(fmt.Sprintf("%d files could not be read and are not in it: %s", n, strings.Join(made.Skipped[:min(n, named)], "; ")))
+	}
+	if torn := l.torn(ctx, a, made); torn != "" {
+		warn(torn)
+	}
+	return out, nil
+}
+
+// TornJob is the job of a run that says, of the snapshot that is its Subject, that
+// its source was written to while it was read.
+const TornJob = "torn"
+
+// torn looks whether PBS wrote to what was read, and records that.
+func (l *Lab) torn(ctx context.Context, a repositoryArgs, made restic.BackupResult) string {
+	if len(a.Stores) == 0 {
+		return ""
+	}
+	busy, err := l.writers(ctx, a.Stores, made.Started, made.Ended)
+	switch {
+	case err != nil:
+		return "whether PBS wrote to " + strings.Join(a.Stores, ", ") + " meanwhile is not known: " + err.Error()
+	case len(busy) == 0:
+		return ""
+	}
+	text := "torn: PBS wrote while it was read (" + describeRun(busy[0]) + "), so what it holds of that datastore is no copy"
+	l.record(ctx, backup.Run{Source: restic.Source(a.Source), Job: TornJob, Subject: made.Snapshot, Started: made.Started, Ended: made.Ended, Status: backup.Warning, Text: text})
+	return text
+}
+
+// rememberMounts notes on which mount points the sources lay.
+func (l *Lab) rememberMounts(ctx context.Context, name string) {
+	if l.history == nil {
+		return
+	}
+	for _, path := range l.config.Restic[name].Paths {
+		if point, _, err := disk.MountPoint(path); err == nil && point != "/" {
+			_ = l.history.RecordSeen(context.WithoutCancel(ctx), mountMark(path, point), l.now()) // without a history no mount is known
+		}
+	}
+}
+
+func (l *Lab) findBackup(ctx context.Context, c *restic.Client, _ repositoryArgs, task *operation.Task) (operation.Outcome, error) {
+	facts, err := c.Survey(ctx)
+	if err != nil {
+		return operation.Outcome{}, err
+	}
+	s, there := facts.Made(restic.OperationTag + task.Operation)
+	if !there {
+		return operation.Outcome{State: operation.NotDone}, nil
+	}
+	out := operation.Outcome{State: operation.Done, Result: operation.Result{Status: backup.Warning,
+		Text: fmt.Sprintf("snapshot %s is there; whether it lacks files that could not be read is not known, as nobody heard restic's end", s.Short)}}
+	if s.Summary != nil {
+		out.Bytes = s.Summary.Bytes
+	}
+	return out, nil
+}
+
+func (l *Lab) copySnapshots(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
+	from, err := l.repository(a.From)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	before, err := c.Survey(ctx)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	ids := slices.DeleteFunc(slices.Clone(a.Snapshots), func(id string) bool { _, there := before.CopyOf(id); return there })
+	if len(ids) == 0 {
+		return operation.Result{Text: "all are there already"}, nil
+	}
+	copied, err := c.Copy(ctx, how(task), from, ids)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	out := operation.Result{Text: fmt.Sprintf("%d snapshots copied", len(copied)), Medium: restic.Source(a.Source)}
+	for _, s := range copied {
+		if s.Summary != nil {
+			out.Bytes += s.Summary.Bytes
+		}
+	}
+	return out, nil
+}
+
+func (l *Lab) findCopies(ctx context.Context, c *restic.Client, a repositoryArgs, _ *operation.Task) (operation.Outcome, error) {
+	facts, err := c.Survey(ctx)
+	if err != nil {
+		return operation.Outcome{}, err
+	}
+	for _, id := range a.Snapshots {
+		if _, there := facts.CopyOf(id); !there {
+			return operation.Outcome{State: operation.NotDone}, nil
+		}
+	}
+	return operation.Outcome{State: operation.Done, Result: operation.Result{Text: "all are there"}}, nil
+}
+
+// forgetOld forgets what was planned, as far as the policy still says so, now
+// that the new snapshot is there.
+func (l *Lab) forgetOld(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
+	facts, err := c.Survey(ctx)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	if why := l.frozen(ctx, a.Source, facts); why != "" {
+		return operation.Result{Status: backup.Warning, Text: "nothing was forgotten: " + why}, nil
+	}
+	due := restic.Forget(facts.Snapshots, l.config.Restic[a.Source].Keep)
+	ids := slices.DeleteFunc(due.Remove(), func(id string) bool { return !slices.Contains(a.Snapshots, id) })
+	if len(ids) == 0 {
+		return operation.Result{Text: "nothing is past the retention"}, nil
+	}
+	removed, err := c.Forget(ctx, how(task), ids)
+	return l.softly(operation.Result{Text: fmt.Sprintf("%d snapshots forgotten: %s; %d are kept", len(removed), strings.Join(short(removed), " "), due.Kept())}, err)
+}
+
+func (l *Lab) prune(ctx context.Context, c *restic.Client, _ repositoryArgs, task *operation.Task) (operation.Result, error) {
+	return l.softly(operation.Result{}, c.Prune(ctx, how(task)))
+}
+
+// softly makes a warning of what keeps a repository from being tidied up: the
+// copy itself is made.
+func (l *Lab) softly(done operation.Result, err error) (operation.Result, error) {
+	var e *restic.Error
+	if !errors.As(err, &e) {
+		return done, err
+	}
+	switch e.Kind {
+	case restic.AppendOnly:
+		return operation.Result{Status: backup.Warning, Text: refusal + e.Error()}, nil
+	case restic.Locked:
+		return operation.Result{Status: backup.Warning, Text: "not done: " + e.Error()}, nil
+	}
+	return operation.Result{}, err
+}
+
+func (l *Lab) checkPart(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
+	if err := c.Check(ctx, how(task), a.Part, a.Of); err != nil {
+		return l.softly(operation.Result{}, err) // only a part that was read and found good counts
+	}
+	facts, _ := c.Survey(ctx) // its size is for the measurement only
+	return operation.Result{Text: fmt.Sprintf("no errors in the structure and in part %d of %d", a.Part, a.Of), Bytes: facts.Size / int64(a.Of), Medium: restic.Source(a.Source)}, nil
+}
