@@ -201,6 +201,7 @@ func (l *lab) inSnapshot(s *source, g *group, c carrier) (holding, bool) {
 		h.carried, h.Word = false, "proven"
 	case proven:
 		h.Taken, h.Word, h.broken, h.Status = proof.Taken, "broken", either(proof.Missing, "it is not complete"), max(h.Status, backup.Warning)
+		h.Missing = h.broken
 	case ok && g.doubt == "":
 		h.Taken, h.ProvedAt = taken, snap.Taken
 	default:

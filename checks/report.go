@@ -115,6 +115,7 @@ type Held struct {
 	Status   backup.Status
 	Word     string // for the matrix: "verified", "in snap", "dump", "none"
 	Count    int    // how many copies that source holds
+	Missing  string // what the off-site copy was found to lack, a sentence; empty: nothing, or it was not looked for
 }
 
 // Disk is a medium with its judgement.

@@ -107,3 +107,16 @@ func TestBestProof(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+func TestProofReadsWhatItWrites(t *testing.T) {
+	for p := Exists; p <= ContentChecked; p++ {
+		text, err := json.Marshal(Proven{Level: p})
+		var back Proven
+		if err != nil || json.Unmarshal(text, &back) != nil || back.Level != p {
+			t.Errorf("%s: %s, %v", p, text, back)
+		}
+	}
+	if err := json.Unmarshal([]byte(`{"Level":"sworn"}`), &Proven{}); err == nil {
+		t.Error("an unknown level was taken")
+	}
+}

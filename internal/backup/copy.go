@@ -1,6 +1,9 @@
 package backup
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Tier is the layer of the 3-2-1 scheme that a copy belongs to.
 type Tier int
@@ -58,6 +61,17 @@ func (p Proof) String() string {
 
 // MarshalText writes the form of String.
 func (p Proof) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads the words that String writes.
+func (p *Proof) UnmarshalText(text []byte) error {
+	for level, name := range proofNames {
+		if name == string(text) {
+			*p = Proof(level)
+			return nil
+		}
+	}
+	return fmt.Errorf("there is no proof %q", text)
+}
 
 // Proven says that a level of proof was reached, and when.
 type Proven struct {
