@@ -226,3 +226,34 @@ func TestBaseline(t *testing.T) {
 		t.Error("a task's id was taken for a baseline")
 	}
 }
+
+// TestAnOutageRightAfterTheCall: the answer is lost with the connection, and the
+// server stays away for a moment.
+func TestAnOutageRightAfterTheCall(t *testing.T) {
+	x := newSite(t)
+	p := x.rollback("web", "before")
+	x.pve.Fault(pve.Fault{Match: rollbackCall, Times: 1, CutAfter: 3})
+	hold := x.pve.HoldTask("qmrollback", "101", "begin")
+	id := x.create(p)
+	ended := make(chan error, 1)
+	go func() { ended <- x.worker().Work(t.Context(), id) }()
+	<-hold.Reached()
+	if err := x.pve.Refuse(true); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Until(t, 10*time.Second, "it says that it waits", func() bool {
+		s := x.status(id)
+		return s.Progress != nil && strings.Contains(strings.Join(s.Progress.Lines, " "), "waiting: ")
+	})
+	if err := x.pve.Refuse(false); err != nil {
+		t.Fatal(err)
+	}
+	hold.Release()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	want(t, x.status(id), operation.StepDone)
+	if n := x.count("/rollback"); n != 1 {
+		t.Errorf("%d rollbacks were sent", n)
+	}
+}

@@ -24,7 +24,7 @@ func patiently(ctx context.Context, task *operation.Task, read func() error) err
 			return err
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%w, and nothing was sent: %w", operation.ErrLost, err)
+			return fmt.Errorf("%w: %w", operation.ErrLost, err)
 		}
 		task.Progress(operation.Progress{Lines: []string{"waiting: " + err.Error()}})
 		if err := pause(ctx, again); err != nil {

@@ -30,7 +30,7 @@ func (t *taskStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (
 	var g proxmox.Guest
 	var before []proxmox.Task
 	err = patiently(ctx, task, func() (err error) {
-		if g, err = c.Guest(ctx, a.VMID); err == nil {
+		if g, err = look(ctx, c, a); err == nil {
 			before, err = t.tasks(ctx, c, a, g)
 		}
 		return err
@@ -138,7 +138,7 @@ func (t *taskStep) result(ctx context.Context, c *proxmox.Client, a guestArgs, d
 
 // leftLock says that a failed task left the guest locked, and how that goes away.
 func (t *taskStep) leftLock(ctx context.Context, c *proxmox.Client, a guestArgs) string {
-	g, err := c.Guest(ctx, a.VMID)
+	g, err := look(ctx, c, a)
 	if err != nil || g.Lock == "" {
 		return "" // the task's own failure is what matters
 	}
@@ -171,7 +171,11 @@ func (t *taskStep) Find(ctx context.Context, s plan.Step, in operation.Intent, t
 // is there proves nothing until a call that was sent can no longer lie in a
 // server's queue.
 func (t *taskStep) findAfter(ctx context.Context, c *proxmox.Client, a guestArgs, mark baseline, until time.Time, task *operation.Task) (operation.Outcome, error) {
-	g, err := c.Guest(ctx, a.VMID)
+	var g proxmox.Guest
+	err := patiently(ctx, task, func() (err error) {
+		g, err = look(ctx, c, a)
+		return err
+	})
 	if err != nil {
 		return operation.Outcome{}, err
 	}
@@ -180,7 +184,11 @@ func (t *taskStep) findAfter(ctx context.Context, c *proxmox.Client, a guestArgs
 	}
 	var ours []proxmox.Task
 	for {
-		all, err := t.tasks(ctx, c, a, g)
+		var all []proxmox.Task
+		err := patiently(ctx, task, func() (err error) {
+			all, err = t.tasks(ctx, c, a, g)
+			return err
+		})
 		if err != nil {
 			return operation.Outcome{}, err
 		}
