@@ -19,7 +19,7 @@ import (
 const (
 	kindDump   = "postgres.dump"
 	kindBase   = "postgres.base"
-	kindForget = "postgres.forget"
+	kindPostgresForget = "postgres.forget"
 )
 
 // postgresArgs are the arguments of these steps.
@@ -81,11 +81,9 @@ func (l *Lab) postgresFingerprint(ctx context.Context, id backup.AssetID) (strin
 }
 
 func (l *Lab) postgresSteps() map[string]operation.Executor {
-	return map[string]operation.Executor{
-		kindDump:   &copyStep{l},
-		kindBase:   &copyStep{l},
-		kindForget: &forgetStep{l},
-	}
+	all := l.databaseSteps()
+	all[kindDump], all[kindBase], all[kindPostgresForget] = &copyStep{l}, &copyStep{l}, &forgetStep{l}
+	return all
 }
 
 // addPostgres adds a step that works on bytes.
@@ -111,8 +109,8 @@ func openStep[T any](l *Lab, s plan.Step, source func(T) string) (*pg.Client, T,
 	return c, a, err
 }
 
-// work is what a step gives to the client.
-func work(task *operation.Task) pg.Work {
+// postgresWork is what a step gives to the client.
+func postgresWork(task *operation.Task) pg.Work {
 	return pg.Work{Operation: task.Operation, Lock: task.Lock, Report: func(p pg.Progress) {
 		out := operation.Progress{Done: p.Done, Total: p.Total, Unit: p.Unit}
 		if p.Line != "" {

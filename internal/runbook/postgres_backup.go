@@ -138,7 +138,7 @@ func (l *Lab) addForget(ctx context.Context, p *plan.Plan, c *pg.Client, source 
 		return err
 	}
 	p.Loss = fmt.Sprintf("%d copies that the retention no longer holds (%s)", len(paths), bytesText(bytes))
-	l.addPostgres(p, kindForget, fmt.Sprintf("forget %d copies that the retention no longer holds", len(paths)), "rm -r "+strings.Join(names, " "),
+	l.addPostgres(p, kindPostgresForget, fmt.Sprintf("forget %d copies that the retention no longer holds", len(paths)), "rm -r "+strings.Join(names, " "),
 		postgresArgs{Source: source, Paths: paths}, false, 0)
 	return nil
 }
@@ -207,7 +207,7 @@ func (x *copyStep) copy(ctx context.Context, c *pg.Client, a postgresArgs, kind 
 		medium = "disk." + cfg.Disk
 	}
 	if kind == kindBase {
-		m, dir, err := c.Base(ctx, work(task))
+		m, dir, err := c.Base(ctx, postgresWork(task))
 		if err != nil {
 			return operation.Result{}, stopped(ctx, err)
 		}
@@ -218,7 +218,7 @@ func (x *copyStep) copy(ctx context.Context, c *pg.Client, a postgresArgs, kind 
 		}
 		return result, nil
 	}
-	m, dir, err := c.Dump(ctx, a.Database, work(task))
+	m, dir, err := c.Dump(ctx, a.Database, postgresWork(task))
 	if err != nil {
 		return operation.Result{}, stopped(ctx, err)
 	}

@@ -213,7 +213,7 @@ func TestBackupFromATimer(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := planned("Été 1")
-	if len(last.Steps) != 2 || last.Steps[1].Kind != kindForget {
+	if len(last.Steps) != 2 || last.Steps[1].Kind != kindPostgresForget {
 		t.Fatalf("%+v", last.Steps)
 	}
 	want(t, d.run(last.Plan), operation.StepDone)
@@ -232,4 +232,116 @@ func (p operationPlan) destroys() bool {
 		}
 	}
 	return false
+}
+
+// tables hashes the rows of every table of a database.
+func (d *database) tables(name string) string {
+	d.t.Helper()
+	return d.ask(name, `SELECT coalesce(string_agg(n.nspname || '.' || c.relname || ' ' ||
+		(xpath('/row/h/text()', query_to_xml(format('SELECT md5(coalesce(string_agg(x::text, E''\n'' ORDER BY x::text), '''')) AS h FROM %I.%I x', n.nspname, c.relname), false, true, '')))[1]::text, E'\n' ORDER BY 1), '')
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname = 'public'`)
+}
+
+const shop = `Été 'du' "l'an"`
+
+func (d *database) withShop() {
+	d.t.Helper()
+	d.sql("postgres", "CREATE DATABASE "+pgx.Identifier{shop}.Sanitize())
+	d.sql(shop, "CREATE TABLE a AS SELECT g AS id, md5(g::text) AS t FROM generate_series(1, 5000) g", "CREATE TABLE b (id int PRIMARY KEY, t text)", "INSERT INTO b VALUES (1, 'é')")
+}
+
+func (d *database) restore(r PostgresRestore) operationPlan {
+	d.t.Helper()
+	r.Source, r.Database = "erp", shop
+	p, err := d.RestoreDatabase(d.t.Context(), r)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return operationPlan{p}
+}
+
+func TestRestoreSwapAndUndo(t *testing.T) {
+	d := newDatabase(t)
+	d.withShop()
+	made, err := d.PostgresBackup(t.Context(), "erp", shop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, d.run(made), operation.StepDone)
+	good := d.tables(shop)
+	d.sql(shop, "DROP TABLE b", "DELETE FROM a WHERE id % 2 = 0")
+	wrong := d.tables(shop)
+	beside := d.restore(PostgresRestore{})
+	if beside.destroys() || beside.Blocked() || beside.Confirm != shop {
+		t.Fatalf("%+v", beside.Plan)
+	}
+	s := d.run(beside.Plan)
+	want(t, s, operation.StepDone)
+	restored := pg.BesideName(shop, s.ID())
+	if d.tables(restored) != good || d.tables(shop) != wrong {
+		t.Error("the restored one is not what was dumped, or the live one was touched")
+	}
+	p, err := d.SwapDatabase(t.Context(), "erp", shop, restored)
+	if err != nil || !(operationPlan{p}).destroys() {
+		t.Fatal(err, p)
+	}
+	s = d.run(p)
+	want(t, s, operation.StepDone)
+	if d.tables(shop) != good {
+		t.Error("the swap did not bring the restored one")
+	}
+	back, err := d.Undo(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, d.run(back), operation.StepDone)
+	if d.tables(shop) != wrong {
+		t.Error("undoing the swap did not bring the former one back")
+	}
+	whole := d.restore(PostgresRestore{Swap: true})
+	contains(t, "what is lost", whole.Loss, "what was written to", "since")
+	want(t, d.run(whole.Plan), operation.StepDone)
+	if d.tables(shop) != good {
+		t.Error("restore and swap in one did not bring the dumped one")
+	}
+	d.sql("postgres", "DROP DATABASE "+pgx.Identifier{shop}.Sanitize())
+	lost := d.restore(PostgresRestore{Swap: true})
+	contains(t, "what is lost", lost.Loss, "no live database")
+	want(t, d.run(lost.Plan), operation.StepDone)
+	if d.tables(shop) != good {
+		t.Error("a lost database did not come back under its name")
+	}
+}
+
+func TestRestoreOfADamagedDumpTouchesNothing(t *testing.T) {
+	d := newDatabase(t)
+	d.withShop()
+	made, err := d.PostgresBackup(t.Context(), "erp", shop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, d.run(made), operation.StepDone)
+	before := d.tables(shop)
+	p := d.restore(PostgresRestore{Swap: true})
+	files, err := filepath.Glob(filepath.Join(d.dir, "dumps", "*", "data", "*.gz"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(err, files)
+	}
+	text, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[len(text)/2] ^= 4
+	if err := os.WriteFile(files[0], text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := d.run(p.Plan)
+	want(t, s, operation.StepFailed)
+	contains(t, "why", s.Text, "is damaged", "nothing was restored", "choose another dump")
+	if d.tables(shop) != before || d.ask("postgres", "SELECT count(*)::text FROM pg_database WHERE datname ~ '_restore_'") != "0" {
+		t.Error("something was touched")
+	}
+	if _, err := d.RestoreDatabase(t.Context(), PostgresRestore{Source: "erp", Database: shop, At: time.Now().Add(-24 * time.Hour)}); err == nil {
+		t.Error("there is no dump that old")
+	}
 }

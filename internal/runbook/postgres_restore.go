@@ -1,0 +1,215 @@
+package runbook
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/pg"
+)
+
+// The kinds of step of a restore of a database.
+const (
+	kindVerifyDump = "postgres.verify"
+	kindDatabaseRoles      = "postgres.roles"
+	kindDatabaseRestore    = "postgres.restore"
+	kindDatabaseValidate   = "postgres.validate"
+	kindDatabaseSwap       = "postgres.swap"
+)
+
+// PostgresRestore is what a person asks for.
+type PostgresRestore struct {
+	Source, Database string
+	Dump             string    // directory of a dump; empty: the newest whole one that is not younger than At
+	At               time.Time // zero: now
+	Schema           string
+	Tables           []string
+	Swap             bool // give the restored one the live one's name in the end
+}
+
+// databaseArgs are the arguments of the steps of a restore.
+type databaseArgs struct {
+	Source   string   `json:"source"`
+	Database string   `json:"database"` // the live one
+	Dump     string   `json:"dump,omitempty"`
+	Into     string   `json:"into,omitempty"`
+	Before   string   `json:"before,omitempty"`
+	Schema   string   `json:"schema,omitempty"`
+	Tables   []string `json:"tables,omitempty"`
+}
+
+func (a databaseArgs) request() pg.RestoreRequest {
+	return pg.RestoreRequest{Dump: a.Dump, Into: a.Into, Schema: a.Schema, Table: a.Tables}
+}
+
+func (a databaseArgs) swap() pg.Swap {
+	return pg.Swap{Live: a.Database, Restored: a.Into, Before: a.Before}
+}
+
+func databaseSource(a databaseArgs) string { return a.Source }
+
+// RestoreDatabase plans to bring a database back from a dump: beside the live
+// one, compared with what was dumped, and swapped with it where that is asked
+// for. Nothing of the live one is touched before the swap.
+func (l *Lab) RestoreDatabase(ctx context.Context, r PostgresRestore) (plan.Plan, error) {
+	c, err := l.postgresServer(r.Source)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	if r.Swap && (r.Schema != "" || len(r.Tables) > 0) {
+		return plan.Plan{}, fmt.Errorf("a part of a database cannot take its place: leave --swap out, look at what was restored, and copy what is missing")
+	}
+	dump, err := l.chooseDump(ctx, c, r)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	ready, err := c.PrepareRestore(ctx, dump.Path)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	p, err := l.databasePlan(ctx, c, r.Source, r.Database, "restore")
+	if err != nil {
+		return p, err
+	}
+	p.Blockers, p.Notes = ready.Blockers, ready.Notes
+	p.Summary = fmt.Sprintf("Restore database %q of postgres.%s beside the live one, from the dump of %s", r.Database, r.Source, dump.Taken.Local().Format("2006-01-02 15:04:05 MST"))
+	args := databaseArgs{Source: r.Source, Database: r.Database, Dump: dump.Path, Into: pg.BesideName(r.Database, "{id}"), Before: pg.BeforeName(r.Database, "{id}"), Schema: r.Schema, Tables: r.Tables}
+	l.addDatabaseRestore(&p, args, ready)
+	p.Loss, p.WayBack = "nothing: the live database is not touched", fmt.Sprintf("drop what was restored: DROP DATABASE %q", args.Into)
+	if r.Swap {
+		if err := l.addDatabaseSwap(ctx, &p, c, args, fmt.Sprintf("what was written to %q since %s (%s)", r.Database, dump.Taken.Local().Format("2006-01-02 15:04:05"), backup.Age(l.now().Sub(dump.Taken)))); err != nil {
+			return p, err
+		}
+	}
+	p.Estimate = total(p.Steps)
+	return p, nil
+}
+
+// databasePlan begins a plan about one database. Where that does not exist any
+// more, its absence is the state that the plan is made for.
+func (l *Lab) databasePlan(ctx context.Context, c *pg.Client, source, database, operation string) (plan.Plan, error) {
+	id := backup.AssetID{Kind: backup.Database, Scope: source, Name: database}
+	p := plan.Plan{Operation: operation, Target: id.String(), Confirm: database, Created: l.now()}
+	var err error
+	p.Fingerprint, err = c.Fingerprint(ctx, database)
+	return p, err
+}
+
+func (l *Lab) chooseDump(ctx context.Context, c *pg.Client, r PostgresRestore) (pg.Dump, error) {
+	if r.Dump != "" {
+		d, err := pg.OpenDump(r.Dump)
+		if err == nil && d.Database != r.Database {
+			err = fmt.Errorf("%s is a dump of %q, not of %q", r.Dump, d.Database, r.Database)
+		}
+		return d, err
+	}
+	f, err := c.Survey(ctx)
+	if err != nil {
+		return pg.Dump{}, err
+	}
+	return f.PickDump(r.Database, func(d pg.Dump) bool { return r.At.IsZero() || !d.Taken.After(r.At) })
+}
+
+func (l *Lab) addDatabaseRestore(p *plan.Plan, a databaseArgs, ready pg.RestoreReady) {
+	m := ready.Manifest
+	l.addPostgres(p, kindVerifyDump, "read every byte of the dump, before anything rests on it", "sha256 "+filepath.Join(a.Dump, "*"), a, false, m.Bytes)
+	if len(ready.Missing) > 0 {
+		l.addPostgres(p, kindDatabaseRoles, fmt.Sprintf("create %d roles that are missing: %s", len(ready.Missing), strings.Join(ready.Missing, ", ")), "CREATE ROLE …, from "+filepath.Join(a.Dump, "globals.sql"), a, false, 0)
+	}
+	what := "the dump"
+	if !a.request().Whole() {
+		what = "a part of the dump: " + strings.TrimSpace(a.Schema+" "+strings.Join(a.Tables, ", "))
+		if len(a.Tables) > 0 {
+			p.Notes = append(p.Notes, "Tables alone come back without their indexes and constraints: copy from them what is missing.")
+		}
+	}
+	l.addPostgres(p, kindDatabaseRestore, fmt.Sprintf("restore %s into the new database %q", what, a.Into), fmt.Sprintf("CREATE DATABASE %q; pg_restore --jobs … %s", a.Into, a.Dump), a, false, m.Bytes)
+	l.addPostgres(p, kindDatabaseValidate, fmt.Sprintf("compare with the dump: %d tables, %d rows, sequences, constraints, indexes; ANALYZE", len(m.Tables), m.Rows),
+		fmt.Sprintf("SELECT count(*) …; ANALYZE on %q", a.Into), a, false, m.Database.Bytes)
+}
+
+// addDatabaseSwap adds the swap, which ends sessions: a person confirms it by name.
+func (l *Lab) addDatabaseSwap(ctx context.Context, p *plan.Plan, c *pg.Client, a databaseArgs, loss string) error {
+	now, err := c.SwapState(ctx, a.swap())
+	if err != nil {
+		return err
+	}
+	if now.Prepared > 0 {
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: fmt.Sprintf("database %q", a.Database), Why: fmt.Sprintf("%d prepared transactions hold it", now.Prepared), Hint: "COMMIT PREPARED or ROLLBACK PREPARED them: pg_prepared_xacts lists them"})
+	}
+	if !now.May {
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: "role " + now.Role, Why: "it may not rename the database", Hint: "act as a superuser, or as the database's owner with CREATEDB"})
+	}
+	title := fmt.Sprintf("swap: end %d sessions, keep the live database as %q, give its name to the restored one", now.Sessions, a.Before)
+	show := fmt.Sprintf("ALTER DATABASE %q RENAME TO %q; ALTER DATABASE %q RENAME TO %q", a.Database, a.Before, a.Into, a.Database)
+	if !now.Live {
+		title, loss = fmt.Sprintf("give the restored database the name %q", a.Database), "nothing: there is no live database of that name"
+		show = fmt.Sprintf("ALTER DATABASE %q RENAME TO %q", a.Into, a.Database)
+	}
+	l.addPostgres(p, kindDatabaseSwap, title, show, a, true, 0)
+	p.Loss, p.WayBack = loss, "swap back: cairn operation undo {id}"
+	return nil
+}
+
+// SwapDatabase plans to give a database that an earlier operation restored
+// beside the name of the live one.
+func (l *Lab) SwapDatabase(ctx context.Context, source, database, restored string) (plan.Plan, error) {
+	c, err := l.postgresServer(source)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	p, err := l.databasePlan(ctx, c, source, database, "swap")
+	if err != nil {
+		return p, err
+	}
+	a := databaseArgs{Source: source, Database: database, Into: restored, Before: pg.BeforeName(database, "{id}")}
+	p.Summary = fmt.Sprintf("Give the name of database %q of postgres.%s to %q", database, source, restored)
+	now, err := c.SwapState(ctx, a.swap())
+	if err != nil {
+		return p, err
+	}
+	if !now.Restored {
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: fmt.Sprintf("database %q", restored), Why: "the server has none of that name", Hint: "restore it first; psql --list shows what there is"})
+	}
+	if err := l.addDatabaseSwap(ctx, &p, c, a, fmt.Sprintf("what is in %q and not in %q", database, restored)); err != nil {
+		return p, err
+	}
+	p.Estimate = total(p.Steps)
+	return p, nil
+}
+
+// undoPostgres plans the way back from a swap; ours is false where the operation
+// made none.
+func (l *Lab) undoPostgres(ctx context.Context, s operation.Status) (p plan.Plan, ours bool, err error) {
+	for i, step := range s.Record.Plan.Steps {
+		state := s.Steps[i].State
+		if step.Kind != kindDatabaseSwap || state != operation.StepDone && state != operation.StepWarned {
+			continue
+		}
+		c, a, err := openStep(l, step, databaseSource)
+		if err != nil {
+			return p, true, err
+		}
+		back := a.swap().Back()
+		p, err = l.databasePlan(ctx, c, a.Source, a.Database, "swap")
+		if err != nil {
+			return p, true, err
+		}
+		p.Summary = fmt.Sprintf("Swap back: %q is again what it was before operation %s", a.Database, s.ID())
+		now, err := c.SwapState(ctx, back)
+		if err == nil && !now.Restored {
+			p.Blockers = append(p.Blockers, plan.Blocker{Subject: fmt.Sprintf("database %q", back.Restored), Why: "it is gone, and it was what there was before", Hint: "restore from a dump instead"})
+		}
+		if err == nil {
+			err = l.addDatabaseSwap(ctx, &p, c, databaseArgs{Source: a.Source, Database: back.Live, Into: back.Restored, Before: back.Before}, fmt.Sprintf("what was written to %q since the swap; it is kept as %q", back.Live, back.Before))
+		}
+		p.Estimate = total(p.Steps)
+		return p, true, err
+	}
+	return p, false, nil
+}

@@ -1,0 +1,144 @@
+package runbook
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"cairn/internal/backup"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/pg"
+)
+
+// databaseStep is a step of a restore. Those that touch no live database may be
+// done again after a crash: what they make carries the operation's id.
+type databaseStep struct {
+	lab *Lab
+	run func(ctx context.Context, c *pg.Client, a databaseArgs, task *operation.Task) (operation.Result, error)
+}
+
+func (l *Lab) databaseSteps() map[string]operation.Executor {
+	return map[string]operation.Executor{
+		kindVerifyDump: &databaseStep{l, l.verifyDump},
+		kindDatabaseRoles:      &databaseStep{l, createRoles},
+		kindDatabaseRestore:    &databaseStep{l, restoreDump},
+		kindDatabaseValidate:   &databaseStep{l, l.validate},
+		kindDatabaseSwap:       &databaseSwap{l},
+	}
+}
+
+func (x *databaseStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
+	c, a, err := openStep(x.lab, s, databaseSource)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	result, err := x.run(ctx, c, a, task)
+	if err != nil {
+		return result, stopped(ctx, err)
+	}
+	return result, nil
+}
+
+func (x *databaseStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
+	return operation.Outcome{State: operation.NotDone}, nil
+}
+
+func (l *Lab) verifyDump(ctx context.Context, _ *pg.Client, a databaseArgs, _ *operation.Task) (operation.Result, error) {
+	m, err := pg.VerifyDump(ctx, a.Dump)
+	if err != nil {
+		return operation.Result{}, fmt.Errorf("%w; nothing was restored, choose another dump: cairn copies lists them", err)
+	}
+	return l.proven(a.Dump, backup.EveryByteRead, operation.Result{Text: fmt.Sprintf("%d files are what they were", len(m.Files)), Bytes: m.Bytes}), nil
+}
+
+// proven keeps the proof; where it cannot be kept, the step says so.
+func (l *Lab) proven(dir string, level backup.Proof, r operation.Result) operation.Result {
+	if err := pg.RecordProof(dir, level, l.now()); err != nil {
+		r.Status, r.Text = backup.Warning, r.Text+"; "+err.Error()
+	}
+	return r
+}
+
+func createRoles(ctx context.Context, c *pg.Client, a databaseArgs, _ *operation.Task) (operation.Result, error) {
+	made, err := c.CreateRoles(ctx, a.Dump)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	return operation.Result{Text: "created " + strings.Join(made, ", ")}, nil
+}
+
+func restoreDump(ctx context.Context, c *pg.Client, a databaseArgs, task *operation.Task) (operation.Result, error) {
+	m, said, err := c.Restore(ctx, a.request(), postgresWork(task))
+	if err != nil {
+		return operation.Result{}, err
+	}
+	r := operation.Result{Text: fmt.Sprintf("database %q", a.Into), Bytes: m.Bytes}
+	if said != "" {
+		r.Status, r.Text = backup.Warning, r.Text+"; pg_restore passed over: "+said
+	}
+	return r, nil
+}
+
+func (l *Lab) validate(ctx context.Context, c *pg.Client, a databaseArgs, task *operation.Task) (operation.Result, error) {
+	m, findings, err := c.Validate(ctx, a.request(), postgresWork(task))
+	if err != nil {
+		return operation.Result{}, err
+	}
+	if len(findings) > 0 {
+		return operation.Result{}, fmt.Errorf("%q differs from its dump in %d places: %s; the live database is as it was, look at what was restored before you use any of it", a.Into, len(findings), pg.ListFindings(findings))
+	}
+	r := operation.Result{Text: fmt.Sprintf("%d tables with %d rows are as they were dumped", len(m.Tables), m.Rows), Bytes: m.Database.Bytes}
+	if !a.request().Whole() {
+		r.Text = "the tables that were asked for have the rows that were dumped"
+		return r, nil
+	}
+	r = l.proven(a.Dump, backup.Restored, r)
+	return l.proven(a.Dump, backup.ContentChecked, r), nil
+}
+
+// databaseSwap renames the databases. It is all or nothing, and the names tell
+// afterwards which it was.
+type databaseSwap struct{ lab *Lab }
+
+func (x *databaseSwap) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
+	c, a, err := openStep(x.lab, s, databaseSource)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	before, err := c.SwapState(ctx, a.swap())
+	if err != nil {
+		return operation.Result{}, err
+	}
+	// What the names were, for Find: nothing was renamed before this is journaled.
+	if err := task.Remote(fmt.Sprintf("live:%v", before.Live)); err != nil {
+		return operation.Result{}, err
+	}
+	if err := c.Exchange(ctx, a.swap(), postgresWork(task)); err != nil {
+		return operation.Result{}, err
+	}
+	if !before.Live {
+		return operation.Result{Text: fmt.Sprintf("the restored database is %q now", a.Database)}, nil
+	}
+	return operation.Result{Text: fmt.Sprintf("%q is the restored one now; the former is kept as %q: drop it when nobody misses it", a.Database, a.Before)}, nil
+}
+
+func (x *databaseSwap) Find(ctx context.Context, s plan.Step, in operation.Intent, _ *operation.Task) (operation.Outcome, error) {
+	c, a, err := openStep(x.lab, s, databaseSource)
+	if err != nil {
+		return operation.Outcome{}, err
+	}
+	if in.Remote == "" {
+		return operation.Outcome{State: operation.NotDone}, nil
+	}
+	now, err := c.SwapState(ctx, a.swap())
+	switch {
+	case err != nil:
+		return operation.Outcome{}, err
+	case now.Live && !now.Restored && (now.Before || in.Remote == "live:false"):
+		return operation.Outcome{State: operation.Done, Result: operation.Result{Text: "the names tell that it was done"}}, nil
+	case now.Restored && !now.Before:
+		return operation.Outcome{State: operation.NotDone}, nil
+	}
+	return operation.Outcome{Result: operation.Result{Text: fmt.Sprintf("of %q, %q and %q there are: %v, %v, %v", a.Database, a.Into, a.Before, now.Live, now.Restored, now.Before)}}, nil
+}
