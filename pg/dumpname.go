@@ -74,21 +74,35 @@ func cutEnd(name string, ends []string) (string, bool) {
 
 const (
 	dayPart  = `(\d{4})[-_.]?(\d{2})[-_.]?(\d{2})`
-	timePart = `(?:[T_ .@-]{0,2}(\d{2})[-:.hH_]?(\d{2})(?:[-:.mM_]?(\d{2})(?:[.,]\d{1,9})?)?s?(Z|[+-]\d{2}:?\d{2})?)?`
+	timePart = `(?:[T_ .@-]{0,2}(\d{2})[-:.hH_]?(\d{2})(?:[-:.mM_]?(\d{2})(?:[.,]\d{1,9})?)?[sm]?(Z|[+-]\d{2}:?\d{2})?)?`
 	separate = `[_.@ -]`
 )
 
 var (
 	dateBehind = regexp.MustCompile(`(?:^|` + separate + `)` + dayPart + timePart + `$`)
 	dateBefore = regexp.MustCompile(`^` + dayPart + timePart + `(?:` + separate + `|$)`)
-	dayFirst   = regexp.MustCompile(separate + `\d{2}[-.]\d{2}[-.]\d{4}(?:` + separate + `\d{2}[-:.]?\d{2}(?:[-:.]?\d{2})?)?$`)
-	unixTime   = regexp.MustCompile(separate + `(\d{10})$`)
+	dayFirst   = regexp.MustCompile(separate + `\d{2}[-.]\d{2}[-.]\d{4}(?:` + separate + `\d{2}[-:._]?\d{2}(?:[-:._]?\d{2})?)?$`)
+	unixTime   = regexp.MustCompile(separate + `(\d{10})(?:\d{3})?$`) // in seconds or milliseconds
 	weekday    = regexp.MustCompile(`(?i)` + separate + `(mon|tues?|wed(nes)?|thu(rs)?|fri|sat(ur)?|sun)(day)?$`)
+
+	// autopostgresqlbackup writes the weekday, week or month around its date:
+	// shop_2026-11-21_06h25m.Saturday, shop_week.47.2026-11-21_06h25m,
+	// shop_2026-11-01_06h25m.November.shop; the words are of the host's language.
+	around = regexp.MustCompile(`^(.+?)_(?:week\.\d{1,2}\.)?(\d{4}-\d{2}-\d{2}_\d{2}h\d{2}m)(?:\..*)?$`)
+	// Immich writes versions behind it: immich-db-backup-20261121T020000-v2.3.1-pg14.19.
+	versions = regexp.MustCompile(`-v\d+(?:\.\d+)+-pg\d+(?:\.\d+)*$`)
+	// periodNumber is a week or month of the year, as postgres-backup-local writes
+	// them in directories of that name: weekly/shop-202647, monthly/shop-202611.
+	periodNumber = regexp.MustCompile(`^(.+)[-_.]\d{6}$`)
 )
 
 // date cuts the date off the stem. One whose order of day and month is not
 // certain is cut off and not believed.
 func (d *dumpName) date(zone *time.Location) {
+	if m := around.FindStringSubmatch(d.Stem); m != nil {
+		d.Stem = m[1] + "_" + m[2]
+	}
+	d.Stem = versions.ReplaceAllString(d.Stem, "")
 	// A database may end in digits that look like the beginning of a date: where
 	// the first match is none, a later one may be.
 	for from := 0; from < len(d.Stem); {

@@ -81,6 +81,9 @@ func (d dumpName) under(above dumpName) dumpName {
 	if !d.HasDate && above.HasDate {
 		d.Taken, d.HasDate, d.HasTime = above.Taken, true, above.HasTime
 	}
+	if m := periodNumber.FindStringSubmatch(d.Stem); m != nil && !d.HasDate && periodStem.MatchString(above.Stem) {
+		d.Stem = m[1]
+	}
 	if d.Stem == "" && !periodStem.MatchString(above.Stem) {
 		d.Stem = above.Stem
 	}
@@ -93,6 +96,10 @@ var periodStem = regexp.MustCompile(`(?i)^(hourly|daily|weekly|monthly|yearly|la
 
 func (s *dumpScan) file(path string, name dumpName, info fs.FileInfo) {
 	isWAL := parseWALName(filepath.Base(path)).kind != foreignFile
+	bare := name.Packed == ".gz" && name.Format == "" && name.HasDate // pg_dumpall | gzip > dump_DATE.gz
+	if bare {
+		name.Format = "plain"
+	}
 	if isWAL || name.Sidecar || name.Encrypted && !name.HasDate && name.Format == "" || name.Packed != "" && name.Format == "" {
 		s.foreign++
 		return
@@ -100,6 +107,9 @@ func (s *dumpScan) file(path string, name dumpName, info fs.FileInfo) {
 	key := cacheKey{path, info.Size(), info.ModTime()}
 	grows := s.cache.changed(key)
 	c := s.cache.get(key, s.now, func() content { return s.prober.file(path, info.Size(), name) })
+	if bare && c.state == backup.Damaged {
+		c.foreign = true // nothing but its inside could say that it is a dump
+	}
 	if c.foreign || info.Size() == 0 && name.Format == "" {
 		s.foreign++
 		return
@@ -232,7 +242,9 @@ func takenAt(name dumpName, created, changed time.Time) time.Time {
 var (
 	globalsStem = regexp.MustCompile(`(?i)(^|[_.\- ])(globals?|global_objects|roles)($|[_.\- ])`)
 	clusterStem = regexp.MustCompile(`(?i)^(pg_?)?(dump_?all|all|all[_-]?(dbs?|databases)|cluster|full)$`)
-	toolPrefix  = regexp.MustCompile(`(?i)^(pg_?dump|pg|postgres|postgresql|dump|backup|db)[_.\- ]`)
+	// tiredofit/db-backup writes the kind before the database, and the host behind it.
+	kindAndHost = regexp.MustCompile(`^(?i:pgsql|postgres|postgresql)_(.+)_[^_]+$`)
+	toolPrefix  = regexp.MustCompile(`(?i)^(pg_?dump|pgsql|pg|postgres|postgresql|dump|backup|db)[_.\- ]`)
 )
 
 // owner says what the dump is of. Its own head knows; the name is asked where
@@ -251,6 +263,8 @@ func (s *dumpScan) owner(d *Dump, name dumpName, c content) {
 		d.Database = stem
 		if rest := toolPrefix.ReplaceAllString(stem, ""); !isKnown && slices.Contains(s.known, rest) {
 			d.Database = rest
+		} else if m := kindAndHost.FindStringSubmatch(stem); !isKnown && m != nil && slices.Contains(s.known, m[1]) {
+			d.Database = m[1]
 		}
 	}
 }

@@ -24,34 +24,40 @@ func TestDumpNames(t *testing.T) {
 	day := func(h, m, s int) time.Time { return time.Date(2026, 11, 21, h, m, s, 0, paris) }
 	unix := fmt.Sprintf("shop_%d.dump", day(1, 30, 0).Unix())
 	for name, want := range map[string]dumpName{
-		"shop_2026-11-21.dump":              {Stem: "shop", Taken: day(0, 0, 0), HasDate: true, Format: "custom"},
-		"shop-20261121.dump":                {Stem: "shop", Taken: day(0, 0, 0), HasDate: true, Format: "custom"},
-		"shop-20261121-0130.sql":            {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain"},
-		"shop_2026-11-21_01-30-00.sql.gz":   {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain", Packed: ".gz"},
-		"shop_20261121_013000.sql.zst":      {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain", Packed: ".zst"},
-		"shop_2026-11-21T013000Z.tar":       {Stem: "shop", Taken: time.Date(2026, 11, 21, 1, 30, 0, 0, time.UTC), HasDate: true, HasTime: true, Format: "tar"},
-		"shop.2026-11-21T01:30:00+0100.tar": {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "tar"},
-		"shop.2026-11-21.tgz":               {Stem: "shop", Taken: day(0, 0, 0), HasDate: true, Format: "tar", Packed: ".gz"},
-		"shop_2026-11-21_01h30m00s.dump":    {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "custom"},
-		"shop 2026-11-21 01.30.sql":         {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain"},
-		"shop-2026_11_21.sql":               {Stem: "shop", Taken: day(0, 0, 0), HasDate: true, Format: "plain"},
-		"2026-11-21_shop.dump":              {Stem: "shop", Taken: day(0, 0, 0), HasDate: true, Format: "custom"},
-		"20261121-0130-shop.sql.gz":         {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain", Packed: ".gz"},
-		"2026-11-21":                        {Taken: day(0, 0, 0), HasDate: true},
-		"erp_2026_2026-11-21.dump":          {Stem: "erp_2026", Taken: day(0, 0, 0), HasDate: true, Format: "custom"},
-		"log_20250101_20261121.dump":        {Stem: "log_20250101", Taken: day(0, 0, 0), HasDate: true, Format: "custom"},
-		"app2-20261121.dump.part":           {Stem: "app2", Taken: day(0, 0, 0), HasDate: true, Format: "custom", Unfinished: true},
-		".app2-20261121.dump.x7Fq2":         {Stem: "app2-20261121.dump.x7Fq2", Unfinished: true},
-		`Été "du" l'an_2026-11-21.dump`:     {Stem: `Été "du" l'an`, Taken: day(0, 0, 0), HasDate: true, Format: "custom"},
-		"a.b_c-d_2026-11-21.backup":         {Stem: "a.b_c-d", Taken: day(0, 0, 0), HasDate: true, Format: "custom"},
-		unix:                                {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "custom"},
-		"shop_21-11-2026.dump":              {Stem: "shop", Format: "custom"}, // day or month first? the file's own time tells
-		"shop_Monday.dump":                  {Stem: "shop", Format: "custom"},
-		"shop.dump":                         {Stem: "shop", Format: "custom"},
-		"shop_2026-13-41.dump":              {Stem: "shop_2026-13-41", Format: "custom"},
-		"shop_2026-11-21.dump.gpg":          {Stem: "shop", Taken: day(0, 0, 0), HasDate: true, Format: "custom", Encrypted: true},
-		"shop_2026-11-21.dump.sha256":       {Sidecar: true},
-		"globals_2026-11-21.sql":            {Stem: "globals", Taken: day(0, 0, 0), HasDate: true, Format: "plain"},
+		"shop_2026-11-21.dump":                                   {Stem: "shop", Taken: day(0, 0, 0), HasDate: true, Format: "custom"},
+		"shop-20261121.dump":                                     {Stem: "shop", Taken: day(0, 0, 0), HasDate: true, Format: "custom"},
+		"shop-20261121-0130.sql":                                 {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain"},
+		"shop_2026-11-21_01-30-00.sql.gz":                        {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain", Packed: ".gz"},
+		"shop_20261121_013000.sql.zst":                           {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain", Packed: ".zst"},
+		"shop_2026-11-21T013000Z.tar":                            {Stem: "shop", Taken: time.Date(2026, 11, 21, 1, 30, 0, 0, time.UTC), HasDate: true, HasTime: true, Format: "tar"},
+		"shop.2026-11-21T01:30:00+0100.tar":                      {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "tar"},
+		"shop.2026-11-21.tgz":                                    {Stem: "shop", Taken: day(0, 0, 0), HasDate: true, Format: "tar", Packed: ".gz"},
+		"shop_2026-11-21_01h30m00s.dump":                         {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "custom"},
+		"shop 2026-11-21 01.30.sql":                              {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain"},
+		"shop-2026_11_21.sql":                                    {Stem: "shop", Taken: day(0, 0, 0), HasDate: true, Format: "plain"},
+		"2026-11-21_shop.dump":                                   {Stem: "shop", Taken: day(0, 0, 0), HasDate: true, Format: "custom"},
+		"20261121-0130-shop.sql.gz":                              {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain", Packed: ".gz"},
+		"2026-11-21":                                             {Taken: day(0, 0, 0), HasDate: true},
+		"erp_2026_2026-11-21.dump":                               {Stem: "erp_2026", Taken: day(0, 0, 0), HasDate: true, Format: "custom"},
+		"log_20250101_20261121.dump":                             {Stem: "log_20250101", Taken: day(0, 0, 0), HasDate: true, Format: "custom"},
+		"app2-20261121.dump.part":                                {Stem: "app2", Taken: day(0, 0, 0), HasDate: true, Format: "custom", Unfinished: true},
+		".app2-20261121.dump.x7Fq2":                              {Stem: "app2-20261121.dump.x7Fq2", Unfinished: true},
+		`Été "du" l'an_2026-11-21.dump`:                          {Stem: `Été "du" l'an`, Taken: day(0, 0, 0), HasDate: true, Format: "custom"},
+		"a.b_c-d_2026-11-21.backup":                              {Stem: "a.b_c-d", Taken: day(0, 0, 0), HasDate: true, Format: "custom"},
+		unix:                                                     {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "custom"},
+		"shop_21-11-2026.dump":                                   {Stem: "shop", Format: "custom"}, // day or month first? the file's own time tells
+		"shop_Monday.dump":                                       {Stem: "shop", Format: "custom"},
+		"shop.dump":                                              {Stem: "shop", Format: "custom"},
+		"shop_2026-13-41.dump":                                   {Stem: "shop_2026-13-41", Format: "custom"},
+		"shop_2026-11-21.dump.gpg":                               {Stem: "shop", Taken: day(0, 0, 0), HasDate: true, Format: "custom", Encrypted: true},
+		"shop_2026-11-21.dump.sha256":                            {Sidecar: true},
+		"shop_2026-11-21_01h30m.Saturday.sql.gz":                 {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain", Packed: ".gz"},
+		"shop_2026-11-21_01h30m.samedi.sql.gz":                   {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain", Packed: ".gz"},
+		"shop_week.47.2026-11-21_01h30m.sql.gz":                  {Stem: "shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain", Packed: ".gz"},
+		"my_shop_2026-11-21_01h30m.November.my_shop.sql.bz2":     {Stem: "my_shop", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain", Packed: ".bz2"},
+		"immich-db-backup-20261121T013000-v2.3.1-pg14.19.sql.gz": {Stem: "immich-db-backup", Taken: day(1, 30, 0), HasDate: true, HasTime: true, Format: "plain", Packed: ".gz"},
+		"dump_21-11-2026_01_30_00.sql":                           {Stem: "dump", Format: "plain"},
+		"globals_2026-11-21.sql":                                 {Stem: "globals", Taken: day(0, 0, 0), HasDate: true, Format: "plain"},
 	} {
 		got := parseDumpName(name, paris)
 		same := got.Taken.Equal(want.Taken)
@@ -333,6 +339,64 @@ func TestDirectoriesOfScripts(t *testing.T) {
 		}
 		if name != "2026-11-20/shop.sql" && !g.Taken.Equal(want.taken) {
 			t.Errorf("%s: taken %s, want %s", name, g.Taken, want.taken)
+		}
+	}
+}
+
+// Names of widespread scripts: each must tell whose the dump is, or a database
+// that is dumped every night looks as if it had no copy.
+func TestDumpsOfKnownScripts(t *testing.T) {
+	dir := t.TempDir()
+	one := []byte("--\n-- PostgreSQL database dump\n--\n\n--\n-- PostgreSQL database dump complete\n--\n")
+	all := []byte("--\n-- PostgreSQL database cluster dump\n--\n\n--\n-- PostgreSQL database cluster dump complete\n--\n")
+	mysql := []byte("-- MySQL dump 10.19  Distrib 10.3.39-MariaDB\n")
+	packed := func(text []byte) []byte {
+		var out bytes.Buffer
+		w := gzip.NewWriter(&out)
+		if _, err := w.Write(text); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
+	}
+	for name, text := range map[string][]byte{
+		"daily/shop/shop_2026-11-21_06h25m.Saturday.sql.gz": one, "weekly/shop/shop_week.47.2026-11-21_06h25m.sql.gz": one, // autopostgresqlbackup
+		"monthly/shop/shop_2026-11-01_06h25m.November.shop.sql.gz": one,
+		"last/shop-20261121-013000.sql.gz":                         one, "daily/shop-20261121.sql.gz": one, "weekly/shop-202647.sql.gz": one, "monthly/shop-202611.sql.gz": one, // postgres-backup-local
+		"pgsql_shop_db01_20261121-013000.sql.gz":                 one, // db-backup
+		"2026-11-21-daily/shop.sql.gz":                           one, // pg_backup_rotated.sh
+		"dump_21-11-2026_01_30_00.sql.gz":                        all,
+		"dump_2026-11-20_01_30_00.gz":                            all, // pg_dumpall | gzip
+		"immich-db-backup-20261121T020000-v2.3.1-pg14.19.sql.gz": all,
+		"wordpress_2026-11-21.sql.gz":                            mysql, "photos_2026-11-21.gz": mysql,
+	} {
+		put(t, filepath.Join(dir, name), packed(text))
+	}
+	for _, name := range []string{"last/shop-latest.sql.gz", "daily/shop-latest.sql.gz"} {
+		if err := os.Symlink("shop-20261121-013000.sql.gz", filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, filepath.Join(dir, "liar_2026-11-21.gz"), []byte("not compressed at all"))
+	for _, budget := range []int64{unpackBudget, 0} { // each is judged the same when it is not unpacked as a whole
+		s := &dumpScan{root: dir, known: []string{"shop"}, zone: paris, now: now, cache: new(cache), prober: &prober{paris, budget}}
+		s.cache.begin()
+		if err := s.walk(dir, dumpName{}, 2); err != nil {
+			t.Fatal(err)
+		}
+		whole := 0
+		for _, d := range s.dumps {
+			if d.State != backup.Complete || d.Cluster == (d.Database == "shop") {
+				t.Errorf("budget %d: %s is of %q, cluster %v, %s %s", budget, d.Path, d.Database, d.Cluster, d.State, d.Why)
+			}
+			if d.Cluster {
+				whole++
+			}
+		}
+		if len(s.dumps) != 12 || whole != 3 || s.foreign != 3 {
+			t.Errorf("budget %d: %d dumps, %d of them of all databases, %d foreign", budget, len(s.dumps), whole, s.foreign)
 		}
 	}
 }

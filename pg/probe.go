@@ -246,6 +246,8 @@ const (
 func (p *prober) plain(f *os.File, size int64, packed string) content {
 	head, end, err := p.edges(f, size, packed)
 	switch {
+	case errors.Is(err, errLong) && !bytes.Contains(head, plainHead) && !bytes.Contains(head, clusterHead):
+		return content{foreign: true} // of another database, such as mysqldump's
 	case errors.Is(err, errPacked) || errors.Is(err, errLong):
 		whole, known := p.packedWhole(f, size, packed)
 		if known && !whole {
