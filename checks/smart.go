@@ -68,16 +68,19 @@ func firstFinding(h disk.Health) string {
 
 // judgeFindings tells of all values that crossed a limit in one problem.
 func judgeFindings(name string, h disk.Health, add func(backup.Status, string, string, string, ...string)) {
-	if len(h.Findings) == 0 {
-		return
-	}
 	status, texts, grade := backup.Warning, []string{}, []string{}
 	for _, f := range h.Findings {
+		if f.Name == "wear" || f.Name == "smart_status" && h.Passed != nil && !*h.Passed {
+			continue // each is a problem of its own
+		}
 		if f.Critical {
 			status = backup.Critical
 		}
 		texts = append(texts, either(sentence(f.Text), fmt.Sprintf("%s is %d, the limit is %s", f.Name, f.Value, f.Limit)))
 		grade = append(grade, fmt.Sprintf("%s=%d", f.Name, f.Value))
+	}
+	if len(texts) == 0 {
+		return
 	}
 	add(status, "smart-value", fmt.Sprintf("SMART of disk %s: %s", name, strings.Join(texts[:min(len(texts), namesShown)], "; ")),
 		"Values that grow mean a dying disk: copy what matters off it; more: smartctl -x DEVICE", grade...)

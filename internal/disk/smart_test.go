@@ -140,6 +140,55 @@ func TestWearComesFromTheBestSource(t *testing.T) {
 	}
 }
 
+// Real disks' attributes, as smartctl's database names them: the direction of
+// the normalised value is the maker's own.
+func TestWearByAttribute(t *testing.T) {
+	plain := func(id int, name string, value int, raw string) string { return attr(id, name, value, 0, "", raw) }
+	for name, c := range map[string]struct {
+		attributes []string
+		want       float64
+	}{
+		"Samsung 870 EVO":                     {[]string{plain(177, "Wear_Leveling_Count", 99, "3")}, 0.01},
+		"Crucial MX500":                       {[]string{plain(173, "Ave_Block-Erase_Count", 94, "94"), plain(202, "Percent_Lifetime_Remain", 94, "6")}, 0.06},
+		"Kingston A400":                       {[]string{plain(231, "SSD_Life_Left", 95, "95"), plain(233, "Flash_Writes_GiB", 100, "900")}, 0.05},
+		"Intel, worn out":                     {[]string{plain(233, "Media_Wearout_Indicator", 1, "0")}, 0.99},
+		"SandForce does not count it":         {[]string{plain(233, "Media_Wearout_Indicator", 0, "3012"), plain(231, "SSD_Life_Left", 100, "1")}, 0},
+		"SandForce counts nothing":            {[]string{plain(233, "Media_Wearout_Indicator", 0, "3012")}, -1},
+		"WD Blue, whose value counts up":      {[]string{plain(230, "Media_Wearout_Indicator", 1, "163210068006")}, 0.0038},     // 0x002600140026
+		"SanDisk Plus, whose value is 100":    {[]string{plain(230, "Media_Wearout_Indicator", 100, "51832253853476")}, 0.4736}, // 0x2f2423142f24
+		"WD Green, of which 37.06 % are used": {[]string{plain(230, "Media_Wearout_Indicator", 37, "40707920766214")}, 0.3706},  // 0x25060d282506
+		"WD with a raw value of another kind": {[]string{plain(230, "Media_Wearout_Indicator", 3, "65535")}, -1},
+		"Apple counts from 200":               {[]string{plain(173, "Wear_Leveling_Count", 195, "8599765028")}, -1},
+		"spare blocks are no wear":            {[]string{plain(232, "Available_Reservd_Space", 100, "0"), plain(241, "Total_LBAs_Written", 99, "1")}, -1},
+	} {
+		h := judgeSmart(ata("", c.attributes...), 0, Health{}, noon)
+		if h.Err != "" || h.Wear < c.want-1e-9 || h.Wear > c.want+1e-9 {
+			t.Errorf("%s: wear %v (%s), want %v", name, h.Wear, h.Err, c.want)
+		}
+	}
+}
+
+// Disks that are well in spite of odd figures.
+func TestOddButWell(t *testing.T) {
+	for name, c := range map[string]struct {
+		text []byte
+		exit int
+	}{
+		"the bridge returns no registers (bit 2), and the status came of the attributes": {ata("", attr(5, "Reallocated_Sector_Ct", 100, 10, "", "0")), 4},
+		"Seagate packs three counters of timeouts":                                       {ata("", attr(188, "Command_Timeout", 100, 0, "", "8590065666")), 0},
+		"a SMART log behind sntrealtek, without sensors": {[]byte(`{"smartctl":{"exit_status":0},"device":{"type":"sntrealtek","protocol":"NVMe"},"model_name":"X","smart_status":{"passed":true,"nvme":{"value":0}},
+			"nvme_smart_health_information_log":{"critical_warning":0,"temperature":41,"available_spare":100,"available_spare_threshold":100,"percentage_used":0,"media_errors":0,"num_err_log_entries":412}}`), 0},
+		"an old failure of the airflow sensor": {ata("", attr(190, "Airflow_Temperature_Cel", 70, 45, "past", "30")), 32},
+		"errors logged years ago":              {ata(`,"ata_smart_error_log":{"extended":{"revision":1,"count":14}}`), 64},
+		"a SAS disk":                           {[]byte(`{"smartctl":{"exit_status":0},"device":{"protocol":"SCSI"},"scsi_model_name":"ST4000","smart_status":{"passed":true},"temperature":{"current":33,"drive_trip":65},"scsi_grown_defect_list":0}`), 0},
+	} {
+		h := judgeSmart(c.text, c.exit, Health{Wear: -1}, noon)
+		if h.Err != "" || len(h.Findings) != 0 || h.At.IsZero() {
+			t.Errorf("%s: %q %+v", name, h.Err, h.Findings)
+		}
+	}
+}
+
 func TestRisingCounters(t *testing.T) {
 	answer := func(timeouts, errors string) []byte {
 		return ata(`,"ata_smart_error_log":{"summary":{"count":`+errors+`}}`, attr(188, "Command_Timeout", 100, 0, "", timeouts))

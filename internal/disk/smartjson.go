@@ -244,13 +244,39 @@ func (s smartJSON) wear() float64 {
 	}
 	for _, name := range remaining {
 		for _, a := range s.Attributes.Table {
-			if a.Name == name && a.Value.known && a.Value.value >= 0 && a.Value.value <= 100 {
-				return (100 - a.Value.value) / 100
+			if used := a.used(); a.Name == name && used >= 0 {
+				return used
 			}
 		}
 	}
 	return -1
 }
+
+// used returns the share of the endurance that one of the remaining attributes
+// tells; -1: none.
+func (a attribute) used() float64 {
+	switch {
+	case a.ID == wornOfWD:
+		// Its normalised value counts up on some firmware and down on others. Each
+		// 16 bits of the raw one are a percentage in whole and hundredths, the lowest
+		// the worst of them.
+		worst := a.Raw.Value.int() & 0xffff
+		if whole := worst >> 8; a.Raw.Value.known && whole <= 100 {
+			return float64(whole)/100 + float64(worst&0xff)/1e4
+		}
+		return -1
+	case a.Name == wornOfIntel && a.Value.value == 0:
+		return -1 // it ends at 1: who writes 0 does not count
+	case a.Value.known && a.Value.value >= 0 && a.Value.value <= 100:
+		return (100 - a.Value.value) / 100
+	}
+	return -1
+}
+
+const (
+	wornOfWD    = 230                       // of WD's and SanDisk's SSDs
+	wornOfIntel = "Media_Wearout_Indicator" // id 233; SandForce controllers have it too
+)
 
 func percent(n number) float64 { return max(0, min(n.value, 1000)) / 100 }
 
