@@ -222,12 +222,16 @@ func (l *lab) inSnapshot(s *source, g *group, c carrier) (holding, bool) {
 // proofOf finds the newest proof of an asset in a repository: one that is
 // complete, or else why there is none. A proof counts while its snapshot is kept.
 func (l *lab) proofOf(id backup.AssetID, c carrier) (best OffSiteProof, ok bool) {
+	var made time.Time // the snapshot of best
 	for _, p := range l.proofs[id] {
-		if p.In != c.in.name || !slices.ContainsFunc(c.group.copies, func(own backup.Copy) bool { return own.ID == p.Snapshot }) {
+		i := slices.IndexFunc(c.group.copies, func(own backup.Copy) bool { return own.ID == p.Snapshot })
+		if p.In != c.in.name || i < 0 {
 			continue
 		}
-		if !ok || p.Complete && !best.Complete || p.Complete == best.Complete && p.Taken.After(best.Taken) {
-			best, ok = p, true
+		in := c.group.copies[i].Taken
+		newer := p.Taken.After(best.Taken) || p.Taken.Equal(best.Taken) && in.After(made)
+		if !ok || p.Complete && !best.Complete || p.Complete == best.Complete && newer {
+			best, made, ok = p, in, true
 		}
 	}
 	return best, ok

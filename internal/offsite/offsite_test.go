@@ -290,7 +290,7 @@ func TestABackupThatCompletesDuringTheUploadIsNone(t *testing.T) {
 	h.expect(got, whole, "")
 	h.expect(got, torn, "nothing of it is there")
 	// Its directory came last, its first chunks before it: they are not all there.
-	late := h.put("103", 0)
+	late := h.put("103", 1)
 	exclude := filepath.Join(h.dir, "exclude")
 	h.must(os.WriteFile(exclude, []byte(h.own(late)+"\n"), 0o600))
 	h.upload(1, "--exclude-file", exclude)
