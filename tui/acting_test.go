@@ -17,6 +17,7 @@ import (
 	"cairn/internal/secret"
 	"cairn/internal/watch"
 	"cairn/proxmox"
+	"cairn/tui/cells"
 )
 
 // burst sends keys as one read brings them: all at the same moment.
@@ -109,7 +110,7 @@ func TestNothingElseConfirms(t *testing.T) {
 	}
 	u := reviewing(t)
 	u.does("web02", "ctrl+g")
-	u.sees(`"web02" is not "web01". Nothing was touched`)
+	u.sees(`Nothing was touched: "web02" is not "web01"`)
 	u.does("enter")
 	u.sees("enter goes nowhere here")
 }
@@ -162,6 +163,55 @@ func TestABlockedPlanHasNothingToType(t *testing.T) {
 		if strings.HasPrefix(done, "start") {
 			t.Fatalf("a blocked plan was started: %v", u.desk.done)
 		}
+	}
+}
+
+func TestTwoReviewsAreNeverTheSamePage(t *testing.T) {
+	u := reviewing(t, func(d *fakeDesk) { d.planned = blockedPlan() })
+	u.desk.planned.Blockers[0].Subject = "the other guest"
+	u.does(":", "operations", "enter", "enter", "u")
+	u.sees("the other guest")
+}
+
+// The budget while something runs: at most 300 bytes a second at 120x40.
+func TestBytesOfARunningOperation(t *testing.T) {
+	u := sitAt(t, web01(), homeLab(), 120, 40)
+	u.desk.operations = []operation.Status{rollingBack()}
+	u.m.lookAround()
+	u.settle()
+	u.does("o", "enter")
+	page := u.m.top().(*operationPage)
+	sent := &counter{}
+	out := cells.New(sent, func() (int, int) { return 120, 40 })
+	show := func() {
+		if _, err := out.Write([]byte("\x1b[H" + strings.ReplaceAll(u.look(), "\n", "\x1b[K\r\n") + "\x1b[K")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _ = out.Write([]byte("\x1b[?1049h\x1b[2J"))
+	show()
+	const seconds = 30
+	sent.n = 0
+	for i := range seconds * 4 {
+		u.now = u.now.Add(pollPace)
+		s := rollingBack()
+		s.Progress.Done += int64(i) << 26
+		u.desk.operations = []operation.Status{s}
+		u.send(pollMsg{page, page.turn})
+		u.settle()
+		show()
+	}
+	if rate := sent.n / seconds; rate > 300 || rate == 0 {
+		t.Errorf("%d bytes a second, limit 300", rate)
+	}
+	sent.n = 0
+	for range 20 { // nothing has changed
+		u.send(pollMsg{page, page.turn})
+		u.settle()
+		show()
+	}
+	if sent.n > 0 {
+		t.Errorf("%d bytes where nothing has changed", sent.n)
 	}
 }
 

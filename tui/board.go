@@ -90,6 +90,9 @@ func (b *board) view(m *Model, w, h int) []line {
 		right = w - left - 3
 	}
 	parts := b.parts(m, left-1)
+	if b.chosen == "nothing" && m.known { // the row that stood for what was asked
+		b.chosen = ""
+	}
 	if b.chosen == "" || b.find != b.found { // a new filter chooses what it has found
 		b.found = b.find
 		l := b.all(m)

@@ -11,7 +11,6 @@ import (
 type dialog struct {
 	name  string
 	says  []line // wrapped where drawn
-	act   string
 	do    func(*Model) tea.Cmd
 	grace grace
 	asks  buttons

@@ -66,8 +66,11 @@ func (p *operationPage) read(m *Model) tea.Cmd {
 			p.turn++
 			if runsOn(p.status) || err != nil {
 				pace := pollPace
-				if err != nil {
+				switch {
+				case err != nil:
 					pace = lookIdle
+				case m.top() != screen(p): // only its return must be fresh
+					pace = lookBusy
 				}
 				return m.later(pace, pollMsg{p, p.turn})
 			}

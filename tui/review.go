@@ -38,7 +38,7 @@ func newReview(name string, under int, build func(context.Context, Desk) (plan.P
 	return &review{name: name, under: under, build: build, asks: buttons{stay: "Cancel", act: "Go ahead"}}
 }
 
-func (r *review) id() string    { return "review" }
+func (r *review) id() string    { return fmt.Sprintf("review %p", r) } // two are never the same page
 func (r *review) title() string { return r.name }
 
 // left ends the planning. A start that was asked for goes on.
@@ -149,9 +149,9 @@ func (r *review) typed(m *Model, key tea.KeyMsg) (tea.Cmd, bool) {
 func (r *review) agree(m *Model) tea.Cmd {
 	want := confirm(r.plan)
 	if r.target.text != want {
-		m.note = fmt.Sprintf("type the name first: %q is not %q. Nothing was touched", r.target.text, want)
+		m.note = fmt.Sprintf("Nothing was touched: %q is not %q", r.target.text, want)
 		if r.target.text == "" {
-			m.note = "type the name first. Nothing was touched"
+			m.note = "Nothing was touched: type the name first"
 		}
 		return nil
 	}
