@@ -119,13 +119,17 @@ func (a *app) cancel(ctx context.Context, d *desk.Desk, id string) error {
 	if err != nil {
 		return err
 	}
-	if s.State != operation.Running && s.State != operation.Waiting {
+	if s.State != operation.Running && !s.Resumable && s.State != operation.Waiting {
 		return fail(ExitBlocked, fmt.Errorf("operation %s is %s: there is nothing to cancel", id, s.State))
 	}
 	if err := d.Cancel(id); err != nil {
 		return refusal(err)
 	}
-	fmt.Fprintf(a.env.Out, "Operation %s was asked to stop.\n", id)
+	if s.Resumable {
+		fmt.Fprintf(a.env.Out, "No worker is there to stop. cairn operation resume %s finds out what was done, and ends it there.\n", id)
+	} else {
+		fmt.Fprintf(a.env.Out, "Operation %s was asked to stop.\n", id)
+	}
 	if left := waiting(s); len(left) > 0 {
 		fmt.Fprintf(a.env.Out, "Not to be done any more: %s.\n", strings.Join(left, ", "))
 	}

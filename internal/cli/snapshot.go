@@ -85,7 +85,18 @@ func (a *app) printSnapshots(tree proxmox.Tree, changes map[string][]proxmox.Cha
 		description, _, _ := strings.Cut(s.Description, "\n")
 		fmt.Fprintf(t, "%s%s%s\t%s\t%s\t%s\t%d\t%s\n", strings.Repeat("  ", s.Depth), s.Name, here, age, ram, or(s.State, "complete"), len(changes[s.Name]), description)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, s := range tree.Walk() {
+		for i, c := range changes[s.Name] {
+			if i == 0 {
+				fmt.Fprintf(a.env.Out, "\nA rollback to %s would change back:\n", s.Name)
+			}
+			fmt.Fprintf(a.env.Out, "  %s\n", c)
+		}
+	}
+	return nil
 }
 
 func (a *app) snapshotCreate() *cobra.Command {

@@ -182,6 +182,32 @@ func TestSIGTERMOfTheWorkerIsResumable(t *testing.T) {
 	b.rolledBack()
 }
 
+func TestAnInterruptedOperationIsGivenUp(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	h := b.lab.PVE.HoldTask("qmsnapshot", "100", "data")
+	id := b.rollback()
+	reached(t, h)
+	if err := syscall.Kill(b.worker(id), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b.until(id, "interrupted")
+	if r := b.must(0, "operation", "cancel", id); !strings.Contains(r.out, "cairn operation resume "+id) {
+		t.Errorf("it says %s", r.out)
+	}
+	h.Release()
+	b.try("operation", "resume", id)
+	b.want(id, "cancelled")
+	for _, c := range b.changes() {
+		if strings.HasSuffix(c.Path, "/rollback") {
+			t.Errorf("it was rolled back after the cancel: %+v", c)
+		}
+	}
+	if g := b.lab.PVE.Guest(100); !g.Running || g.Config["lock"] != "" {
+		t.Errorf("the guest is %+v", g)
+	}
+}
+
 // TestACallInTheQueueOfTheServer: the worker is killed while its call waits in
 // the server, which carries it out when nobody listens any more.
 func TestACallInTheQueueOfTheServer(t *testing.T) {

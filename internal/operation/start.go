@@ -1,9 +1,11 @@
 package operation
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 )
 
@@ -45,10 +47,20 @@ func (s *Store) Start(ctx context.Context, id string, launch Launch) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the worker of operation %s did not answer: %w; cairn operation show %s tells what it does", id, ctx.Err(), id)
+			return fmt.Errorf("the worker of operation %s did not answer: %w%s; cairn operation show %s tells what it does", id, ctx.Err(), s.lastWords(id), id)
 		case <-tick.C:
 		}
 	}
+}
+
+// lastWords is the last line that the worker of operation id wrote to its log.
+func (s *Store) lastWords(id string) string {
+	text, err := os.ReadFile(s.WorkerLog(id))
+	if err != nil || len(bytes.TrimSpace(text)) == 0 {
+		return ""
+	}
+	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
+	return fmt.Sprintf("; it said %q", lines[len(lines)-1])
 }
 
 func verdict(l Line) error {

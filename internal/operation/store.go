@@ -30,6 +30,10 @@ func OpenStore(stateDir string) (*Store, error) {
 	return &Store{stateDir}, nil
 }
 
+// WorkerLog is the file of what the worker of operation id says besides its
+// journal.
+func (s *Store) WorkerLog(id string) string { return s.file(id, "worker.log") }
+
 func (s *Store) file(id, name string) string { return filepath.Join(s.dir, "operations", id, name) }
 
 var idForm = regexp.MustCompile(`^\d{8}-\d{1,6}$`)
