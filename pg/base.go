@@ -66,6 +66,7 @@ func (b *basing) run(ctx context.Context) (string, error) {
 	if err := b.copy(ctx, conn); err != nil {
 		return "", err
 	}
+	m.Stopped = c.now().UTC()
 	if err := b.relink(); err != nil {
 		return "", err
 	}

@@ -31,6 +31,7 @@ type BaseManifest struct {
 	Config        []string         `json:"config,omitempty"`         // that are kept
 	ConfigMissing []string         `json:"config_missing,omitempty"` // that could not be read
 	Started       time.Time        `json:"started"`
+	Stopped       time.Time        `json:"stopped,omitzero"`  // no recovery ends before
 	Finished      time.Time        `json:"finished,omitzero"` // zero: it never was
 	Verified      time.Time        `json:"verified,omitzero"` // pg_verifybackup found every byte as it should be
 	Seconds       float64          `json:"seconds"`
@@ -129,7 +130,7 @@ func (s *baseScan) probeOurs(path string) (BaseBackup, content) {
 	if !names[manifestName] && c.state == backup.Complete {
 		c = broken(backup.Damaged, "its backup_manifest is missing")
 	}
-	b.Taken, b.Finished, b.SystemID = m.Started, m.Finished, m.SystemID
+	b.Taken, b.Finished, b.Stopped, b.SystemID = m.Started, m.Finished, m.Stopped, m.SystemID
 	if !m.Verified.IsZero() {
 		b.Proofs = append(b.Proofs, backup.Proven{Level: backup.EveryByteRead, At: m.Verified})
 	}

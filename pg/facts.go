@@ -118,6 +118,7 @@ type BaseBackup struct {
 	Finished    time.Time       // when its last byte was written
 	Proofs      []backup.Proven // how far its content was looked at
 	Ours        bool            // it has a manifest of ours
+	Stopped     time.Time       // no recovery from it can end before; zero: Finished tells
 }
 
 // Archive is the WAL archive: what it holds, and the holes in it.

@@ -1,0 +1,282 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+)
+
+// Target is where a recovery stops: one of the three, or the end of the WAL.
+type Target struct {
+	Time time.Time `json:"time,omitzero"`
+	Name string    `json:"name,omitempty"` // of a restore point
+	LSN  string    `json:"lsn,omitempty"`
+}
+
+// targetLayouts are the ways to write a time with its zone.
+var targetLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05Z07:00", "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999 -0700", "2006-01-02 15:04:05.999999999-07", "2006-01-02 15:04Z07:00"}
+
+// localLayouts are those without; they are in the zone of this host.
+var localLayouts = []string{"2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999", "2006-01-02 15:04", "2006-01-02T15:04"}
+
+// ParseTarget reads "2026-11-21 18:04:59+01:00" (a time without a zone is in
+// zone; one that daylight saving makes twice is refused), "0/3000060" or
+// "name:before-upgrade".
+func ParseTarget(text string, zone *time.Location) (Target, error) {
+	text = strings.TrimSpace(text)
+	if name, ok := strings.CutPrefix(text, "name:"); ok && name != "" {
+		return Target{Name: name}, nil
+	}
+	if _, ok := parseLSN(text); ok {
+		return Target{LSN: strings.ToUpper(text)}, nil
+	}
+	for _, layout := range targetLayouts {
+		if t, err := time.Parse(layout, text); err == nil {
+			return Target{Time: t}, nil
+		}
+	}
+	for _, layout := range localLayouts {
+		t, err := time.ParseInLocation(layout, text, zone)
+		if err != nil {
+			continue
+		}
+		for _, other := range []time.Time{t.Add(-time.Hour), t.Add(time.Hour)} {
+			if other.Format(layout) == t.Format(layout) {
+				return Target{}, fmt.Errorf("%q is there twice, because of daylight saving: write its zone, such as %s", text, t.Format("2006-01-02 15:04:05-07:00"))
+			}
+		}
+		return Target{Time: t}, nil
+	}
+	return Target{}, fmt.Errorf("%q is no point in time: write 2026-11-21 18:04:59+01:00, an LSN such as 0/3000060, or name:RESTORE-POINT", text)
+}
+
+// String writes the target for a person.
+func (t Target) String() string {
+	switch {
+	case !t.Time.IsZero():
+		return t.Time.Format("2006-01-02 15:04:05.999 -07:00")
+	case t.Name != "":
+		return "restore point " + t.Name
+	case t.LSN != "":
+		return "LSN " + t.LSN
+	}
+	return "the end of the WAL"
+}
+
+// WindowError says that a target cannot be restored to, and what can be.
+type WindowError struct {
+	Target   Target
+	From, To time.Time // zero: nothing can
+	Why      string
+}
+
+func (e *WindowError) Error() string {
+	text := fmt.Sprintf("%s cannot be restored to: %s", e.Target, e.Why)
+	if e.From.IsZero() {
+		return text
+	}
+	const layout = "2006-01-02 15:04:05 -07:00"
+	return fmt.Sprintf("%s; restorable are the times from %s to %s", text, e.From.Format(layout), e.To.Format(layout))
+}
+
+// Source is what a recovery starts from.
+type Source struct {
+	Base     BaseBackup
+	Reach    time.Time // how far WAL without a gap follows it
+	Segments int       // of WAL that are to be replayed, about
+}
+
+// ChooseBase chooses the newest base backup from which a target can be reached
+// with the WAL that is in the archive now. flushed says that the server will
+// still archive what it has written so far. The error is a *WindowError when no
+// base backup will do.
+func (c *Client) ChooseBase(ctx context.Context, t Target, segment int64, flushed bool) (Source, error) {
+	if c.cfg.Base == nil || c.cfg.WAL == nil {
+		return Source{}, fmt.Errorf("postgres.%s has no base backups or no WAL archive: a point in time needs both base = { dir = … } and wal = { dir = … }", c.name)
+	}
+	got := c.look(nil, segment)
+	if err := errors.Join(got.bases.Err, got.archive.Err, ctx.Err()); err != nil {
+		return Source{}, err
+	}
+	d, err := scanArchive(c.cfg.WAL.Dir, segment)
+	if err != nil {
+		return Source{}, fmt.Errorf("reading the WAL archive: %w", err)
+	}
+	return d.choose(got.bases.Value, t, c.now(), flushed)
+}
+
+// choose does it from what was read. bases are newest first.
+func (d walDirectory) choose(bases []BaseBackup, t Target, now time.Time, flushed bool) (Source, error) {
+	e := &WindowError{Target: t, Why: "there is no whole base backup that begins before it"}
+	if t.Time.After(now) {
+		e.Why = "it lies in the future"
+	}
+	target, byLSN := parseLSN(t.LSN)
+	for _, b := range bases {
+		f := parseWALName(b.StartWAL)
+		s, ok := f.segmentOf(d.size)
+		if b.State != backup.Complete || b.Incremental || f.kind != walSegment || !ok {
+			continue
+		}
+		source := d.from(b, s, t)
+		stop := b.Stopped
+		if stop.IsZero() {
+			stop = b.Finished
+		}
+		reach := source.Reach
+		if flushed && d.unbroken(s) {
+			reach = now
+		}
+		if e.To.Before(reach) {
+			e.To = reach
+		}
+		if !reach.IsZero() {
+			e.From = stop // of the oldest, in the end
+		}
+		switch {
+		case t.Time.After(now):
+		case !t.Time.IsZero() && t.Time.Before(stop), byLSN && target < s.number*uint64(d.size):
+		case reach.IsZero():
+			e.Why = fmt.Sprintf("the WAL that base backup %s needs is missing from the archive (%s)", filepath.Base(b.Path), b.StartWAL)
+		case !t.Time.IsZero() && t.Time.After(reach):
+			e.Why = fmt.Sprintf("the WAL after base backup %s ends, or has a gap, before it", filepath.Base(b.Path))
+		default:
+			return source, nil
+		}
+	}
+	if !e.From.Before(e.To) {
+		e.From, e.To = time.Time{}, time.Time{}
+	}
+	return Source{}, e
+}
+
+// from follows the WAL from a base backup's first segment to the target, or to
+// the first gap.
+func (d walDirectory) from(b BaseBackup, s segment, t Target) Source {
+	out := Source{Base: b}
+	if len(d.segments) == 0 {
+		return out
+	}
+	way, _ := d.way(s, d.segments[len(d.segments)-1].segment)
+	out.Reach = d.reach(way)
+	past := false
+	for _, w := range way {
+		for _, have := range d.segments {
+			if have.timeline != w.timeline || have.number < w.first || have.number >= w.end || past {
+				continue
+			}
+			out.Segments++
+			past = !t.Time.IsZero() && have.written.After(t.Time)
+		}
+	}
+	return out
+}
+
+// unbroken says whether the archive has all WAL from a segment to its newest;
+// also when it has none yet.
+func (d walDirectory) unbroken(s segment) bool {
+	if len(d.segments) == 0 {
+		return false
+	}
+	way, missing := d.way(s, d.segments[len(d.segments)-1].segment)
+	return len(missing) == 0 && len(d.gaps(way)) == 0
+}
+
+// FlushWAL has the live server archive what it has written so far, and waits for
+// it. It commits one empty transaction, so that a time just past has something
+// after it: a recovery stops at the first commit that is later.
+func (c *Client) FlushWAL(ctx context.Context, w Work) (string, error) {
+	conn, err := c.server.connect(ctx, "")
+	if err != nil {
+		return "", err
+	}
+	defer shut(ctx, conn)
+	fail := func(err error) error {
+		return fmt.Errorf("having the server archive its WAL: %w", explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err))
+	}
+	var id, name string
+	if err := conn.QueryRow(ctx, `SELECT txid_current()::text`).Scan(&id); err != nil {
+		return "", fail(err)
+	}
+	if err := conn.QueryRow(ctx, `SELECT pg_walfile_name(pg_switch_wal())`).Scan(&name); err != nil {
+		return "", fail(err)
+	}
+	w.say("waiting until %s is archived", name)
+	for {
+		var done, failing bool
+		if err := conn.QueryRow(ctx, `SELECT coalesce(last_archived_wal >= $1, false), coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL) FROM pg_stat_archiver`, name).Scan(&done, &failing); err != nil {
+			return "", fail(err)
+		}
+		if done || c.inArchive(name) {
+			return name, nil
+		}
+		if failing {
+			return "", fmt.Errorf("the server's archiver is failing: mend archive_command first, or choose an earlier time")
+		}
+		if err := sleep(ctx, lookEvery); err != nil {
+			return "", fmt.Errorf("the server has not archived %s: %w", name, err)
+		}
+	}
+}
+
+func (c *Client) inArchive(name string) bool {
+	found, err := filepath.Glob(filepath.Join(c.cfg.WAL.Dir, name+"*"))
+	return err == nil && len(found) > 0
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Recovery is a server that is brought to a point in time in a directory of its
+// own, beside the live one.
+type Recovery struct {
+	Base   string `json:"base"` // directory of the base backup
+	WAL    string `json:"wal"`  // the archive
+	Dir    string `json:"dir"`  // new; it must carry the operation's id
+	Target Target `json:"target"`
+	Major  int    `json:"major"`
+	User   string `json:"user"` // the superuser that every server is made with
+	Owner  Owner  `json:"owner"`
+	Total  int    `json:"segments"` // of WAL, about
+}
+
+// Owner is the user that runs the recovered server: PostgreSQL refuses root.
+type Owner struct {
+	UID  int    `json:"uid"`
+	GID  int    `json:"gid"`
+	Name string `json:"name"`
+}
+
+func (r Recovery) data() string   { return filepath.Join(r.Dir, "data") }
+func (r Recovery) socket() string { return filepath.Join(r.Dir, "run") }
+func (r Recovery) log() string    { return filepath.Join(r.Dir, "server.log") }
+func (r Recovery) script() string { return filepath.Join(r.Dir, "restore-wal.sh") }
+
+// Extracted is where Extract puts the dump of a database.
+func (r Recovery) Extracted() string { return filepath.Join(r.Dir, "extracted") }
+
+// recoveryMark says which operation a directory belongs to.
+const recoveryMark = "cairn-recovery"
+
+// marked refuses a directory that is not this operation's.
+func (r Recovery) marked(operation string) error {
+	text, err := os.ReadFile(filepath.Join(r.Dir, recoveryMark))
+	if err != nil || strings.TrimSpace(string(text)) != operation || operation == "" {
+		return fmt.Errorf("%s was not made by operation %s: it is not touched", r.Dir, operation)
+	}
+	return nil
+}

@@ -1,0 +1,257 @@
+package pg
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/command"
+)
+
+// Recover starts the copy, which nobody but its owner can reach, and replays WAL
+// up to the target, where it pauses and can be read. It archives nothing. The
+// text tells where it stands.
+func (c *Client) Recover(ctx context.Context, r Recovery, w Work) (string, error) {
+	if err := r.marked(w.Operation); err != nil {
+		return "", err
+	}
+	if err := c.configure(ctx, r); err != nil {
+		return "", fmt.Errorf("configuring the recovery: %w", err)
+	}
+	path, err := c.toolPath(ctx, "pg_ctl", r.Major, true)
+	if err != nil {
+		return "", err
+	}
+	spec := access{}.spec(Work{}, r.Owner.as(path, "start", "--pgdata="+r.data(), "--log="+r.log(), "--no-wait", "--silent")...)
+	if _, err := command.Run(ctx, spec); err != nil {
+		return "", c.server.toolError("starting the recovery", err)
+	}
+	return c.awaitTarget(ctx, r, w)
+}
+
+const socketPort = 5432 // of the socket's name; nothing listens on the network
+
+// longestSocket is how long the path of a socket may be.
+const longestSocket = 107
+
+// configure writes the whole configuration of the recovered server. None of the
+// live one's is used: it would archive, listen and replicate.
+func (c *Client) configure(ctx context.Context, r Recovery) error {
+	if n := len(filepath.Join(r.socket(), ".s.PGSQL.5432")); n > longestSocket {
+		return fmt.Errorf("the path of its socket has %d characters, and %d are allowed: choose a shorter directory", n, longestSocket)
+	}
+	path, err := c.toolPath(ctx, "pg_controldata", r.Major, true)
+	if err != nil {
+		return err
+	}
+	control, err := command.Run(ctx, command.Spec{Argv: []string{path, r.data()}})
+	if err != nil {
+		return c.server.toolError("pg_controldata", err)
+	}
+	files := map[string]string{
+		filepath.Join(r.data(), "postgresql.conf"): r.settings(string(control.Stdout)),
+		filepath.Join(r.data(), "pg_hba.conf"):     "local all all trust\n",
+		filepath.Join(r.data(), "pg_ident.conf"):   "",
+		filepath.Join(r.data(), "recovery.signal"): "",
+		r.script(): walScript(r.WAL),
+		r.log():    "",
+	}
+	for path, text := range files {
+		mode := os.FileMode(0o600)
+		if path == r.script() {
+			mode = 0o700
+		}
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			return err
+		}
+		if err := r.Owner.own(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var controlSetting = regexp.MustCompile(`(?m)^(max_\w+) setting:\s+(\d+)$`)
+
+// settings are those of the recovered server. What the primary had of
+// connections and locks is the least that a replay accepts.
+func (r Recovery) settings(control string) string {
+	var b strings.Builder
+	set := func(name, value string) {
+		fmt.Fprintf(&b, "%s = '%s'\n", name, strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(value))
+	}
+	for _, m := range controlSetting.FindAllStringSubmatch(control, -1) {
+		if name := m[1]; name != "max_prepared_xacts" && name != "max_locks_per_xact" {
+			set(name, m[2])
+		} else {
+			set(map[string]string{"max_prepared_xacts": "max_prepared_transactions", "max_locks_per_xact": "max_locks_per_transaction"}[name], m[2])
+		}
+	}
+	for _, pair := range [][2]string{
+		{"listen_addresses", ""}, {"port", fmt.Sprint(socketPort)}, {"unix_socket_directories", r.socket()}, {"unix_socket_permissions", "0700"},
+		{"archive_mode", "off"}, {"hot_standby", "on"}, {"logging_collector", "off"}, {"log_destination", "stderr"}, {"lc_messages", "C"}, {"ssl", "off"}, {"autovacuum", "off"},
+		{"restore_command", shellQuote(r.script()) + ` %f "%p"`}, {"recovery_target_action", "pause"}, {"recovery_target_timeline", "latest"},
+		{"max_standby_archive_delay", "-1"}, {"shared_preload_libraries", ""},
+	} {
+		set(pair[0], pair[1])
+	}
+	switch {
+	case !r.Target.Time.IsZero():
+		set("recovery_target_time", r.Target.Time.UTC().Format("2006-01-02 15:04:05.999999+00"))
+	case r.Target.Name != "":
+		set("recovery_target_name", r.Target.Name)
+	case r.Target.LSN != "":
+		set("recovery_target_lsn", r.Target.LSN)
+	}
+	return b.String()
+}
+
+func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+// walScript fetches a file from an archive as scripts write them: plain or
+// compressed, in one directory or in one for each 256. It must fail where there
+// is none: that tells the server where the WAL ends.
+func walScript(dir string) string {
+	return `#!/bin/sh
+archive=` + shellQuote(dir) + `
+for place in "$archive" "$archive/$(printf %.16s "$1")"; do
+  file="$place/$1"
+  if [ -f "$file" ]; then exec cp "$file" "$2"; fi
+  if [ -f "$file.gz" ]; then exec gzip -dc "$file.gz" > "$2"; fi
+  for end in zst zstd; do if [ -f "$file.$end" ]; then exec zstd -qdc "$file.$end" > "$2"; fi; done
+  if [ -f "$file.lz4" ]; then exec lz4 -qdc "$file.lz4" > "$2"; fi
+  if [ -f "$file.bz2" ]; then exec bzip2 -dc "$file.bz2" > "$2"; fi
+  if [ -f "$file.xz" ]; then exec xz -dc "$file.xz" > "$2"; fi
+done
+exit 1
+`
+}
+
+// recovered is a client of the recovered server, over its private socket.
+func (c *Client) recovered(r Recovery) *Client {
+	cfg := Config{DSN: fmt.Sprintf("host=%s port=%d user=%s dbname=postgres", literalKey(r.socket()), socketPort, literalKey(r.User)),
+		Dump: &DumpConfig{Dir: r.Dir, Jobs: c.jobs()}}
+	other := New(c.name+" at "+r.Target.String(), cfg, c.server.secrets)
+	other.now, other.zone = c.now, c.zone
+	return other
+}
+
+// awaitTarget reports the segments until the server pauses, and tells why when
+// it ends instead.
+func (c *Client) awaitTarget(ctx context.Context, r Recovery, w Work) (string, error) {
+	other := c.recovered(r)
+	defer other.Close()
+	began := c.now()
+	for {
+		text, err := os.ReadFile(r.log())
+		if err != nil {
+			return "", fmt.Errorf("reading the log of the recovery: %w", err)
+		}
+		replayed := bytes.Count(text, []byte("restored log file"))
+		p := Progress{Done: int64(replayed), Total: int64(max(r.Total, replayed)), Unit: "segments"}
+		if replayed > 0 {
+			each := c.now().Sub(began) / time.Duration(replayed)
+			p.Line = fmt.Sprintf("recovering: about %d WAL segments left, %.2f s each", p.Total-p.Done, each.Seconds())
+		}
+		w.tell(p)
+		if why := recoveryEnd(string(text)); why != "" {
+			return "", errors.New(why)
+		}
+		if at, there := other.arrived(ctx, r.Target); there {
+			return at, nil
+		}
+		if err := sleep(ctx, lookEvery); err != nil {
+			return "", err
+		}
+	}
+}
+
+// arrived asks whether replay has come to the target; also where it stands.
+// Without a target the server opens by itself at the end of the WAL.
+func (c *Client) arrived(ctx context.Context, t Target) (string, bool) {
+	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
+	conn, err := c.server.connect(ctx, "")
+	if err != nil {
+		return "", false // it takes no connections yet
+	}
+	defer shut(ctx, conn)
+	var recovering, paused bool
+	var at string
+	err = conn.QueryRow(ctx, `SELECT pg_is_in_recovery(), CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END, coalesce('last commit ' || pg_last_xact_replay_timestamp()::text || ', ', '') || 'LSN ' || coalesce(pg_last_wal_replay_lsn()::text, '')`).Scan(&recovering, &paused, &at)
+	if err == nil && !recovering {
+		return at, t == Target{}
+	}
+	if err == nil && paused && c.server.replaying(ctx, conn) {
+		return "", false
+	}
+	return at, err == nil && paused
+}
+
+// replaying says whether a pause was only asked for (since version 14 the server
+// tells these apart).
+func (s *session) replaying(ctx context.Context, conn *pgx.Conn) bool {
+	var state string
+	if err := conn.QueryRow(ctx, `SELECT pg_get_wal_replay_pause_state()`).Scan(&state); err != nil {
+		return false
+	}
+	return state != "paused"
+}
+
+var (
+	lastCommit = regexp.MustCompile(`last completed transaction was at log time (.*)`)
+	fatalLine  = regexp.MustCompile(`(?m)^.*(?:FATAL|PANIC):  (.*)$`)
+)
+
+// recoveryEnd says why a recovery ended, from its log; empty while it has not.
+func recoveryEnd(log string) string {
+	if !strings.Contains(log, "database system is shut down") && !strings.Contains(log, "PANIC:") && !strings.Contains(log, "aborting startup") {
+		return ""
+	}
+	if strings.Contains(log, "recovery ended before configured recovery target was reached") {
+		text := "the WAL ended before the target was reached"
+		if m := lastCommit.FindStringSubmatch(log); m != nil {
+			text += ": its last commit was at " + m[1]
+		}
+		return text + "; choose a target before that, or look for the missing WAL segments"
+	}
+	for _, m := range fatalLine.FindAllStringSubmatch(log, -1) {
+		if strings.Contains(m[1], "the database system is") {
+			continue // what somebody was told who connected too early
+		}
+		if strings.Contains(m[1], "No space left") {
+			return "the disk is full: " + m[1] + "; make room, or recover into another directory"
+		}
+		return "the recovered server ended: " + m[1]
+	}
+	return "the recovered server ended; its log says more"
+}
+
+// Extract dumps one database of the paused server into the recovery's directory,
+// from where it is restored like any dump. It returns the exact rows of it all.
+func (c *Client) Extract(ctx context.Context, r Recovery, database string, w Work) (DumpManifest, error) {
+	if err := r.marked(w.Operation); err != nil {
+		return DumpManifest{}, err
+	}
+	if err := os.RemoveAll(r.Extracted()); err != nil {
+		return DumpManifest{}, fmt.Errorf("removing what an interrupted try left: %w", err)
+	}
+	other := c.recovered(r)
+	defer other.Close()
+	m, dir, err := other.Dump(ctx, database, w)
+	if err != nil {
+		return m, err
+	}
+	if err := os.Rename(dir, r.Extracted()); err != nil {
+		return m, fmt.Errorf("naming what was extracted: %w", err)
+	}
+	return m, nil
+}
