@@ -29,7 +29,7 @@ func (l *lab) readDisks() map[string]medium {
 func (l *lab) readDisk(name string) medium {
 	cfg, seen := l.policy.Disks[name], l.facts.Disks[name]
 	f, id := seen.Value, "disk."+name
-	m := medium{view: Disk{Name: name, Mount: cfg.Mount, Unit: f.Unit, Present: f.Present(), Writable: f.Present() && f.Writable,
+	m := medium{view: Disk{Name: name, Mount: cfg.Mount, Unit: f.Unit, Units: l.unitsOf(name, cfg, presentUnit(seen)), Present: f.Present(), Writable: f.Present() && f.Writable,
 		UsedRatio: f.UsedRatio(), Word: "ok", Smart: Smart{Status: backup.Unknown, Wear: -1}}}
 	if r := observed(seen, l.now); !r.current {
 		code := "unreachable"

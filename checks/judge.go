@@ -29,6 +29,7 @@ func Judge(p Policy, f Facts, now time.Time) Report {
 	report.Assets = append(composites, assets...)
 	disks, wrong := l.viewDisks()
 	report.Disks, problems = disks, append(problems, wrong...)
+	problems = append(problems, l.judgeAwayDirs()...)
 	report.Scenarios = l.judgeScenarios(assets)
 	if hold := f.Past.Hold; hold != nil {
 		problems = append(problems, found(backup.Warning, "hold", "incident",
@@ -56,6 +57,8 @@ func (l *lab) judgeSource(s *source) (Source, []Problem) {
 		out = append(out, l.judgePostgresLive(s)...)
 	default:
 		out = judgeFresh(s, l.now)
+		out = append(out, l.judgeEmpty(s)...)
+		out = append(out, judgeUnscheduled(s, l.now)...)
 		retention, wrong := l.judgeRetention(s)
 		view.Retention, out = retention, append(out, wrong...)
 		out = append(out, l.judgeSizes(s)...)

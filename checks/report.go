@@ -125,6 +125,7 @@ type Disk struct {
 	Word         string
 	Mount        string
 	Unit         string // which of its disks is in
+	Units        []DiskUnit
 	Present      bool
 	Writable     bool
 	UsedRatio    float64

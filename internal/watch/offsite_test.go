@@ -114,3 +114,33 @@ func TestProofsAreEnteredFromTheHistory(t *testing.T) {
 	}
 	unlock()
 }
+
+func TestWhenADiskWasWrittenIsKept(t *testing.T) {
+	cfg := lab(t)
+	store, err := history.Open(t.Context(), filepath.Join(cfg.StateDir, "history.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	w := watching(nil, policy(cfg, time.UTC), Options{})
+	w.memory = &memory{store}
+	taken := time.Unix(1e9, 0).UTC()
+	found := restic.Facts{Snapshots: []restic.Snapshot{{ID: "u", Time: taken}}}
+	record := func(unit string) map[string]time.Time {
+		w.facts.Disks = map[string]backup.Observed[disk.Facts]{"usb": seen(disk.Facts{Mounted: unit != "", Unit: unit})}
+		if err := w.recordWritten(t.Context(), "restic.usb", found); err != nil {
+			t.Fatal(err)
+		}
+		all, err := store.LastSeen(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	if all := record(""); len(all) != 0 {
+		t.Errorf("no disk is in: %v", all)
+	}
+	if all := record("a"); !all[checks.WrittenKey("usb", "a")].Equal(taken) {
+		t.Errorf("%v", all)
+	}
+}
