@@ -84,7 +84,7 @@ func (w *Watcher) keep(ctx context.Context, source string, now time.Time, facts 
 		return
 	}
 	changed, err := w.memory.store.SaveFacts(ctx, source, now, facts)
-	err = errors.Join(err, w.memory.recordDisk(ctx, now, facts))
+	err = errors.Join(err, w.memory.recordDisk(ctx, now, facts), w.recordWritten(ctx, source, facts))
 	if changed {
 		err = errors.Join(err,
 			w.memory.store.RecordRuns(ctx, false, w.learn(source, facts)...),

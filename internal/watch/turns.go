@@ -43,6 +43,8 @@ func (w *Watcher) recordWritten(ctx context.Context, source string, found any) e
 	}
 	w.mu.Lock()
 	seen, in := w.facts.Disks[disk]
+	key := checks.WrittenKey(disk, seen.Value.Unit)
+	known := w.facts.Past.Absent[key]
 	w.mu.Unlock()
 	if disk == "" || kind == "" || newest.IsZero() || newest.After(w.options.Now()) || !in || !seen.Current() || !seen.Value.Present() || seen.Value.Unit == "" {
 		return nil
