@@ -80,6 +80,7 @@ func (q quiet) Error() string { return fmt.Sprintf("exit code %d", int(q)) }
 
 // Main runs the command line and returns the exit code.
 func Main(ctx context.Context, args []string, env Env) int {
+	spareMemory()
 	a := &app{env: env}
 	root := a.root()
 	root.SetArgs(args)
