@@ -16,7 +16,7 @@ import (
 // a survey of a source on that disk found it: it is what one knows of the disk
 // once it is away.
 func (w *Watcher) recordWritten(ctx context.Context, source string, found any) error {
-	kind, name, _ := strings.Cut(source, ".")
+	_, name, _ := strings.Cut(source, ".")
 	disk, newest := "", time.Time{}
 	switch f := found.(type) {
 	case pbs.Facts:
@@ -46,8 +46,8 @@ func (w *Watcher) recordWritten(ctx context.Context, source string, found any) e
 	key := checks.WrittenKey(disk, seen.Value.Unit)
 	known := w.facts.Past.Absent[key]
 	w.mu.Unlock()
-	if disk == "" || kind == "" || newest.IsZero() || newest.After(w.options.Now()) || !in || !seen.Current() || !seen.Value.Present() || seen.Value.Unit == "" {
+	if disk == "" || !newest.After(known) || newest.After(w.options.Now()) || !in || !seen.Current() || !seen.Value.Present() || seen.Value.Unit == "" {
 		return nil
 	}
-	return w.memory.store.RecordSeen(ctx, checks.WrittenKey(disk, seen.Value.Unit), newest)
+	return w.memory.store.RecordSeen(ctx, key, newest)
 }
