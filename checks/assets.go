@@ -20,6 +20,8 @@ func (l *lab) judgeAssets() ([]Asset, []Problem) {
 			continue
 		}
 		switch {
+		case a.Copies <= 1 && slices.ContainsFunc(holdings, func(h holding) bool { return h.counts && h.Tier >= backup.DurableLocal }):
+			lack["one-medium"] = append(lack["one-medium"], a)
 		case a.Copies <= 1 && !slices.ContainsFunc(holdings, func(h holding) bool { return h.carried || h.Status == backup.Unknown }):
 			// no copy at all: told where it should be
 		case slices.ContainsFunc(holdings, func(h holding) bool { return h.broken != "" }):
@@ -59,12 +61,22 @@ func (l *lab) lacking(code string, all []Asset) Problem {
 	case "offsite-unproven":
 		return found(backup.Warning, code, "3-2-1", fmt.Sprintf("%s %s off-site only as part of a datastore or directory, not proven to be complete there: %s", who, verb(len(all), "is", "are"), listed(labels)),
 			"A path in a listing proves nothing: prove the content, or restore one from there", grade...)
+	case "one-medium":
+		return found(backup.Warning, code, "3-2-1", fmt.Sprintf("%s %s no copy on a medium other than that of the live data, so that both are lost together: %s", who, verb(len(all), "has", "have"), listed(labels)),
+			"Back it up to another machine or disk. Where it is one already, name it: disk = \"NAME\" in the table of the [pbs] or [restic]", grade...)
 	case "few-copies":
 		return found(backup.Warning, code, "3-2-1", fmt.Sprintf("%s %s fewer than 3 independent copies (copies on one medium count once): %s", who, verb(len(all), "has", "have"), listed(labels)),
 			"Add a copy on another medium: a [pbs], [restic] or [postgres] entry on another disk", grade...)
 	}
 	hint := "Add it to what an off-site entry holds (a [restic.NAME] or [pbs.NAME] whose site is not home)"
-	if !slices.ContainsFunc(l.sources, func(s *source) bool { return s.tier == backup.OffSite }) {
+	remote := slices.IndexFunc(l.sources, func(s *source) bool {
+		return s.kind == "restic" && s.tier != backup.OffSite && inCloud(l.policy.Restic[strings.TrimPrefix(s.name, "restic.")].Repository)
+	})
+	switch {
+	case slices.ContainsFunc(l.sources, func(s *source) bool { return s.tier == backup.OffSite }):
+	case remote >= 0:
+		hint = "If " + l.sources[remote].title + " is not at home, say so: site = \"NAME\" in [" + l.sources[remote].name + "]"
+	default:
 		hint = "No off-site entry is configured: add a [restic.NAME] or [pbs.NAME] whose site is not home"
 	}
 	return found(backup.Warning, "no-offsite", "3-2-1", fmt.Sprintf("%s %s no off-site copy: %s", who, verb(len(all), "has", "have"), listed(labels)), hint, grade...)
@@ -156,7 +168,7 @@ func (l *lab) verdict(a Asset, holdings []holding) (backup.Status, string) {
 	durable := slices.ContainsFunc(holdings, func(h holding) bool { return h.counts && h.Tier >= backup.DurableLocal })
 	_, certain := l.mayHold(a.ID)
 	switch {
-	case !durable && (unknown || !certain):
+	case !durable && (unknown || !certain || l.mayHaveArchives(a.ID)):
 		return backup.Unknown, "unknown"
 	case !durable && !copies:
 		return backup.Critical, "NO COPY"
@@ -186,6 +198,12 @@ func (l *lab) mayHold(id backup.AssetID) (sources, bool) {
 		return l.durableSources(id.Scope)
 	}
 	return nil, true
+}
+
+// mayHaveArchives says whether archives of a guest may lie where the token sees
+// none of them.
+func (l *lab) mayHaveArchives(id backup.AssetID) bool {
+	return id.Kind == backup.Guest && len(hiddenArchives(l.facts.Proxmox[id.Scope].Value)) > 0
 }
 
 // parkedAsset is why an asset raises no alarm; empty: it does.

@@ -20,7 +20,13 @@ type owner struct {
 
 // owners finds the owner of each namespace of a datastore. A VMID alone says
 // nothing: the clusters' own storages tell which of them writes where.
-func (l *lab) owners(cfg pbs.Config, datastore string) func(namespace string) owner {
+func (l *lab) owners(name string, cfg pbs.Config, datastore string) func(namespace string) owner {
+	if len(l.policy.Proxmox) == 0 {
+		// Nothing tells of clusters: each namespace stands for one of its own.
+		return func(namespace string) owner {
+			return owner{cluster: strings.TrimSuffix("pbs."+name+"."+strings.ReplaceAll(namespace, "/", "."), ".")}
+		}
+	}
 	writers := map[string][]string{}
 	var clusters, unread []string
 	for _, ref := range cfg.ProxmoxStorages {
@@ -81,6 +87,9 @@ func (l *lab) pbsSource(name string) *source {
 	f := seen.Value
 	s := &source{name: "pbs." + name, kind: "pbs", title: "PBS " + name, noun: "guest", reach: observed(seen, l.now)}
 	l.place(s, cfg.Disk, cfg.Site, cfg.Path, cfg.URL)
+	if s.disk == "" && s.tier == backup.DurableLocal && l.besideProxmox(cfg) {
+		s.medium = backup.LiveMedium
+	}
 	s.again = l.backupHint(cfg)
 	s.away = l.pbsAway(s, f)
 	s.blind = hiddenRows(f)
@@ -96,7 +105,7 @@ func (l *lab) pbsSource(name string) *source {
 	if slices.ContainsFunc(f.Jobs, pulls) {
 		plan.lag = l.syncLag(name)
 	}
-	l.addBackups(s, f, l.owners(cfg, datastore))
+	l.addBackups(s, f, l.owners(name, cfg, datastore))
 	l.expectGuests(s, cfg, plan)
 	for _, g := range s.groups {
 		g.schedule = plan

@@ -33,6 +33,8 @@ func (l *lab) judgeCoverage(cluster string) []Problem {
 		case !watched.any() || !certain:
 		case g.coverage.enabled():
 			lists["unwatched"] = append(lists["unwatched"], g)
+		case jobsRead && l.mayHaveArchives(id):
+			lists["no-job"] = append(lists["no-job"], g)
 		case jobsRead:
 			lists["no-backup"] = append(lists["no-backup"], g)
 		}

@@ -74,12 +74,13 @@ func (l *lab) archiveSource(name string) *source {
 		if c.Site == "" {
 			c.Site = s.site
 		}
-		if c.Medium == "" || besideGuests(seen.Value, c.Medium) {
-			c.Medium = s.medium
-		}
 		g := s.of(c.Asset)
 		g.label = l.labelOf(c.Asset)
-		if known, ok := l.guests[c.Asset]; ok {
+		known, ok := l.guests[c.Asset]
+		if c.Medium == "" || besideGuests(seen.Value, c.Medium) || ok && liesOn(known.Disks, c.Medium) {
+			c.Medium = s.medium
+		}
+		if ok {
 			g.parked = known.parked
 		} else {
 			g.parked = "deleted"
@@ -90,6 +91,13 @@ func (l *lab) archiveSource(name string) *source {
 		return nil
 	}
 	return s
+}
+
+// liesOn says whether a guest's own disks lie on the storage that a medium is
+// named after, such as a share that holds both disks and archives.
+func liesOn(disks []proxmox.Disk, medium string) bool {
+	name := medium[strings.LastIndexByte(medium, '/')+1:]
+	return slices.ContainsFunc(disks, func(d proxmox.Disk) bool { return d.Storage == name })
 }
 
 // besideGuests says whether the storage that a medium is named after also holds

@@ -1,7 +1,9 @@
 package checks
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"cairn/internal/backup"
@@ -29,18 +31,28 @@ func (l *lab) resticSource(name string) *source {
 	}
 	plan := l.resticSchedule(s, cfg, f)
 	paths := l.pathsOf(name)
-	if len(paths) == 0 && len(f.Snapshots) > 0 {
-		paths = newestSnapshot(f).Paths
+	told := len(paths) > 0
+	if !told {
+		paths = recordedPaths(f)
 	}
 	for _, p := range paths {
 		g := s.of(backup.AssetID{Kind: backup.Path, Name: p})
 		g.label, g.schedule, g.expected, g.carrier = p, plan, true, l.carries(p)
+		var newest time.Time
 		for i := range f.Snapshots {
 			if snap := &f.Snapshots[i]; holdsPath(snap, p) {
 				g.copies = append(g.copies, resticCopy(s, g.asset, snap))
+				newest = laterOf(newest, snap.Time)
+			}
+		}
+		if !told && !slices.Contains(pathsIn(newestSnapshot(f)), p) {
+			g.mayBeGone = true
+			if l.now.Sub(newest) > retiredAfter(plan) {
+				g.parked, g.expected = "retired", false
 			}
 		}
 	}
+	s.extra = append(s.extra, l.mixedHosts(s, cfg, f, plan)...)
 	s.running, s.last = resticRuns(s, f, l.facts.Past.Runs[s.name], l.now)
 	return s
 }
@@ -83,6 +95,66 @@ func (l *lab) pathsOf(name string) []string {
 	return nil
 }
 
+// noPath stands for the path of a snapshot that records none.
+const noPath = "/(no path)"
+
+func pathsIn(snap *restic.Snapshot) []string {
+	if len(snap.Paths) == 0 {
+		return []string{noPath}
+	}
+	return snap.Paths
+}
+
+// recordedPaths are the paths of all snapshots of a repository whose table names
+// none: the one that nobody backs up any more must not hide behind the others.
+func recordedPaths(f restic.Facts) []string {
+	seen := map[string]bool{}
+	for i := range f.Snapshots {
+		for _, p := range pathsIn(&f.Snapshots[i]) {
+			seen[p] = true
+		}
+	}
+	return sortedKeys(seen)
+}
+
+// retiredAfter is the age of the newest copy from which what no table names is
+// taken for given up.
+func retiredAfter(plan schedule) time.Duration { return max(30*backup.Day, 4*plan.every) }
+
+// mixedHosts tells of a path that several hosts back up to one repository: the
+// new copy of one would hide that another has stopped.
+func (l *lab) mixedHosts(s *source, cfg restic.Config, f restic.Facts, plan schedule) []Problem {
+	if len(cfg.Match.Hosts) > 0 || cfg.CopyFrom != "" || len(f.Snapshots) == 0 {
+		return nil
+	}
+	var mixed, among []string
+	for _, g := range s.groups {
+		count, newest := map[string]int{}, map[string]time.Time{}
+		for i := range f.Snapshots {
+			if snap := &f.Snapshots[i]; holdsPath(snap, g.asset.Name) {
+				count[snap.Hostname]++
+				newest[snap.Hostname] = laterOf(newest[snap.Hostname], snap.Time)
+			}
+		}
+		var hosts []string
+		for _, host := range sortedKeys(count) {
+			// A container has a new name each time; a host that is gone is no matter.
+			if count[host] > 1 && l.now.Sub(newest[host]) <= retiredAfter(plan) {
+				hosts = append(hosts, host)
+			}
+		}
+		if len(hosts) > 1 {
+			mixed, among = append(mixed, g.label), hosts
+		}
+	}
+	if len(mixed) == 0 {
+		return nil
+	}
+	return []Problem{found(backup.Warning, "several-hosts", s.name,
+		fmt.Sprintf("%s holds snapshots of %s from %s: a new one of either hides that the other has stopped", s.title, listed(mixed), strings.Join(among, " and ")),
+		fmt.Sprintf("Say whose are meant: match = { hosts = [%q] } in [%s], and a table of its own for the others", among[0], s.name), mixed...)}
+}
+
 func newestSnapshot(f restic.Facts) *restic.Snapshot {
 	newest := &f.Snapshots[0]
 	for i := range f.Snapshots {
@@ -94,7 +166,7 @@ func newestSnapshot(f restic.Facts) *restic.Snapshot {
 }
 
 func holdsPath(snap *restic.Snapshot, p string) bool {
-	return slices.ContainsFunc(snap.Paths, func(top string) bool { return within(p, top) })
+	return slices.ContainsFunc(pathsIn(snap), func(top string) bool { return within(p, top) })
 }
 
 // carries says whether a path only holds copies made by others, such as a PBS

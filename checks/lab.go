@@ -33,6 +33,7 @@ func survey(p Policy, f Facts, now time.Time) *lab {
 	}
 	l.partial = lacks(p.Proxmox, f.Proxmox) || lacks(p.PBS, f.PBS) || lacks(p.Restic, f.Restic) ||
 		lacks(p.Postgres, f.Postgres) || lacks(p.Disks, f.Disks)
+	l.findStorages()
 	l.readProofs()
 	l.disks = l.readDisks()
 	l.guests = l.readGuests()

@@ -15,6 +15,7 @@ const thisHost = "this host"
 // diskAt returns the configured disk on whose mount point a path lies.
 func (l *lab) diskAt(dir string) string {
 	best, length := "", -1
+	dir = strings.TrimPrefix(dir, "local:") // as a restic repository may be written
 	if !strings.HasPrefix(dir, "/") {
 		return ""
 	}
@@ -85,12 +86,22 @@ func hostOf(address string) string {
 	if u, err := url.Parse(rest); err == nil && u.Hostname() != "" {
 		return localName(u.Hostname())
 	}
+	if u, err := url.Parse("//" + rest); err == nil && rest != address && u.Port() != "" { // s3:localhost:9000/bucket
+		return localName(u.Hostname())
+	}
 	host, _, _ := strings.Cut(rest, "/")
 	if host == "" || strings.Contains(host, ":") {
 		scheme, _, _ := strings.Cut(address, ":") // b2:, rclone:, azure:, gs:
 		return scheme + " storage"
 	}
 	return bareHost(host)
+}
+
+// inCloud says whether a restic repository is of a kind that is hardly ever at home.
+func inCloud(repository string) bool {
+	scheme, _, found := strings.Cut(repository, ":")
+	return found && (scheme == "b2" || scheme == "azure" || scheme == "gs" || scheme == "swift" || scheme == "rclone" ||
+		scheme == "s3" && hostOf(repository) != thisHost)
 }
 
 func bareHost(host string) string {

@@ -22,7 +22,7 @@ func (l *lab) readProofs() {
 				continue
 			}
 			if whose[name] == nil {
-				whose[name] = l.owners(cfg, either(cfg.Datastore, l.facts.PBS[name].Value.Datastore))
+				whose[name] = l.owners(name, cfg, either(cfg.Datastore, l.facts.PBS[name].Value.Datastore))
 			}
 			b, ok := backupOf(p.Copy)
 			ids := assetsOf(&b, whose[name](b.Namespace))

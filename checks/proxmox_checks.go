@@ -43,7 +43,10 @@ func judgeNodes(s *source, f proxmox.Facts) []Problem {
 		first = ": " + sentence(f.Incomplete[0].Err)
 	}
 	for _, h := range f.Hidden {
-		hidden = append(hidden, h.What+" ("+h.Privilege+" on "+h.Path+")")
+		// An auditor sees no archives; where nobody writes any, that is no loss.
+		if storage, ok := strings.CutPrefix(h.What, "backups on storage "); !ok || usedForBackups(f, storage) {
+			hidden = append(hidden, h.What+" ("+h.Privilege+" on "+h.Path+")")
+		}
 	}
 	var out []Problem
 	switch {
@@ -103,6 +106,9 @@ func (l *lab) judgeSnapshotAge(s *source, cluster string, f proxmox.Facts) []Pro
 func (l *lab) judgeBroken(s *source, f proxmox.Facts) []Problem {
 	var broken, locked, grade, lockGrade []string
 	unlock := ""
+	if slices.ContainsFunc(f.Hidden, func(h proxmox.Hidden) bool { return h.Privilege == "Sys.Audit" && strings.HasPrefix(h.Path, "/nodes") }) {
+		return nil // whether a task of somebody else explains it cannot be seen
+	}
 	for i := range f.Guests {
 		g := &f.Guests[i]
 		if taskRuns(f, guestID(f.Name, g.VMID), g.VMID) {
@@ -194,9 +200,11 @@ func (l *lab) judgeStorages(s *source, cluster string, f proxmox.Facts) []Proble
 		if st.Type == "pbs" || st.Total <= 0 {
 			continue
 		}
-		if p := fillProblem("storage-full", subject, "Storage "+name+" of Proxmox "+cluster, float64(st.Used)/float64(st.Total), fillWarning, fillCritical); p != nil {
-			p.Hint = "Delete old snapshots first (cairn snapshot list), then see what else fills it: a full pool stops every guest on it"
-			out = append(out, *p)
+		if limit, hint := fillOf(st); hint != "" {
+			if p := fillProblem("storage-full", subject, "Storage "+name+" of Proxmox "+cluster, float64(st.Used)/float64(st.Total), fillWarning, limit); p != nil {
+				p.Hint = hint
+				out = append(out, *p)
+			}
 		}
 		if st.Meta != nil && st.Meta.Total > 0 {
 			if p := fillProblem("storage-metadata", subject, "The metadata of thin pool "+name+" of Proxmox "+cluster, float64(st.Meta.Used)/float64(st.Meta.Total), fillWarning, fillCritical); p != nil {
@@ -210,6 +218,22 @@ func (l *lab) judgeStorages(s *source, cluster string, f proxmox.Facts) []Proble
 
 // restoresFrom says whether restores read from a storage whose PBS answers us:
 // one that does not tells of itself.
+// fillOf is the ratio from which a storage's fill level is critical, and what to
+// do about it; no hint: a full one harms neither guests nor backups.
+func fillOf(st *proxmox.Storage) (critical float64, hint string) {
+	holds := func(what string) bool { return slices.Contains(st.Content, what) }
+	const never = 2 // a storage is never as full as that
+	switch {
+	case (holds("images") || holds("rootdir")) && st.Type == "lvm":
+		return never, "New volumes and snapshots will not fit; those that are there have all their room: extend the volume group"
+	case holds("images"), holds("rootdir"), len(st.Content) == 0:
+		return fillCritical, "Delete old snapshots first (cairn snapshot list), then see what else fills it: a full pool stops every guest on it"
+	case holds("backup"):
+		return fillCritical, "Remove old archives, or keep fewer (Datacenter > Storage > Backup Retention): the next backup fails where there is no room"
+	}
+	return never, ""
+}
+
 func (l *lab) restoresFrom(cluster, storage string) bool {
 	return slices.ContainsFunc(l.sources, func(s *source) bool {
 		name, ok := strings.CutPrefix(s.name, "pbs.")
@@ -266,6 +290,7 @@ func (l *lab) judgeVzdumps(s *source, f proxmox.Facts) []Problem {
 // and a container's mount points unless they say backup=1.
 func (l *lab) judgeLeftOut(s *source, cluster string) []Problem {
 	var labels, grade []string
+	bound := true
 	for _, id := range l.guestIDs() {
 		g := l.guests[id]
 		if g.cluster != cluster || g.parked != "" {
@@ -274,11 +299,17 @@ func (l *lab) judgeLeftOut(s *source, cluster string) []Problem {
 		for _, d := range g.Disks {
 			if d.NoBackup && !strings.HasPrefix(d.Key, "unused") {
 				labels, grade = append(labels, l.label(g)+" "+d.Key), append(grade, id.String()+" "+d.Key)
+				bound = bound && d.Storage == "" && g.Kind == proxmox.LXC
 			}
 		}
 	}
 	if len(labels) == 0 {
 		return nil
+	}
+	if bound {
+		return []Problem{found(backup.Warning, "left-out", s.name,
+			fmt.Sprintf("%s of %s %s in no backup of a guest, as PVE never backs those up: %s", counted(len(labels), "bind mount"), s.title, verb(len(labels), "is", "are"), listed(labels)),
+			"Back the directory on the host up by other means (restic), or acknowledge that its data is not needed", grade...)}
 	}
 	return []Problem{found(backup.Warning, "left-out", s.name,
 		fmt.Sprintf("%s of %s %s in no backup: %s", counted(len(labels), "volume"), s.title, verb(len(labels), "is", "are"), listed(labels)),

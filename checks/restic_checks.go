@@ -15,6 +15,7 @@ import (
 func (l *lab) judgeRestic(s *source) []Problem {
 	f := l.facts.Restic[strings.TrimPrefix(s.name, "restic.")].Value
 	out := judgeLocks(s, f, l.now)
+	out = append(out, s.extra...)
 	out = append(out, judgeRun(s, l.now)...)
 	var unread []string
 	for _, i := range f.Incomplete {

@@ -85,7 +85,7 @@ func snapshotSizes(f restic.Facts) map[string][]int64 {
 	for _, snap := range order {
 		paths := slices.Clone(snap.Paths)
 		slices.Sort(paths)
-		key := strings.Join(paths, "\n")
+		key := strings.TrimPrefix(snap.Hostname+":", ":") + strings.Join(paths, "\n")
 		out[key] = append(out[key], snap.Summary.Bytes)
 	}
 	return out

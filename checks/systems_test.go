@@ -201,6 +201,7 @@ func TestProxmox(t *testing.T) {
 			f.Incomplete = []proxmox.Incompletion{{Subject: "guest 101 web01", Err: "timed out"}}
 		}, "incomplete", backup.Unknown, []string{"guest 101", "timed out"}},
 		"hidden": {func(f *proxmox.Facts) {
+			f.Jobs = append(f.Jobs, proxmox.BackupJob{ID: "weekly", Enabled: true, Storage: "local"})
 			f.Hidden = []proxmox.Hidden{{What: "backups on storage local", Path: "/storage/local", Privilege: "Datastore.Allocate"}}
 		}, "hidden", backup.Warning, []string{"Datastore.Allocate"}},
 		"old snapshot": {func(f *proxmox.Facts) {
