@@ -42,7 +42,7 @@ func writeNagios(w io.Writer, r checks.Report) error {
 		return err
 	}
 	for _, p := range open {
-		if _, err := fmt.Fprintf(w, "%s: %s %s\n", strings.ToUpper(p.Status.String()), plain(p.Summary), plain(p.Hint)); err != nil {
+		if _, err := fmt.Fprintf(w, "%s: %s. %s\n", strings.ToUpper(p.Status.String()), plain(p.Summary), plain(p.Hint)); err != nil {
 			return err
 		}
 	}

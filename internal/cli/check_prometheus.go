@@ -12,26 +12,34 @@ import (
 )
 
 // metrics collects samples in the text exposition format, a family at a time
-// and without timestamps, as the node exporter's textfile collector wants them.
-type metrics struct{ w *bufio.Writer }
+// and without timestamps, as the node exporter's textfile collector wants them:
+// it drops a whole file for one series that comes twice.
+type metrics struct {
+	w    *bufio.Writer
+	seen map[string]bool
+}
 
 func (m metrics) family(name, help string) {
 	fmt.Fprintf(m.w, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
 }
 
 func (m metrics) sample(name string, value float64, labels ...string) {
-	fmt.Fprint(m.w, name)
+	series := name
 	for i := 0; i+1 < len(labels); i += 2 {
 		open := ","
 		if i == 0 {
 			open = "{"
 		}
-		fmt.Fprintf(m.w, `%s%s="%s"`, open, labels[i], escape(labels[i+1]))
+		series += fmt.Sprintf(`%s%s="%s"`, open, labels[i], escape(labels[i+1]))
 	}
 	if len(labels) > 0 {
-		fmt.Fprint(m.w, "}")
+		series += "}"
 	}
-	fmt.Fprintf(m.w, " %s\n", strconv.FormatFloat(value, 'g', -1, 64))
+	if m.seen[series] {
+		return // lists are sorted, the worst first
+	}
+	m.seen[series] = true
+	fmt.Fprintf(m.w, "%s %s\n", series, strconv.FormatFloat(value, 'g', -1, 64))
 }
 
 func escape(value string) string {
@@ -41,7 +49,7 @@ func escape(value string) string {
 // writePrometheus writes the report as metrics. A status is 0 ok, 1 warning,
 // 2 critical, 3 unknown, as the exit code of check.
 func writePrometheus(w io.Writer, r checks.Report) error {
-	m := metrics{bufio.NewWriter(w)}
+	m := metrics{bufio.NewWriter(w), map[string]bool{}}
 	m.family("cairn_status", "Worst status: 0 ok, 1 warning, 2 critical, 3 unknown.")
 	m.sample("cairn_status", float64(exitOf(r.Status)))
 	m.family("cairn_check_timestamp_seconds", "When the systems were checked.")
@@ -115,8 +123,15 @@ func (m metrics) disks(r checks.Report) {
 }
 
 func (m metrics) scenarios(r checks.Report) {
-	m.family("cairn_scenario_rto_seconds", "How long the way back is expected to take.")
+	m.family("cairn_scenario_ready", "Whether there is a way back now.")
 	for _, s := range r.Scenarios {
+		m.sample("cairn_scenario_ready", truth(s.Ready), "scenario", s.Name, "target", s.Target)
+	}
+	m.family("cairn_scenario_rto_seconds", "How long the way back is expected to take, where there is one.")
+	for _, s := range r.Scenarios {
+		if !s.Ready {
+			continue
+		}
 		m.sample("cairn_scenario_rto_seconds", s.RTO.Seconds(), "scenario", s.Name, "target", s.Target, "basis", s.Basis)
 	}
 }
