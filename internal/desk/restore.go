@@ -1,0 +1,26 @@
+package desk
+
+import (
+	"context"
+
+	"cairn/internal/plan"
+	"cairn/internal/runbook"
+	"cairn/proxmox"
+)
+
+// FindLost finds the guest that a person means, also one of which only backups
+// are left.
+func (d *Desk) FindLost(ctx context.Context, name string) (runbook.Guest, error) {
+	return d.lab.FindLost(ctx, name)
+}
+
+// RestorePoints lists the backups of a guest, newest first, and what could not be
+// looked at.
+func (d *Desk) RestorePoints(ctx context.Context, g runbook.Guest) ([]proxmox.RestorePoint, []proxmox.Incompletion, error) {
+	return d.lab.RestorePoints(ctx, g)
+}
+
+// RestoreGuest plans to bring a guest back from a backup.
+func (d *Desk) RestoreGuest(ctx context.Context, r runbook.GuestRestore) (plan.Plan, error) {
+	return d.free(d.lab.RestoreGuest(ctx, r))
+}
