@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -144,6 +145,13 @@ func parseDumpManifest(text []byte) (DumpManifest, error) {
 		}
 	}
 	return m, nil
+}
+
+// Largest returns the n tables with the most rows.
+func (m DumpManifest) Largest(n int) []DumpedTable {
+	all := slices.Clone(m.Tables)
+	slices.SortStableFunc(all, func(a, b DumpedTable) int { return cmp.Compare(b.Rows, a.Rows) })
+	return all[:min(n, len(all))]
 }
 
 // write makes the manifest durable in dir.

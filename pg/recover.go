@@ -266,6 +266,12 @@ func (r Recovery) socket() string { return filepath.Join(r.Dir, "run") }
 func (r Recovery) log() string    { return filepath.Join(r.Dir, "server.log") }
 func (r Recovery) script() string { return filepath.Join(r.Dir, "restore-wal.sh") }
 
+// Begun says whether the copy was started already: it is no base backup any more.
+func (r Recovery) Begun() bool {
+	_, err := os.Stat(r.script())
+	return err == nil
+}
+
 // Extracted is where Extract puts the dump of a database.
 func (r Recovery) Extracted() string { return filepath.Join(r.Dir, "extracted") }
 

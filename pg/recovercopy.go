@@ -189,19 +189,28 @@ func (c *Client) Discard(ctx context.Context, r Recovery, w Work) error {
 	if err := r.marked(w.Operation); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(r.data(), "postmaster.pid")); err == nil {
-		path, err := c.toolPath(ctx, "pg_ctl", r.Major, true)
-		if err != nil {
-			return err
-		}
-		argv := r.Owner.as(path, "stop", "--pgdata="+r.data(), "--mode=immediate", "--wait", "--timeout=60")
-		result, err := command.Run(ctx, access{}.spec(Work{}, argv...))
-		if err != nil && !strings.Contains(string(result.Stderr), "Is server running?") {
-			return c.server.toolError("stopping the recovered server", err)
-		}
+	if err := c.stopRecovered(ctx, r); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(r.Dir); err != nil {
 		return fmt.Errorf("removing %s: %w", r.Dir, err)
+	}
+	return nil
+}
+
+// stopRecovered stops the recovered server, where it runs.
+func (c *Client) stopRecovered(ctx context.Context, r Recovery) error {
+	if _, err := os.Stat(filepath.Join(r.data(), "postmaster.pid")); err != nil {
+		return nil
+	}
+	path, err := c.toolPath(ctx, "pg_ctl", r.Major, true)
+	if err != nil {
+		return err
+	}
+	argv := r.Owner.as(path, "stop", "--pgdata="+r.data(), "--mode=immediate", "--wait", "--timeout=60")
+	result, err := command.Run(ctx, access{}.spec(Work{}, argv...))
+	if err != nil && !strings.Contains(string(result.Stderr), "Is server running?") {
+		return c.server.toolError("stopping the recovered server", err)
 	}
 	return nil
 }

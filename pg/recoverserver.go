@@ -236,7 +236,8 @@ func recoveryEnd(log string) string {
 }
 
 // Extract dumps one database of the paused server into the recovery's directory,
-// from where it is restored like any dump. It returns the exact rows of it all.
+// from where it is restored like any dump, and stops the server, which nobody
+// needs any more. The manifest tells the exact rows of every table.
 func (c *Client) Extract(ctx context.Context, r Recovery, database string, w Work) (DumpManifest, error) {
 	if err := r.marked(w.Operation); err != nil {
 		return DumpManifest{}, err
@@ -253,5 +254,5 @@ func (c *Client) Extract(ctx context.Context, r Recovery, database string, w Wor
 	if err := os.Rename(dir, r.Extracted()); err != nil {
 		return m, fmt.Errorf("naming what was extracted: %w", err)
 	}
-	return m, nil
+	return m, c.stopRecovered(ctx, r)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 
 	"cairn/internal/backup"
@@ -17,8 +18,8 @@ import (
 
 // The kinds of step that act on a PostgreSQL server.
 const (
-	kindDump   = "postgres.dump"
-	kindBase   = "postgres.base"
+	kindDump           = "postgres.dump"
+	kindBase           = "postgres.base"
 	kindPostgresForget = "postgres.forget"
 )
 
@@ -82,6 +83,7 @@ func (l *Lab) postgresFingerprint(ctx context.Context, id backup.AssetID) (strin
 
 func (l *Lab) postgresSteps() map[string]operation.Executor {
 	all := l.databaseSteps()
+	maps.Copy(all, l.recoverSteps())
 	all[kindDump], all[kindBase], all[kindPostgresForget] = &copyStep{l}, &copyStep{l}, &forgetStep{l}
 	return all
 }

@@ -15,11 +15,11 @@ import (
 
 // The kinds of step of a restore of a database.
 const (
-	kindVerifyDump = "postgres.verify"
-	kindDatabaseRoles      = "postgres.roles"
-	kindDatabaseRestore    = "postgres.restore"
-	kindDatabaseValidate   = "postgres.validate"
-	kindDatabaseSwap       = "postgres.swap"
+	kindVerifyDump       = "postgres.verify"
+	kindDatabaseRoles    = "postgres.roles"
+	kindDatabaseRestore  = "postgres.restore"
+	kindDatabaseValidate = "postgres.validate"
+	kindDatabaseSwap     = "postgres.swap"
 )
 
 // PostgresRestore is what a person asks for.

@@ -20,11 +20,11 @@ type databaseStep struct {
 
 func (l *Lab) databaseSteps() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindVerifyDump: &databaseStep{l, l.verifyDump},
-		kindDatabaseRoles:      &databaseStep{l, createRoles},
-		kindDatabaseRestore:    &databaseStep{l, restoreDump},
-		kindDatabaseValidate:   &databaseStep{l, l.validate},
-		kindDatabaseSwap:       &databaseSwap{l},
+		kindVerifyDump:       &databaseStep{l, l.verifyDump},
+		kindDatabaseRoles:    &databaseStep{l, createRoles},
+		kindDatabaseRestore:  &databaseStep{l, restoreDump},
+		kindDatabaseValidate: &databaseStep{l, l.validate},
+		kindDatabaseSwap:     &databaseSwap{l},
 	}
 }
 
@@ -64,6 +64,9 @@ func createRoles(ctx context.Context, c *pg.Client, a databaseArgs, _ *operation
 	made, err := c.CreateRoles(ctx, a.Dump)
 	if err != nil {
 		return operation.Result{}, err
+	}
+	if len(made) == 0 {
+		return operation.Result{Text: "none is missing"}, nil
 	}
 	return operation.Result{Text: "created " + strings.Join(made, ", ")}, nil
 }

@@ -30,7 +30,8 @@ import (
 // database is a real server and a lab that knows it as postgres.erp.
 type database struct {
 	site
-	dir    string
+	dir    string // of the server
+	own    string // of this test
 	port   int
 	server *command.Server
 	bin    string
@@ -50,15 +51,49 @@ func (d *database) do(argv ...string) {
 	}
 }
 
-// newDatabase starts a server of its own: its tests stop and fill it.
-func newDatabase(t *testing.T, more ...string) *database {
+// shared is the server of all tests of the package.
+var shared *database
+
+// withServer stops it after the last test.
+type withServer struct{ *testing.M }
+
+func (m withServer) Run() int {
+	code := m.M.Run()
+	if shared != nil {
+		shared.server.Stop(syscall.SIGINT, 20*time.Second)
+		_ = os.RemoveAll(shared.dir)
+	}
+	return code
+}
+
+// newDatabase gives a lab of its own on the shared server.
+func newDatabase(t *testing.T) *database {
+	t.Helper()
+	if shared == nil {
+		shared = startDatabase(t)
+	}
+	d := *shared
+	d.site = site{t: t}
+	d.own = filepath.Join(d.dir, t.Name())
+	t.Cleanup(func() {
+		d.sql("postgres", "DROP DATABASE IF EXISTS "+pgx.Identifier{shop}.Sanitize())
+		for name := range strings.SplitSeq(d.ask("postgres", "SELECT coalesce(string_agg(datname, E'\n'), '') FROM pg_database WHERE datname ~ '_(restore|before)_'"), "\n") {
+			if name != "" {
+				d.sql("postgres", "DROP DATABASE "+pgx.Identifier{name}.Sanitize())
+			}
+		}
+	})
+	d.lab()
+	return &d
+}
+
+func startDatabase(t *testing.T) *database {
 	t.Helper()
 	initdb := testkit.Program(t, "initdb", "/usr/lib/postgresql/*/bin/initdb")
 	dir, err := os.MkdirTemp("/tmp", "cairn-runbook-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	if os.Geteuid() == 0 {
 		u, err := user.Lookup("postgres")
 		if err != nil {
@@ -81,8 +116,8 @@ func newDatabase(t *testing.T, more ...string) *database {
 	_ = l.Close()
 	d.do(initdb, "-D", d.data(), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "--wal-segsize=1", "-k")
 	d.do("mkdir", dir+"/wal")
-	conf := append([]string{fmt.Sprintf("port=%d", d.port), "listen_addresses='127.0.0.1'", fmt.Sprintf("unix_socket_directories='%s'", dir), "fsync=off",
-		"archive_mode=on", fmt.Sprintf("archive_command='gzip -c %%p > %s/wal/%%f.gz'", dir)}, more...)
+	conf := []string{fmt.Sprintf("port=%d", d.port), "listen_addresses='127.0.0.1'", fmt.Sprintf("unix_socket_directories='%s'", dir), "fsync=off",
+		"archive_mode=on", fmt.Sprintf("archive_command='gzip -c %%p > %s/wal/%%f.gz'", dir)}
 	f, err := os.OpenFile(filepath.Join(d.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -92,8 +127,6 @@ func newDatabase(t *testing.T, more ...string) *database {
 	}
 	_ = f.Close()
 	d.start()
-	t.Cleanup(func() { d.server.Stop(syscall.SIGINT, 20*time.Second) })
-	d.lab()
 	return d
 }
 
@@ -123,15 +156,15 @@ func (d *database) dsn(name string) string {
 func (d *database) lab() {
 	d.t.Helper()
 	for _, sub := range []string{"dumps", "bases"} {
-		if err := os.MkdirAll(filepath.Join(d.dir, sub), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(d.own, sub), 0o755); err != nil {
 			d.t.Fatal(err)
 		}
 	}
-	state := filepath.Join(d.dir, "state")
+	state := filepath.Join(d.own, "state")
 	cfg := &config.Config{StateDir: state, Postgres: map[string]pg.Config{"erp": {
 		DSN:  d.dsn("postgres"),
-		Dump: &pg.DumpConfig{Dir: filepath.Join(d.dir, "dumps"), Jobs: 2, Keep: backup.Keep{Last: 2}},
-		Base: &pg.BaseConfig{Dir: filepath.Join(d.dir, "bases")},
+		Dump: &pg.DumpConfig{Dir: filepath.Join(d.own, "dumps"), Jobs: 2, Keep: backup.Keep{Last: 2}},
+		Base: &pg.BaseConfig{Dir: filepath.Join(d.own, "bases")},
 		WAL:  &pg.WALConfig{Dir: filepath.Join(d.dir, "wal")},
 	}}}
 	d.Lab = Open(cfg, secret.Reader{Getenv: os.Getenv, Scrubber: new(secret.Scrubber)}, nil, time.Now)
@@ -181,6 +214,7 @@ func (d *database) ask(name, query string) (text string) {
 func TestBackupFromATimer(t *testing.T) {
 	d := newDatabase(t)
 	d.sql("postgres", `CREATE DATABASE "Été 1"`)
+	t.Cleanup(func() { d.sql("postgres", `DROP DATABASE "Été 1"`) })
 	d.sql("Été 1", "CREATE TABLE a AS SELECT g FROM generate_series(1, 1000) g")
 	planned := func(what string) (p operationPlan) {
 		t.Helper()
@@ -238,7 +272,7 @@ func (p operationPlan) destroys() bool {
 func (d *database) tables(name string) string {
 	d.t.Helper()
 	return d.ask(name, `SELECT coalesce(string_agg(n.nspname || '.' || c.relname || ' ' ||
-		(xpath('/row/h/text()', query_to_xml(format('SELECT md5(coalesce(string_agg(x::text, E''\n'' ORDER BY x::text), '''')) AS h FROM %I.%I x', n.nspname, c.relname), false, true, '')))[1]::text, E'\n' ORDER BY 1), '')
+		(xpath('/row/h/text()', query_to_xml(format('SELECT md5(coalesce(string_agg(x::text, E''\n'' ORDER BY x::text), '''')) AS h FROM %I.%I x', n.nspname, c.relname), false, true, '')))[1]::text, E'\n' ORDER BY c.relname), '')
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname = 'public'`)
 }
 
@@ -323,7 +357,7 @@ func TestRestoreOfADamagedDumpTouchesNothing(t *testing.T) {
 	want(t, d.run(made), operation.StepDone)
 	before := d.tables(shop)
 	p := d.restore(PostgresRestore{Swap: true})
-	files, err := filepath.Glob(filepath.Join(d.dir, "dumps", "*", "data", "*.gz"))
+	files, err := filepath.Glob(filepath.Join(d.own, "dumps", "*", "data", "*.gz"))
 	if err != nil || len(files) == 0 {
 		t.Fatal(err, files)
 	}
@@ -343,5 +377,58 @@ func TestRestoreOfADamagedDumpTouchesNothing(t *testing.T) {
 	}
 	if _, err := d.RestoreDatabase(t.Context(), PostgresRestore{Source: "erp", Database: shop, At: time.Now().Add(-24 * time.Hour)}); err == nil {
 		t.Error("there is no dump that old")
+	}
+}
+
+func TestRecoverToTheSecondBefore(t *testing.T) {
+	d := newDatabase(t)
+	d.withShop()
+	made, err := d.PostgresBackup(t.Context(), "erp", "base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, d.run(made), operation.StepDone)
+	d.sql(shop, "INSERT INTO b VALUES (2, 'later')")
+	good := d.tables(shop)
+	target, err := pg.ParseTarget(d.ask(shop, `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') FROM pg_sleep(0.05)`), time.UTC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.sql(shop, "SELECT pg_sleep(0.05)", "DELETE FROM a", "INSERT INTO b VALUES (3, 'after')")
+	wrong := d.tables(shop)
+	p, err := d.RecoverDatabase(t.Context(), PostgresRecovery{Source: "erp", Database: shop, Target: target})
+	if err != nil || p.Blocked() || p.Estimate.Median == 0 {
+		t.Fatal(err, p)
+	}
+	s := d.run(p)
+	want(t, s, operation.StepDone)
+	if d.tables(shop) != wrong || d.tables(pg.BesideName(shop, s.ID())) != good {
+		t.Errorf("not the second before: %+v", s.Steps)
+	}
+	if left, err := filepath.Glob(filepath.Join(d.dir, "erp-recover-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	early := pg.Target{Time: time.Now().Add(-time.Hour)}
+	if _, err := d.RecoverDatabase(t.Context(), PostgresRecovery{Source: "erp", Database: shop, Target: early}); err == nil || !strings.Contains(err.Error(), "restorable are the times from") {
+		t.Errorf("before the window: %v", err)
+	}
+	name, _, _ := strings.Cut(s.Steps[0].Text, " ")
+	d.missingSegment(p, name, wrong)
+}
+
+// missingSegment takes a segment away that the plan needs.
+func (d *database) missingSegment(p plan.Plan, name, live string) {
+	d.t.Helper()
+	if err := os.Remove(filepath.Join(d.dir, "wal", name+".gz")); err != nil {
+		d.t.Fatal(err)
+	}
+	s := d.run(p)
+	want(d.t, s, operation.StepFailed)
+	contains(d.t, "why", s.Text, "the WAL ended before the target was reached", "look for the missing WAL segments", "the live server is as it was")
+	if d.tables(shop) != live {
+		d.t.Error("the live database was touched")
+	}
+	if left, err := filepath.Glob(filepath.Join(d.dir, "erp-recover-*")); err != nil || len(left) > 0 {
+		d.t.Errorf("left behind: %v", left)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"cairn/proxmox"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(withServer{m}) }
 
 // site is a cluster, a desk's lab on it, and a state directory.
 type site struct {

@@ -96,7 +96,6 @@ type Storage struct {
 
 	Server, Datastore, Namespace string // pbs
 	Username, Fingerprint        string
-	EncryptionKey                string // pbs: fingerprint of the key that the node has; empty: none
 	Export                       string // nfs
 	Store                        BackupStore
 }

@@ -1,0 +1,97 @@
+package pg
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// RestoreReady is what a plan of a restore rests on.
+type RestoreReady struct {
+	Manifest DumpManifest
+	Missing  []string // roles that the server lacks
+	Preflight
+}
+
+// PrepareRestore looks whether a dump can be restored into a new database now.
+func (c *Client) PrepareRestore(ctx context.Context, dump string) (RestoreReady, error) {
+	out := RestoreReady{}
+	var err error
+	if out.Manifest, err = ReadDumpManifest(dump); err != nil {
+		return out, err
+	}
+	m := out.Manifest
+	if out.Server, err = c.server.readServer(ctx, c.now); err != nil {
+		return out, err
+	}
+	if out.Server.InRecovery {
+		out.block("server", "it is a standby: nothing can be restored into it", "restore into the primary, or promote it first")
+	}
+	if have := majorOf(out.Server.Version); have < majorOf(m.Server) {
+		out.Notes = append(out.Notes, fmt.Sprintf("The dump is of PostgreSQL %s and the server of %s: something newer may not be understood.", m.Server, out.Server.Version))
+	}
+	major := max(majorOf(out.Server.Version), majorOf(m.Tool))
+	if _, err := c.toolPath(ctx, "pg_restore", major, false); err != nil {
+		out.block("pg_restore", err.Error(), "install the client programs of that version")
+	}
+	if out.Missing, err = c.MissingRoles(ctx, m); err != nil {
+		return out, err
+	}
+	conn, err := c.server.connect(ctx, "")
+	if err != nil {
+		return out, err
+	}
+	defer shut(ctx, conn)
+	if err := out.rights(ctx, conn); err != nil {
+		return out, explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err)
+	}
+	// The server may be another host: then its disk cannot be seen from here.
+	if info, err := os.Stat(out.Server.DataDirectory); err == nil && info.IsDir() {
+		if free, err := freeBytes(out.Server.DataDirectory); err == nil && free < m.Database.Bytes+m.Database.Bytes/5 {
+			out.block(out.Server.DataDirectory, fmt.Sprintf("%s are free, and the database beside takes about %s", SizeText(free), SizeText(m.Database.Bytes+m.Database.Bytes/5)), "make room on the server's disk first")
+		}
+	} else {
+		out.Notes = append(out.Notes, "How much room the server's disk has cannot be seen from here: about "+SizeText(m.Database.Bytes)+" are needed.")
+	}
+	return out, nil
+}
+
+// rights looks whether the role may create databases and roles, and whether the
+// extensions can be had.
+func (r *RestoreReady) rights(ctx context.Context, conn *pgx.Conn) error {
+	var super, createDB, createRole bool
+	if err := conn.QueryRow(ctx, `SELECT rolsuper, rolcreatedb, rolcreaterole FROM pg_roles WHERE rolname = current_user`).Scan(&super, &createDB, &createRole); err != nil {
+		return err
+	}
+	role := quote(r.Server.Role)
+	switch {
+	case !super && !createDB:
+		r.block("role "+r.Server.Role, "it may create no database", "ALTER ROLE "+role+" CREATEDB, or restore as a superuser")
+	case !super && len(r.Missing) > 0 && !createRole:
+		r.block("role "+r.Server.Role, "the dump needs roles that are missing ("+few(r.Missing)+") and it may create none", "create them, or restore as a superuser")
+	case !super:
+		r.Notes = append(r.Notes, "The role "+r.Server.Role+" is no superuser: what belongs to other roles may not come back with its owner.")
+	}
+	found, err := conn.Query(ctx, `SELECT e FROM unnest($1::text[]) e WHERE NOT EXISTS (SELECT FROM pg_available_extensions WHERE name = e)`, extensionNames(r.Manifest))
+	if err != nil {
+		return err
+	}
+	missing, err := pgx.CollectRows(found, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		r.block("extensions", "the dump needs "+few(missing)+", which the server does not have", "install their packages on the server")
+	}
+	return nil
+}
+
+func extensionNames(m DumpManifest) []string {
+	names := []string{}
+	for _, e := range m.Extensions {
+		names = append(names, e.Name)
+	}
+	return names
+}
