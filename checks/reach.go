@@ -56,11 +56,14 @@ func judgeReach(s *source, now time.Time) []Problem {
 		if !r.tried {
 			code = "not-read"
 		}
-		hint := r.hint
+		hint, seen := r.hint, " ("+r.seen(now)+")"
+		if !r.tried && !r.known {
+			seen = "" // "not read yet" says so
+		}
 		if hint == "" {
 			hint = "Check that it is up and that its table in the configuration is right, then: cairn check --only " + s.name
 		}
-		return []Problem{found(backup.Unknown, code, s.name, fmt.Sprintf("%s: %s (%s)", s.title, strings.TrimPrefix(r.why, s.name+": "), r.seen(now)), hint)}
+		return []Problem{found(backup.Unknown, code, s.name, fmt.Sprintf("%s: %s%s", s.title, strings.TrimPrefix(r.why, s.name+": "), seen), hint)}
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func (l *lab) judgeScenarios(assets []Asset) []Scenario {
 	out = append(out, l.hypervisorLoss(assets)...)
 	out = append(out, l.diskLoss()...)
 	if len(l.policy.PBS)+len(l.policy.Restic)+len(l.policy.Postgres) > 0 {
-		out = append(out, l.hostLoss())
+		out = append(out, l.hostLoss(assets))
 		out = append(out, l.siteLoss(assets))
 	}
 	return out
@@ -210,10 +210,21 @@ func (l *lab) diskLoss() []Scenario {
 	return out
 }
 
-// hostLoss is the loss of the backup host: its disk goes to a new one.
-func (l *lab) hostLoss() Scenario {
-	none := time.Duration(0)
-	return scenario("backup-host-loss", "this host", "host", "new host, same disk", cold(assumedHost), &none, nil)
+// hostLoss is the loss of the backup host: its disk goes to a new one, and what
+// lies on the host itself is as old as its newest copy.
+func (l *lab) hostLoss(assets []Asset) Scenario {
+	var worst time.Duration
+	loss := &worst
+	for _, a := range assets {
+		switch {
+		case a.Parked || a.ID.Kind != backup.Path:
+		case a.RPO == nil:
+			loss = nil
+		default:
+			worst = max(worst, *a.RPO)
+		}
+	}
+	return scenario("backup-host-loss", "this host", "host", "new host, same disk", cold(assumedHost), loss, nil)
 }
 
 // siteLoss is the loss of everything at home: what is off-site comes back over
