@@ -254,6 +254,10 @@ var actingGoldens = []struct {
 		d.err = errors.New("reading guest 100: dial tcp 192.0.2.7:8006: connect: connection refused")
 	}, []string{"a", "s"}},
 	{"snapshots-busy", func(d *fakeDesk) { d.operations = []operation.Status{rollingBack()} }, []string{"a", "s"}},
+	{"snapshots-stuck", func(d *fakeDesk) {
+		d.operations = []operation.Status{interrupted()}
+		d.operations[0].Record.Plan.Target = "guest:home/100"
+	}, []string{"a", "s"}},
 	{"snapshot-form", nil, []string{"a", "s", "n", "before php", "tab", "the 8.4 packages"}},
 	{"snapshot-form-memory", nil, []string{"a", "s", "n", "x1", "tab", "tab", " "}},
 	{"review", nil, toReview},

@@ -198,6 +198,8 @@ func (p *snapshotsPage) head(m *Model, w int) []line {
 	out := []line{ends(left, right, w)}
 	if s, busy := m.operations.on(p.guest.String()); busy {
 		out = append(out, cut(say(caution, " Operation "+s.ID()+" works on it (o): "+s.Record.Plan.Summary), w))
+	} else if s, stuck := m.operations.stuck(p.guest.String()); stuck {
+		out = append(out, cut(say(alarm, " Operation "+s.ID()+" was interrupted on it (o): "+s.Record.Plan.Summary), w))
 	}
 	return out
 }

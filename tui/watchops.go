@@ -133,6 +133,16 @@ func (o *operations) on(target string) (operation.Status, bool) {
 	return operation.Status{}, false
 }
 
+// stuck finds the operation on a target that was interrupted and went on no more.
+func (o *operations) stuck(target string) (operation.Status, bool) {
+	for _, s := range o.all {
+		if s.Record.Plan.Target == target && s.State == operation.Interrupted {
+			return s, true
+		}
+	}
+	return operation.Status{}, false
+}
+
 // mark names how the operations on a target stand: it changes when one begins
 // or ends.
 func (o *operations) mark(target string) string {
