@@ -104,6 +104,8 @@ func (a *api) do(ctx context.Context, method, path string, body map[string]any, 
 		err = a.sdk.Get(ctx, path, &raw)
 	case method == http.MethodDelete:
 		err = a.sdk.Delete(ctx, path, &raw)
+	case method == http.MethodPut:
+		err = a.sdk.Put(ctx, path, body, &raw)
 	case len(body) == 0:
 		err = a.sdk.Post(ctx, path, nil, &raw)
 	default:

@@ -15,6 +15,7 @@ type storageConfig struct {
 	Datastore text `json:"datastore"`
 	Namespace text `json:"namespace"`
 	Chain     flag `json:"snapshot-as-volume-chain"`
+	Key       text `json:"encryption-key"` // of a PBS: the fingerprint, or 1
 	Pool      text `json:"thinpool"`
 	Group     text `json:"vgname"`
 	Shared    flag `json:"shared"`

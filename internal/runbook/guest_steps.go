@@ -34,6 +34,9 @@ type guestArgs struct {
 	Notes       string `json:"notes,omitempty"`
 	Running     bool   `json:"running,omitempty"` // whether it should run in the end
 	Bytes       int64  `json:"bytes,omitempty"`   // what a backup reads, for the measurement
+	Mark        string `json:"mark,omitempty"`    // how the name of a guest that an operation made ends
+
+	Restore *restoreArgs `json:"restore,omitempty"` // of a step that makes the guest from a backup
 }
 
 func (l *Lab) guestSteps() map[string]operation.Executor {

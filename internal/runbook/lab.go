@@ -29,6 +29,7 @@ type Lab struct {
 	now      func() time.Time
 	past     []history.Measurement // what steps took so far, newest first
 	settle   time.Duration
+	awake    time.Duration // how long a guest that was started may take to show life
 	servers
 	repositories
 }
@@ -36,7 +37,7 @@ type Lab struct {
 // Open makes the lab of a configuration. It connects to nothing. past are the
 // measured steps that estimates rest on, newest first.
 func Open(c *config.Config, secrets secret.Reader, past []history.Measurement, now func() time.Time) *Lab {
-	l := &Lab{config: c, clusters: map[string]*proxmox.Client{}, now: now, past: past, settle: settle}
+	l := &Lab{config: c, clusters: map[string]*proxmox.Client{}, now: now, past: past, settle: settle, awake: awake}
 	for name, cluster := range c.Proxmox {
 		l.clusters[name] = proxmox.New(name, cluster, secrets)
 	}
@@ -109,6 +110,9 @@ func (l *Lab) cluster(name string) (*proxmox.Client, error) {
 
 // Fingerprint reads the target of p anew and names its state, as the plan did.
 func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
+	if again := l.guestFingerprint(p); again != nil {
+		return again(ctx)
+	}
 	if name, ok := strings.CutPrefix(p.Target, "restic."); ok {
 		return l.repositoryFingerprint(ctx, name)
 	}

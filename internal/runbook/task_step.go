@@ -95,7 +95,7 @@ func (t *taskStep) tasks(ctx context.Context, c *proxmox.Client, a guestArgs, g 
 // follow waits for the task's end. A cancel asks the task to stop and waits on,
 // so that what is journaled is what happened.
 func (t *taskStep) follow(ctx context.Context, c *proxmox.Client, a guestArgs, upid string, task *operation.Task) (operation.Result, error) {
-	line := func(text string) { task.Progress(operation.Progress{Lines: []string{text}}) }
+	line := saying(a, task)
 	done, err := c.Follow(ctx, upid, line)
 	switch {
 	case err == nil:

@@ -14,16 +14,14 @@ import (
 // removal. What has another way back says so.
 func (l *Lab) Undo(ctx context.Context, s operation.Status) (plan.Plan, error) {
 	id := s.ID()
+	if undo := l.undoRestore(s); undo != nil {
+		return undo(ctx)
+	}
 	if p, ours, err := l.undoPostgres(ctx, s); ours {
 		return p, err
 	}
 	if p, swapped, err := l.undoSwap(s); swapped {
 		return p, err
-	}
-	if s.State != operation.Running && s.State != operation.Waiting && s.State != operation.Interrupted {
-		if undo := l.undoRestore(s); undo != nil {
-			return undo(ctx)
-		}
 	}
 	copied, started := stepDone(s, kindSnapshot), has(s.Record.Plan, kindStart)
 	switch {

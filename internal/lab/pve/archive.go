@@ -191,6 +191,9 @@ func (s *Server) image(id string) (Image, error) {
 	if b == nil {
 		return Image{}, fail("volume '%s' does not exist", id)
 	}
+	if err := st.opens(b); err != nil {
+		return Image{}, err
+	}
 	image, err := st.Store.Read(st.place(), b.BackupID)
 	if err != nil {
 		return Image{}, fail("%s", err)

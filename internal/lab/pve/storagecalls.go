@@ -61,6 +61,7 @@ func (s *Server) configRow(st *storage) object {
 		set("namespace", st.Namespace)
 		set("username", st.Username)
 		set("fingerprint", st.Fingerprint)
+		set("encryption-key", st.EncryptionKey)
 	case st.Type == "lvmthin" || st.Type == "lvm":
 		set("vgname", st.VGName)
 		set("thinpool", st.Pool)

@@ -96,6 +96,7 @@ type Storage struct {
 
 	Server, Datastore, Namespace string // pbs
 	Username, Fingerprint        string
+	EncryptionKey                string // pbs: fingerprint of the key that the node has; empty: none
 	Export                       string // nfs
 	Store                        BackupStore
 }
