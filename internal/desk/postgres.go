@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"cairn/internal/plan"
+	"cairn/internal/runbook"
 )
 
 // PostgresName takes "postgres.erp", "erp/dump" or "erp/DATABASE" apart; ok is
@@ -21,4 +22,25 @@ func (d *Desk) PostgresBackup(ctx context.Context, source, what string) (plan.Pl
 // PostgresForget plans to remove what the retention of a server no longer holds.
 func (d *Desk) PostgresForget(ctx context.Context, source string) (plan.Plan, error) {
 	return d.lab.PostgresForget(ctx, source)
+}
+
+// RestoreDatabase plans to bring a database back from a dump.
+func (d *Desk) RestoreDatabase(ctx context.Context, r runbook.PostgresRestore) (plan.Plan, error) {
+	return d.lab.RestoreDatabase(ctx, r)
+}
+
+// RecoverDatabase plans to bring a database back as it was at a point in time.
+func (d *Desk) RecoverDatabase(ctx context.Context, r runbook.PostgresRecovery) (plan.Plan, error) {
+	return d.lab.RecoverDatabase(ctx, r)
+}
+
+// SwapDatabase plans to give a restored database the name of the live one.
+func (d *Desk) SwapDatabase(ctx context.Context, source, database, restored string) (plan.Plan, error) {
+	return d.lab.SwapDatabase(ctx, source, database, restored)
+}
+
+// Recoverable says whether a server has base backups and a WAL archive configured.
+func (d *Desk) Recoverable(source string) bool {
+	c := d.o.Config.Postgres[source]
+	return c.Base != nil && c.WAL != nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"cairn/internal/backup"
 	"cairn/internal/operation"
@@ -163,4 +164,13 @@ func (x *recoverStep) Run(ctx context.Context, s plan.Step, task *operation.Task
 
 func (x *recoverStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
 	return operation.Outcome{State: operation.NotDone}, nil
+}
+
+// ParseTarget reads a point in time, an LSN or the name of a restore point; empty
+// is none.
+func ParseTarget(text string, zone *time.Location) (pg.Target, error) {
+	if text == "" {
+		return pg.Target{}, nil
+	}
+	return pg.ParseTarget(text, zone)
 }
