@@ -20,20 +20,32 @@ func (a *app) askHere(ctx context.Context, purpose string) (secret.Secret, error
 		return secret.Secret{}, fmt.Errorf("%w: run it in a terminal", secret.ErrAsk)
 	}
 	fd := a.env.In.Fd()
-	before, err := term.GetState(fd)
+	restore, err := hide(int(fd))
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("asking for %s: %w", purpose, err)
 	}
 	fmt.Fprintf(a.env.Err, "Type %s (it is not shown): ", purpose)
 	text, err := await(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
 	fmt.Fprintln(a.env.Err)
-	if ctx.Err() != nil {
-		err = errors.Join(ctx.Err(), term.Restore(fd, before))
-	}
-	if err != nil {
+	if err = errors.Join(err, restore()); err != nil {
 		return secret.Secret{}, fmt.Errorf("asking for %s: %w", purpose, err)
 	}
 	return secret.New(string(text)), nil
+}
+
+// hide drops what was typed so far and shows nothing that is typed from now on,
+// until restore: before the question, because a person may be quick.
+func hide(fd int) (restore func() error, err error) {
+	before, err := sys.IoctlGetTermios(fd, sys.TCGETS)
+	if err != nil {
+		return nil, err
+	}
+	quiet := *before
+	quiet.Lflag &^= sys.ECHO
+	if err := sys.IoctlSetTermios(fd, sys.TCSETSF, &quiet); err != nil {
+		return nil, err
+	}
+	return func() error { return sys.IoctlSetTermios(fd, sys.TCSETS, before) }, nil
 }
 
 // askLine reads one line that is typed after the question was shown: what was
