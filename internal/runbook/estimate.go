@@ -57,6 +57,9 @@ var assumptions = map[string]assumed{
 	kindRestore:          {fixed: 3 * time.Second, rate: 50 << 20},
 	kindVerify:           {fixed: 3 * time.Second, rate: 50 << 20},
 	kindSwap:             {fixed: time.Second},
+	kindSync:             {fixed: 10 * time.Second},
+	kindUnstore:          {fixed: 10 * time.Second},
+	kindUnmount:          {fixed: 2 * time.Second},
 	kindBackup:           {fixed: 10 * time.Second, rate: 40 << 20},
 }
 

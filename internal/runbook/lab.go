@@ -116,6 +116,9 @@ func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	if name, ok := strings.CutPrefix(p.Target, "restic."); ok {
 		return l.repositoryFingerprint(ctx, name)
 	}
+	if name, ok := strings.CutPrefix(p.Target, diskTarget); ok {
+		return l.diskFingerprint(ctx, name)
+	}
 	id, err := backup.ParseAssetID(p.Target)
 	if err != nil {
 		return "", err
@@ -150,6 +153,7 @@ func (l *Lab) Executors() map[string]operation.Executor {
 	maps.Copy(all, l.restoreSteps())
 	maps.Copy(all, l.postgresSteps())
 	maps.Copy(all, l.repositorySteps())
+	maps.Copy(all, l.diskSteps())
 	all[kindSwap] = &swapStep{}
 	return all
 }
