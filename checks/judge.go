@@ -238,6 +238,9 @@ func (s *source) note(problems []Problem, v Source, now time.Time) string {
 	if all == 0 {
 		return ""
 	}
+	if s.tier == backup.LocalRollback {
+		return fmt.Sprintf("%d of %d have snapshots", held, all)
+	}
 	return fmt.Sprintf("%d of %s", held, counted(all, s.noun))
 }
 
