@@ -69,6 +69,8 @@ func (c *Client) Survey(ctx context.Context) (Facts, error) {
 	for i, s := range c.standbys {
 		polls = append(polls, async(func() { standbys[i] = s.readStandby(ctx, c.last.Server.Value.SystemID) }))
 	}
+	others := c.last.Others
+	polls = append(polls, async(func() { others = c.askTools(ctx, c.last.Others) }))
 	latest := c.last.Server.Value
 	if within(ctx, asked, patience) && serverErr == nil {
 		latest = server
@@ -84,7 +86,7 @@ func (c *Client) Survey(ctx context.Context) (Facts, error) {
 			standbys[i].LagBytes = lag
 		}
 	}
-	f.Standbys = standbys
+	f.Standbys, f.Others = standbys, others
 	f.Copies = c.copies(f)
 	c.last = f
 	if serverErr != nil && readable == 0 {
@@ -237,6 +239,11 @@ func (c *Client) copies(f Facts) []backup.Copy {
 		one.ID, one.Kind, one.Taken, one.Finished, one.Size = d.Path, "dump", d.Taken, d.Finished, d.Size
 		one.State, one.Why, one.Encrypted, one.Proofs = d.State, d.Why, d.Encrypted, d.Proofs
 		all = append(all, one)
+	}
+	for i, t := range c.cfg.tools() {
+		if i < len(f.Others) {
+			all = append(all, t.copies(f.Others[i], c.name)...)
+		}
 	}
 	for _, b := range f.Bases.Value {
 		one := base

@@ -17,6 +17,11 @@ type Config struct {
 	Standbys []string      `toml:"standbys"` // DSNs
 	Disk     string        `toml:"disk"`
 	Site     string        `toml:"site"`
+
+	// What others already run for this server, which is watched only.
+	PgBackRest *PgBackRestConfig `toml:"pgbackrest"`
+	Barman     *BarmanConfig     `toml:"barman"`
+	WALG       *WALGConfig       `toml:"walg"`
 }
 
 // DumpConfig says which databases are dumped where.

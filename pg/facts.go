@@ -15,6 +15,7 @@ type Facts struct {
 	Bases    backup.Observed[[]BaseBackup] // nil without base.dir
 	Archive  backup.Observed[Archive]      // without wal.dir: the zero value, never read
 	Standbys []Standby
+	Others   []Tool        // what other tools say of the backups that they make
 	Tools    string        // version of pg_dump in PATH; empty: none
 	Copies   []backup.Copy // the dumps and base backups as copies of a database, or of the whole server
 	Foreign  int           // files in the directories that are neither dump nor base backup

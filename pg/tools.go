@@ -1,0 +1,408 @@
+package pg
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/command"
+)
+
+// PgBackRestConfig names a stanza that pgBackRest backs this server up under.
+type PgBackRestConfig struct {
+	Stanza string `toml:"stanza"`
+	Config string `toml:"config"` // file; empty: pgBackRest's own default
+	Disk   string `toml:"disk"`   // that its repository lies on
+	Site   string `toml:"site"`
+}
+
+// BarmanConfig names this server as Barman does.
+type BarmanConfig struct {
+	Server string `toml:"server"`
+	Config string `toml:"config"` // file; empty: Barman's own default
+	Disk   string `toml:"disk"`
+	Site   string `toml:"site"`
+}
+
+// WALGConfig says how WAL-G is asked.
+type WALGConfig struct {
+	Config string `toml:"config"` // file
+	Disk   string `toml:"disk"`
+	Site   string `toml:"site"`
+}
+
+// Tool is what another tool says of the backups that it makes of this server. It
+// is only asked, never told.
+type Tool struct {
+	Name     string // "pgbackrest", "barman", "wal-g"
+	Instance string // stanza or server; empty: it has but one
+	At       time.Time
+	Err      string // why it could not be asked; Backups are what it said last
+	Problems []string
+	Backups  []ToolBackup
+}
+
+// ToolBackup is one backup that a tool lists.
+type ToolBackup struct {
+	Label    string
+	Kind     string // full, incr, diff; empty: not said
+	Started  time.Time
+	Finished time.Time
+	Size     int64 // in its repository; 0: not said
+	State    backup.State
+	Why      string
+	Needs    []string // labels that it is worth nothing without
+}
+
+// asked is one tool as it is configured.
+type asked struct {
+	name, instance, disk, site string
+	argv                       []string
+	check                      []string // argv of a second question; nil: none
+	parse                      func(text []byte, instance string) ([]ToolBackup, []string, error)
+}
+
+func (c Config) tools() []asked {
+	var all []asked
+	if t := c.PgBackRest; t != nil {
+		argv := []string{"pgbackrest", "info", "--output=json", "--stanza=" + t.Stanza}
+		if t.Config != "" {
+			argv = append(argv, "--config="+t.Config)
+		}
+		all = append(all, asked{name: "pgbackrest", instance: t.Stanza, disk: t.Disk, site: t.Site, argv: argv, parse: parsePgBackRest})
+	}
+	if t := c.Barman; t != nil {
+		argv := []string{"barman", "-f", "json"}
+		if t.Config != "" {
+			argv = append(argv, "--config", t.Config)
+		}
+		all = append(all, asked{name: "barman", instance: t.Server, disk: t.Disk, site: t.Site,
+			argv: append(slices.Clone(argv), "list-backup", t.Server), check: append(slices.Clone(argv), "check", t.Server), parse: parseBarman})
+	}
+	if t := c.WALG; t != nil {
+		argv := []string{"wal-g", "backup-list", "--detail", "--json"}
+		if t.Config != "" {
+			argv = append(argv, "--config", t.Config)
+		}
+		all = append(all, asked{name: "wal-g", disk: t.Disk, site: t.Site, argv: argv, parse: parseWALG})
+	}
+	return all
+}
+
+// askTools asks every configured tool, side by side. What fails keeps what was
+// said last.
+func (c *Client) askTools(ctx context.Context, last []Tool) []Tool {
+	tools := c.cfg.tools()
+	out := make([]Tool, len(tools))
+	var wait []<-chan struct{}
+	for i, t := range tools {
+		out[i] = Tool{Name: t.name, Instance: t.instance}
+		for _, old := range last {
+			if old.Name == t.name && old.Instance == t.instance {
+				out[i] = old
+			}
+		}
+		wait = append(wait, async(func() { t.ask(ctx, &out[i], c.now) }))
+	}
+	for _, done := range wait {
+		<-done
+	}
+	return out
+}
+
+func (t asked) ask(ctx context.Context, into *Tool, now func() time.Time) {
+	result, err := command.Run(ctx, command.Spec{Argv: t.argv})
+	if err != nil {
+		into.Err = err.Error()
+		return
+	}
+	backups, problems, err := t.parse(result.Stdout, t.instance)
+	if err != nil {
+		into.Err = fmt.Sprintf("what %s says is not understood: %v", t.name, err)
+		return
+	}
+	into.Err, into.At, into.Backups, into.Problems = "", now(), backups, problems
+	if t.check == nil {
+		return
+	}
+	// barman check ends with 1 when a check fails, and says which all the same.
+	result, err = command.Run(ctx, command.Spec{Argv: t.check})
+	failed, bad := parseBarmanCheck(result.Stdout, t.instance)
+	switch {
+	case bad != nil && err != nil:
+		into.Problems = append(into.Problems, "its check could not be run: "+err.Error())
+	case bad != nil:
+		into.Problems = append(into.Problems, "its check is not understood: "+bad.Error())
+	}
+	into.Problems = append(into.Problems, failed...)
+}
+
+// copies are a tool's backups as copies of the whole server.
+func (t asked) copies(tool Tool, name string) []backup.Copy {
+	one := backup.Copy{Asset: backup.AssetID{Kind: backup.Cluster, Scope: name}, Tier: backup.DurableLocal, Source: "postgres." + name, Medium: "host", Site: t.site, Kind: "base backup"}
+	if one.Site == "" {
+		one.Site = backup.HomeSite
+	}
+	if one.Site != backup.HomeSite {
+		one.Tier, one.Medium = backup.OffSite, one.Site
+	}
+	if t.disk != "" {
+		one.Medium = "disk." + t.disk
+	}
+	var all []backup.Copy
+	for _, b := range tool.Backups {
+		c := one
+		c.ID, c.Taken, c.Finished, c.Size, c.State, c.Why = t.name+":"+b.Label, b.Started, b.Finished, b.Size, b.State, b.Why
+		all = append(all, c)
+	}
+	return all
+}
+
+// number reads what may come as a number or as text.
+type number int64
+
+func (n *number) UnmarshalJSON(text []byte) error {
+	text = bytes.Trim(text, `"`)
+	if len(text) == 0 || string(text) == "null" {
+		return nil
+	}
+	if v, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+		*n = number(v)
+		return nil
+	}
+	f, err := strconv.ParseFloat(string(text), 64)
+	*n = number(f)
+	return err
+}
+
+func (n number) time() time.Time {
+	if n <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(n), 0).UTC()
+}
+
+type pgBackRestStanza struct {
+	Name   string `json:"name"`
+	Status struct {
+		Code    number `json:"code"`
+		Message string `json:"message"`
+	} `json:"status"`
+	Backup []struct {
+		Label     string   `json:"label"`
+		Type      string   `json:"type"`
+		Error     any      `json:"error"` // since 2.34: page checksums failed
+		Reference []string `json:"reference"`
+		Timestamp struct {
+			Start number `json:"start"`
+			Stop  number `json:"stop"`
+		} `json:"timestamp"`
+		Info struct {
+			Size       number `json:"size"`
+			Repository struct {
+				Delta number `json:"delta"`
+			} `json:"repository"`
+		} `json:"info"`
+	} `json:"backup"`
+}
+
+// parsePgBackRest reads `pgbackrest info --output=json`. It ends with 0 whatever
+// the status is, and its "ok" says nothing of the files: verify does.
+func parsePgBackRest(text []byte, stanza string) ([]ToolBackup, []string, error) {
+	var all []pgBackRestStanza
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, nil, err
+	}
+	for _, s := range all {
+		if s.Name != stanza {
+			continue
+		}
+		var problems []string
+		if s.Status.Code != 0 {
+			problems = append(problems, s.Status.Message)
+		}
+		var backups []ToolBackup
+		for _, b := range s.Backup {
+			one := ToolBackup{Label: b.Label, Kind: b.Type, Started: b.Timestamp.Start.time(), Finished: b.Timestamp.Stop.time(), Size: int64(b.Info.Repository.Delta), State: backup.Complete, Needs: b.Reference}
+			if failed, _ := b.Error.(bool); failed {
+				one.State, one.Why = backup.Damaged, "page checksums failed while it was taken"
+			}
+			backups = append(backups, one)
+		}
+		newestFirst(backups)
+		return backups, problems, nil
+	}
+	return nil, []string{fmt.Sprintf("it knows no stanza %q: create it with stanza-create", stanza)}, nil
+}
+
+func newestFirst(all []ToolBackup) {
+	slices.SortStableFunc(all, func(a, b ToolBackup) int {
+		return cmp.Or(b.Started.Compare(a.Started), b.Finished.Compare(a.Finished), cmp.Compare(b.Label, a.Label))
+	})
+}
+
+// parseBarman reads `barman -f json list-backup SERVER`.
+func parseBarman(text []byte, server string) ([]ToolBackup, []string, error) {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, nil, err
+	}
+	body, ok := all[server]
+	if !ok {
+		return nil, nil, fmt.Errorf("it says nothing of server %q", server)
+	}
+	var list []struct {
+		ID     string `json:"backup_id"`
+		End    number `json:"end_time_timestamp"`
+		Size   number `json:"size_bytes"`
+		Status string `json:"status"`
+	}
+	if err := json.Unmarshal(body, &list); err != nil {
+		return nil, nil, err
+	}
+	var backups []ToolBackup
+	for _, b := range list {
+		one := ToolBackup{Label: b.ID, Finished: b.End.time(), Size: int64(b.Size), State: backup.Complete}
+		// The id is the local time of the begin on Barman's host.
+		if t, err := time.ParseInLocation("20060102T150405", b.ID, time.Local); err == nil {
+			one.Started = t.UTC()
+		}
+		if one.Started.IsZero() || !one.Finished.IsZero() && one.Started.After(one.Finished) {
+			one.Started = one.Finished
+		}
+		switch b.Status {
+		case "DONE", "WAITING_FOR_WALS":
+		case "STARTED", "SYNCING", "EMPTY":
+			one.State = backup.InFlight
+		default:
+			one.State, one.Why = backup.Damaged, "Barman says "+b.Status
+		}
+		backups = append(backups, one)
+	}
+	newestFirst(backups)
+	return backups, nil, nil
+}
+
+// parseBarmanCheck lists what `barman -f json check SERVER` found wrong.
+func parseBarmanCheck(text []byte, server string) ([]string, error) {
+	var all map[string]map[string]struct{ Status, Hint string }
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, err
+	}
+	if all[server] == nil {
+		return nil, fmt.Errorf("it says nothing of server %q", server)
+	}
+	var failed []string
+	for _, name := range sortedKeys(all[server]) {
+		if c := all[server][name]; c.Status != "OK" {
+			failed = append(failed, strings.TrimSuffix(strings.ReplaceAll(name, "_", " ")+": "+cmp.Or(c.Hint, c.Status), ": "))
+		}
+	}
+	return failed, nil
+}
+
+// parseWALG reads `wal-g backup-list --json`, with or without --detail. It says
+// nothing at all where there is none.
+func parseWALG(text []byte, _ string) ([]ToolBackup, []string, error) {
+	if text = bytes.TrimSpace(text); len(text) == 0 || string(text) == "null" {
+		return nil, nil, nil
+	}
+	var list []struct {
+		Name   string    `json:"backup_name"`
+		Time   time.Time `json:"time"`
+		Start  time.Time `json:"start_time"`
+		Finish time.Time `json:"finish_time"`
+		Size   number    `json:"compressed_size"`
+	}
+	if err := json.Unmarshal(text, &list); err != nil {
+		return nil, nil, err
+	}
+	var backups []ToolBackup
+	for _, b := range list {
+		one := ToolBackup{Label: b.Name, Started: b.Start, Finished: b.Finish, Size: int64(b.Size), State: backup.Complete, Kind: "full"}
+		if one.Started.IsZero() {
+			one.Started, one.Finished = b.Time, b.Time
+		}
+		if m := walgDelta.FindStringSubmatch(b.Name); m != nil { // base_X_D_Y rests on base_Y
+			one.Kind, one.Needs = "delta", []string{"base_" + m[1]}
+		}
+		backups = append(backups, one)
+	}
+	newestFirst(backups)
+	return backups, nil, nil
+}
+
+var walgDelta = regexp.MustCompile(`_D_([0-9A-F]{24})`)
+
+// Verdict is what a tool's own verification found.
+type Verdict struct {
+	OK       bool
+	Findings []string
+}
+
+var (
+	verifyStatus = regexp.MustCompile(`(?m)^\s*status: (\S+)\s*$`)
+	verifyBackup = regexp.MustCompile(`(?m)^\s*backup: (\S+), status: (\S+?),`)
+	verifyWAL    = regexp.MustCompile(`(?m)archiveId: (\S+), total WAL checked: (\d+), total valid WAL: (\d+)`)
+)
+
+// parsePgBackRestVerify reads `pgbackrest verify`, with or without --output=text.
+// It ends with 0 on a corrupted backup: only its words count, and what does not
+// say that it is ok is not. It does not see that WAL is missing.
+func parsePgBackRestVerify(text []byte) Verdict {
+	var v Verdict
+	status := verifyStatus.FindAllSubmatch(text, -1)
+	v.OK = len(status) > 0
+	if len(status) == 0 {
+		v.Findings = append(v.Findings, "it does not say how it ended")
+	}
+	for _, m := range status {
+		if string(m[1]) != "ok" {
+			v.OK = false
+			v.Findings = append(v.Findings, "status: "+string(m[1]))
+		}
+	}
+	for _, m := range verifyBackup.FindAllSubmatch(text, -1) {
+		if string(m[2]) != "valid" {
+			v.OK = false
+			v.Findings = append(v.Findings, fmt.Sprintf("backup %s is %s", m[1], m[2]))
+		}
+	}
+	for _, m := range verifyWAL.FindAllSubmatch(text, -1) {
+		if string(m[2]) != string(m[3]) {
+			v.OK = false
+			v.Findings = append(v.Findings, fmt.Sprintf("of %s WAL segments of %s only %s are valid", m[2], m[1], m[3]))
+		}
+	}
+	return v
+}
+
+// VerifyPgBackRest has pgBackRest read every byte of its repository, which takes
+// as long as that is large. The error says what is wrong with it.
+func (c *Client) VerifyPgBackRest(ctx context.Context, w Work) error {
+	t := c.cfg.PgBackRest
+	if t == nil {
+		return fmt.Errorf("postgres.%s names no stanza of pgBackRest", c.name)
+	}
+	argv := []string{"pgbackrest", "verify", "--stanza=" + t.Stanza, "--output=text", "--verbose"}
+	if t.Config != "" {
+		argv = append(argv, "--config="+t.Config)
+	}
+	result, err := command.Run(ctx, access{}.spec(w, argv...))
+	if err != nil {
+		return fmt.Errorf("pgbackrest verify: %w", err)
+	}
+	if v := parsePgBackRestVerify(result.Stdout); !v.OK {
+		return errors.New("pgBackRest ended well and says: " + strings.Join(v.Findings, "; ") + "; take a full backup, and look at its disk")
+	}
+	return nil
+}
