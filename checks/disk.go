@@ -48,7 +48,8 @@ func (l *lab) readDisk(name string) medium {
 	}
 	m.problems = append(m.problems, l.judgeTurns(name, cfg, f)...)
 	m.problems = append(m.problems, judgeWritable(name, f)...)
-	m.problems = append(m.problems, judgeFill(name, cfg.Fill, f)...)
+	m.view.Shares = l.sharesOf(name, f)
+	m.problems = append(m.problems, sayShares(judgeFill(name, cfg.Fill, f), m.view.Shares)...)
 	m.problems = append(m.problems, judgeErrors(name, f)...)
 	smart, wrong := judgeSmart(name, unitOf(cfg, f.Unit), f.Smart)
 	m.view.Smart, m.problems = smart, append(m.problems, wrong...)

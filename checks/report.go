@@ -126,6 +126,7 @@ type Disk struct {
 	Mount        string
 	Unit         string // which of its disks is in
 	Units        []DiskUnit
+	Shares       []DiskShare // what fills it, the largest first
 	Present      bool
 	Writable     bool
 	UsedRatio    float64

@@ -37,7 +37,7 @@ func (a *app) listDisks(ctx context.Context, format string) error {
 	if err := oneOf("format", format, "text", "json"); err != nil {
 		return err
 	}
-	state, err := a.survey(ctx, []string{"disk"}, time.Minute)
+	state, err := a.survey(ctx, nil, time.Minute)
 	if err != nil {
 		return err
 	}
@@ -57,13 +57,25 @@ func (a *app) listDisks(ctx context.Context, format string) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Name, u.Name, dash(u.Role), word, day(u.Seen), day(u.Written), day(u.Due))
 		}
 	}
+	for _, d := range state.Report.Disks {
+		for _, s := range d.Shares {
+			what := s.Source
+			if what == "" {
+				what = "everything else"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%.1f GiB\n", d.Name, what, float64(s.Bytes)/(1<<30))
+		}
+	}
 	return t.Flush()
 }
 
 func unitsOf(d checks.Disk) map[string]any {
-	return map[string]any{"name": d.Name, "status": d.Status, "mount": d.Mount, "units": each(d.Units, func(u checks.DiskUnit) map[string]any {
-		return map[string]any{"name": u.Name, "role": u.Role, "in": u.In, "next": u.Next, "seen_at": moment(u.Seen), "written_at": moment(u.Written), "due_at": moment(u.Due)}
-	})}
+	return map[string]any{"name": d.Name, "status": d.Status, "mount": d.Mount,
+		"shares": each(d.Shares, func(s checks.DiskShare) map[string]any {
+			return map[string]any{"source": s.Source, "bytes": s.Bytes, "frees_bytes": s.Frees}
+		}), "units": each(d.Units, func(u checks.DiskUnit) map[string]any {
+			return map[string]any{"name": u.Name, "role": u.Role, "in": u.In, "next": u.Next, "seen_at": moment(u.Seen), "written_at": moment(u.Written), "due_at": moment(u.Due)}
+		})}
 }
 
 func dash(text string) string {
