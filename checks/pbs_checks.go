@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ func judgeHiddenRows(s *source, f pbs.Facts) []Problem {
 		var out []Problem
 		if len(hidden) > 0 {
 			out = append(out, found(backup.Warning, "hidden", s.name, fmt.Sprintf("The token of %s may not read: %s", s.title, listed(hidden)),
-				"proxmox-backup-manager acl update PATH ROLE --auth-id USER@REALM!NAME, and the same for the user", hidden...))
+				"Give it, to the user and to the token: "+grants(f.Hidden), hidden...))
 		}
 		if len(unread) > 0 {
 			out = append(out, found(backup.Warning, "incomplete", s.name, fmt.Sprintf("%s could not be read in full, missing: %s", s.title, listed(unread)),
@@ -52,6 +53,20 @@ func judgeHiddenRows(s *source, f pbs.Facts) []Problem {
 	}
 	return []Problem{found(backup.Unknown, "hidden", s.name, fmt.Sprintf("%s may hide backup snapshots: %s", s.title, s.blind),
 		"Give user and token DatastoreAudit: proxmox-backup-manager acl update /datastore/"+either(f.Datastore, "NAME")+" DatastoreAudit --auth-id USER@REALM!NAME")}
+}
+
+// grants are the commands that give the roles which hold the missing privileges.
+func grants(hidden []pbs.Hidden) string {
+	roles := map[string]string{"Datastore.Audit": "DatastoreAudit", "Remote.Audit": "RemoteAudit", "Sys.Audit": "Audit"}
+	var commands []string
+	for _, h := range hidden {
+		privilege, _, _ := strings.Cut(h.Privilege, " ")
+		command := fmt.Sprintf("proxmox-backup-manager acl update %s %s --auth-id USER@REALM!NAME", h.Path, either(roles[privilege], "ROLE"))
+		if !slices.Contains(commands, command) {
+			commands = append(commands, command)
+		}
+	}
+	return strings.Join(commands, "; ")
 }
 
 func judgeMaintenance(s *source, f pbs.Facts) []Problem {

@@ -34,7 +34,7 @@ func ParseDuration(text string) (Duration, error) {
 		if cut < 0 {
 			part, err := time.ParseDuration(rest)
 			if err != nil || part < 0 {
-				return 0, fmt.Errorf("duration %q: write for example 90m, 24h, 14d or 1w", text)
+				return 0, fmt.Errorf("%q is no duration: write for example 90m, 24h, 14d or 1w", text)
 			}
 			total += part
 			break
@@ -45,7 +45,7 @@ func ParseDuration(text string) (Duration, error) {
 		}
 		n, err := strconv.ParseUint(rest[:cut], 10, 16)
 		if err != nil {
-			return 0, fmt.Errorf("duration %q: write for example 90m, 24h, 14d or 1w", text)
+			return 0, fmt.Errorf("%q is no duration: write for example 90m, 24h, 14d or 1w", text)
 		}
 		total += time.Duration(n) * unit
 		rest = rest[cut+1:]

@@ -108,6 +108,12 @@ func (d *decoder) datastore(cfg *Config, at path, c pbs.Config) {
 	}
 }
 
+// Each product listens on a port of its own.
+var (
+	product   = map[string]string{"8006": "Proxmox VE", "8007": "Proxmox Backup Server"}
+	otherPort = map[string]string{"8006": "8007", "8007": "8006"}
+)
+
 // apiURL checks the address of an API server. It cites nothing of it: some put
 // a password there.
 func (d *decoder) apiURL(key path, text, port string) {
@@ -120,6 +126,10 @@ func (d *decoder) apiURL(key path, text, port string) {
 		d.wrong(key, "does not begin with https://: the token would travel in the clear, and the server speaks nothing else", mend)
 	case u.User != nil:
 		d.wrong(key, "holds a user or a password", "name the token in token_id and token_secret, and "+mend)
+	case u.Port() == "":
+		d.wrong(key, "names no port, so that 443 would be asked", mend+", or :443 where a proxy answers there")
+	case u.Port() == otherPort[port]:
+		d.wrong(key, "is the port of "+product[u.Port()]+", and this table is for "+product[port], mend)
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		d.wrong(key, "goes on after the host and port", mend)
 	}

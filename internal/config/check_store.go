@@ -142,6 +142,9 @@ func (d *decoder) checkDisks(cfg *Config) {
 		c, at := cfg.Disks[name], path{"disk", name}
 		if d.required(at.with("mount"), c.Mount, `mount = "/mnt/usb"`) {
 			d.absolute(at.with("mount"), c.Mount)
+			if strings.HasPrefix(c.Mount, "/dev/") {
+				d.wrong(at.with("mount"), "is a device, not the directory that it is mounted on", "write the mount point, which findmnt "+c.Mount+" shows; the device is known by its UUID")
+			}
 			if other, taken := mounts[filepath.Clean(c.Mount)]; taken {
 				d.wrong(at.with("mount"), "is the mount point of [disk."+other+"] too", "list disks that take turns in the disks of one table")
 			}

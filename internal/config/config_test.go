@@ -42,7 +42,7 @@ func TestMistakes(t *testing.T) {
 		{"unknown key in capitals", resticUSB + "Every = \"24h\"\n", "did you mean every?"},
 		{"unknown key of an inline table", resticUSB + "\nkeep = { days = 5 }\n", "5: restic.usb.keep.days: is no key that cairn knows; known here: daily, "},
 		{"dotted key", resticUSB + "keep.daly = 5\n", "4: restic.usb.keep.daly: is no key that cairn knows; did you mean daily?"},
-		{"quoted keys", proxmoxHome + "[guest.\"home/101\"]\nrto = \"x y\"\n", "6: guest.\"home/101\".rto: duration \"x y\"; write for example"},
+		{"quoted keys", proxmoxHome + "[guest.\"home/101\"]\nrto = \"x y\"\n", "6: guest.\"home/101\".rto: \"x y\" is no duration; write for example"},
 		{"reserved", resticUSB + "[host.nas]\nssh = \"nas\"\n", "4: host.nas: is reserved"},
 
 		{"type: text for number", resticUSB + "keep = { daily = \"5\" }\n", "4: restic.usb.keep.daily: is text, but must be a whole number without quotes"},
@@ -53,7 +53,7 @@ func TestMistakes(t *testing.T) {
 		{"type: text for a named table", "pbs.nas = \"x\"\n" + resticUSB, "1: pbs.nas: is text, but must be a table"},
 		{"type: date", "title = 2026-11-21\n" + resticUSB, "1: title: is a date or time, but must be text"},
 		{"type: text for true", "read_only = \"yes\"\n" + resticUSB, "1: read_only: is text, but must be true or false"},
-		{"type: number for duration", resticUSB + "every = 24\n", "4: restic.usb.every: duration \"24\"; write for example"},
+		{"type: number for duration", resticUSB + "every = 24\n", "4: restic.usb.every: \"24\" is no duration; write for example"},
 		{"type: table for duration", resticUSB + "every = { h = 1 }\n", "4: restic.usb.every: is a table, but must be text"},
 		{"type: unit of a disk", "[disk.usb]\nmount = \"/m\"\ndisks = [\"a\"]\n", "3: disk.usb.disks[1]: is text, but must be a table"},
 
@@ -77,6 +77,9 @@ func TestMistakes(t *testing.T) {
 		{"http", strings.Replace(proxmoxHome, "https", "http", 1), "2: proxmox.home.urls[1]: does not begin with https://"},
 		{"url with password", strings.Replace(proxmoxHome, "pve1", "root:hunter22@pve1", 1), "2: proxmox.home.urls[1]: holds a user"},
 		{"url with path", strings.Replace(proxmoxHome, "8006", "8006/api2/json", 1), "2: proxmox.home.urls[1]: goes on after"},
+		{"url without a port", strings.Replace(proxmoxHome, ":8006", "", 1), "2: proxmox.home.urls[1]: names no port"},
+		{"url of the other product", strings.Replace(proxmoxHome, "8006", "8007", 1), "2: proxmox.home.urls[1]: is the port of Proxmox Backup Server"},
+		{"a device for a mount point", "[disk.usb]\nmount = \"/dev/sdb1\"\n", "2: disk.usb.mount: is a device"},
 		{"url of nothing", strings.Replace(proxmoxHome, "https://pve1.lan:8006", "pve1", 1), "2: proxmox.home.urls[1]: is no URL"},
 		{"url with a bad port", strings.Replace(proxmoxHome, "8006", "hunter22", 1), "2: proxmox.home.urls[1]: is no URL"},
 		{"fingerprint", proxmoxHome + "fingerprints = [\"" + hex32 + "\", \"AB:CD\"]\n", "5: proxmox.home.fingerprints[2]: is no SHA-256"},
@@ -99,7 +102,7 @@ func TestMistakes(t *testing.T) {
 		{"pbs elsewhere", pbsNAS("disk = \"usb\"\npath = \"/mnt/usb2/pbs\"\n[disk.usb]\nmount = \"/mnt/usb\""), "7: pbs.nas.path: does not lie on disk usb"},
 		{"negative keep", pbsNAS("keep = { daily = -1 }"), "6: pbs.nas.keep.daily: is negative"},
 		{"grace alone", pbsNAS("grace = \"1h\""), "6: pbs.nas.grace: has no meaning without every"},
-		{"negative duration", pbsNAS("every = \"-1h\""), "6: pbs.nas.every: duration \"-1h\"; write"},
+		{"negative duration", pbsNAS("every = \"-1h\""), "6: pbs.nas.every: \"-1h\" is no duration; write"},
 
 		{"relative repository", strings.Replace(resticUSB, "/mnt/usb/restic", "restic", 1), "2: restic.usb.repository: is no absolute path"},
 		{"paths and copy_from", resticUSB + "paths = [\"/etc\"]\ncopy_from = \"usb\"\n", "5: restic.usb.copy_from: stands beside paths"},
@@ -175,7 +178,7 @@ keep = { daily = "x", weekly = -1 }
 /etc/c.toml:3: proxmox.home.urls: is text, but must be a list: ["…", "…"]
 /etc/c.toml:4: proxmox.home.token_id: is a whole number, but must be text in quotes
 /etc/c.toml:5: restic.usb.password: is missing; write where
-/etc/c.toml:7: restic.usb.every: duration "soon"; write for example
+/etc/c.toml:7: restic.usb.every: "soon" is no duration; write for example
 /etc/c.toml:8: restic.usb.keep.daily: is text, but must be
 /etc/c.toml:8: restic.usb.keep.weekly: is negative; write`
 	got, wanted := strings.Split(fmt.Sprint(err), "\n"), strings.Split(want, "\n")
