@@ -32,6 +32,7 @@ func (l *lab) judgePostgres(s *source) []Problem {
 	if cfg.WAL != nil {
 		out = append(out, l.judgeArchive(s, cfg, f)...)
 	}
+	out = append(out, judgeTools(s, f)...)
 	out = append(out, judgeStandbys(s, f)...)
 	return append(out, judgeRun(s, l.now)...)
 }

@@ -88,6 +88,7 @@ func (d *decoder) checkPostgres(cfg *Config) {
 		}
 		d.oneSource(at.with("password"), c.Password, false)
 		refers(d, at.with("disk"), "disk", c.Disk, cfg.Disks)
+		d.postgresTools(cfg, at, c)
 		d.dump(cfg, at.with("dump"), c)
 		if c.Base != nil {
 			d.directory(cfg, at.with("base").with("dir"), c.Base.Dir, c.Disk)
