@@ -2,8 +2,11 @@ package restic
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -20,19 +23,24 @@ type How struct {
 const Patience = 2 * time.Minute
 
 const (
-	actGrace = time.Minute             // restic finishes the packs that it uploads
+	actGrace = 15 * time.Second        // in which restic removes its lock
 	perTime  = "RESTIC_PROGRESS_FPS=2" // else it tells 60 times a second as JSON, and never as text
 	argvIDs  = 200                     // ids in one call: argv has an end
 	retried  = "retry"                 // Message.Type: a request failed and is tried again
 	lined    = "line"                  // Message.Type: a line of text
 )
 
+func (how How) patience() time.Duration {
+	if how.Patience > 0 {
+		return how.Patience
+	}
+	return Patience
+}
+
 // act makes the call of a run that changes something, or reads much.
 func (c *Client) act(ctx context.Context, how How, what call) (outcome, error) {
-	if what.patience = how.Patience; what.patience == 0 {
-		what.patience = Patience
-	}
-	what.grace = actGrace
+	what.patience = how.patience()
+	what.grace = min(actGrace, what.patience)
 	what.env = append(what.env, perTime)
 	if how.Lock != nil {
 		what.files = append(what.files, how.Lock)
@@ -42,7 +50,37 @@ func (c *Client) act(ctx context.Context, how How, what call) (outcome, error) {
 	if what.stdout == nil && what.raw == nil && what.moved == nil {
 		what.moved = c.told(tell)
 	}
-	return c.run(ctx, what)
+	began := c.now()
+	out, err := c.run(ctx, what)
+	if err != nil && (ctx.Err() != nil || errors.Is(err, errPatience)) && !slices.Contains(what.args, "--no-lock") {
+		err = c.tidy(ctx, how, began, err)
+	}
+	return out, err
+}
+
+// tidyLimit is how long tidying up after a run that we ended may take.
+const tidyLimit = 10 * time.Second
+
+// tidy removes the lock that restic leaves when it is ended, 0.14 each time and
+// others when they must be killed: it would keep everybody out. Only a lock that must be of that very run is removed.
+func (c *Client) tidy(ctx context.Context, how How, began time.Time, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(tidyLimit, how.patience()))
+	defer cancel()
+	facts, failed := c.Survey(ctx)
+	ours := func(l Lock) bool { return l.Dead && !l.Time.Before(began.Add(-time.Second)) }
+	if failed == nil && !slices.ContainsFunc(facts.Locks, ours) {
+		return err
+	}
+	if failed == nil && !slices.ContainsFunc(facts.Locks, func(l Lock) bool { return l.Stale(c.now()) && !ours(l) }) {
+		if _, failed = c.run(ctx, call{args: []string{"unlock"}, eager: true}); failed == nil {
+			return err
+		}
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		e.Hint += fmt.Sprintf("; it may have left a lock, as restic does when it is ended: cairn backup %s --unlock", c.name)
+	}
+	return err
 }
 
 // serially makes tell safe for the goroutines that read restic's two streams.

@@ -64,7 +64,7 @@ func (c *Client) Backup(ctx context.Context, how How, tags ...string) (BackupRes
 		result.Skipped, err = unread(out.notes), nil
 	}
 	if err != nil {
-		return result, c.leftLock(ctx, err)
+		return result, err
 	}
 	result.Files, result.Bytes, result.Added = summary.Files, summary.Bytes, summary.Added
 	result.Snapshot, err = c.fullID(ctx, summary.Snapshot)
@@ -76,18 +76,6 @@ func unread(notes []string) []string {
 	return slices.DeleteFunc(slices.Clone(notes), func(note string) bool {
 		return strings.HasPrefix(note, "Warning: ") || strings.HasPrefix(note, "unable to open cache") || !strings.Contains(note, "/")
 	})
-}
-
-// leftLock adds to the error of a run that was ended what an old restic leaves.
-func (c *Client) leftLock(ctx context.Context, err error) error {
-	var e *Error
-	if !errors.As(err, &e) || ctx.Err() == nil && !errors.Is(err, errPatience) {
-		return err
-	}
-	if v, asked := c.Version(context.WithoutCancel(ctx)); asked == nil && !v.Can(CleansUp) {
-		e.Hint = fmt.Sprintf("restic %s leaves its lock when it is ended: remove it with cairn backup %s --unlock", v, c.name)
-	}
-	return e
 }
 
 // Tags are those of a new snapshot: the ones that make it ours, and more.

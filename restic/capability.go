@@ -18,7 +18,6 @@ const (
 	RetryLock                       // --retry-lock
 	MissingIsPartial                // a source path that is missing ends a backup with 3
 	CopyFrom                        // init and copy take --from-repo
-	CleansUp                        // a backup that is ended by SIGTERM removes its lock
 )
 
 // since tells the first version with each ability, as measured with 0.14.0,
@@ -31,7 +30,6 @@ var since = map[Ability]Version{
 	RetryLock:        {0, 16, 0},
 	MissingIsPartial: {0, 19, 0},
 	CopyFrom:         {0, 14, 0},
-	CleansUp:         {0, 16, 0},
 }
 
 // Oldest is the oldest version that cairn is tested with.

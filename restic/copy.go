@@ -33,13 +33,17 @@ func (c *Client) Copy(ctx context.Context, how How, from *Client, ids []string) 
 	if len(ids) == 0 {
 		return nil, &Error{Source: c.source, Kind: Failed, Why: "no snapshot was named to be copied: restic would copy all of them", Hint: "name them"}
 	}
+	began := c.now()
 	err = c.withSource(ctx, from, func(what call) error {
 		what.args = append(append([]string{"copy"}, what.args...), ids...)
 		_, err := c.act(ctx, how, what)
 		return err
 	})
+	if err != nil && (ctx.Err() != nil || errors.Is(err, errPatience)) {
+		err = from.tidy(ctx, how, began, err) // which it has locked too
+	}
 	if err != nil {
-		return nil, c.leftLock(ctx, err)
+		return nil, err
 	}
 	facts, err := c.Survey(ctx)
 	if err != nil {

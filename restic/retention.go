@@ -52,8 +52,9 @@ func (f Forgetting) Kept() int {
 }
 
 // Forget is the dry run: it says what keep makes of the snapshots, by the rules
-// of `restic forget --group-by host,tags`, which differ in nothing between the
-// versions. A policy that keeps nothing removes nothing.
+// of `restic forget --group-by host,tags` of today. 0.14 by itself would not let
+// the oldest snapshot stand for a period that is not full yet. A policy that
+// keeps nothing removes nothing.
 func Forget(snapshots []Snapshot, keep backup.Keep) Forgetting {
 	groups := map[string]*Group{}
 	var order []string

@@ -24,7 +24,7 @@ func (a *app) restoreCommand() *cobra.Command {
 
 func (a *app) restoreFiles() *cobra.Command {
 	var f actFlags
-	var r runbook.RestoreRequest
+	var r runbook.FileRestore
 	var at, swap string
 	c := &cobra.Command{Use: "file-loss PATH…", Short: "Restore files and directories of this host from restic, beside what is there now",
 		Args: func(_ *cobra.Command, args []string) error {

@@ -20,7 +20,7 @@ func (d *Desk) RepositoryBackup(ctx context.Context, r runbook.BackupRequest) (p
 func (d *Desk) BackupBlocked(ctx context.Context, p plan.Plan) { d.lab.BackupBlocked(ctx, p) }
 
 // RestoreFiles plans to bring files back beside what is there now.
-func (d *Desk) RestoreFiles(ctx context.Context, r runbook.RestoreRequest) (plan.Plan, error) {
+func (d *Desk) RestoreFiles(ctx context.Context, r runbook.FileRestore) (plan.Plan, error) {
 	return d.lab.RestoreFiles(ctx, r)
 }
 

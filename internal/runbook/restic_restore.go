@@ -23,8 +23,8 @@ const (
 	kindSwap    = "files.swap"
 )
 
-// RestoreRequest is which files a person wants back.
-type RestoreRequest struct {
+// FileRestore is which files a person wants back.
+type FileRestore struct {
 	Paths  []string
 	From   string    // configured name of the repository; empty: the one with the best copy
 	At     time.Time // the newest snapshot not after this; zero: the newest of all
@@ -33,7 +33,7 @@ type RestoreRequest struct {
 
 // RestoreFiles plans to bring files back into a directory of their own, where
 // every byte is compared. What is there now is not touched: SwapFiles does that.
-func (l *Lab) RestoreFiles(ctx context.Context, r RestoreRequest) (plan.Plan, error) {
+func (l *Lab) RestoreFiles(ctx context.Context, r FileRestore) (plan.Plan, error) {
 	for i, path := range r.Paths {
 		if !filepath.IsAbs(path) {
 			return plan.Plan{}, fmt.Errorf("%q is no full path: write it from / on, as it was backed up", path)
@@ -58,7 +58,7 @@ func (l *Lab) RestoreFiles(ctx context.Context, r RestoreRequest) (plan.Plan, er
 	age := backup.Age(l.now().Sub(s.Time))
 	p.Loss = fmt.Sprintf("nothing now; what is restored is of %s: the changes of the last %s are not in it", s.Time.Local().Format("2006-01-02 15:04"), age)
 	p.WayBack = "remove " + r.Target
-	if err := l.addRestore(ctx, &p, r, name, s); err != nil {
+	if err := l.addFileRestore(ctx, &p, r, name, s); err != nil {
 		p.Blockers = append(p.Blockers, blocked(restic.Source(name), err))
 	}
 	p.Estimate = total(p.Steps)
@@ -68,7 +68,7 @@ func (l *Lab) RestoreFiles(ctx context.Context, r RestoreRequest) (plan.Plan, er
 // choosePoint finds the snapshot to restore from: of the repositories that hold
 // all paths, the one whose newest snapshot up to the wanted time is newest; of
 // equal ones the one at home.
-func (l *Lab) choosePoint(ctx context.Context, r RestoreRequest) (name string, best restic.Snapshot, err error) {
+func (l *Lab) choosePoint(ctx context.Context, r FileRestore) (name string, best restic.Snapshot, err error) {
 	names := sortedNames(l.restic)
 	if r.From != "" {
 		one, ok := l.RepositoryName(r.From)
@@ -110,7 +110,7 @@ func boolOrder(b bool) int {
 
 // pointIn finds the newest snapshot up to the wanted time that was made of all
 // paths. Whether it really holds them is only known from its list.
-func pointIn(all []restic.Snapshot, r RestoreRequest) (restic.Snapshot, bool) {
+func pointIn(all []restic.Snapshot, r FileRestore) (restic.Snapshot, bool) {
 	for _, s := range slices.Backward(all) {
 		if !r.At.IsZero() && s.Time.After(r.At) {
 			continue
@@ -125,8 +125,8 @@ func pointIn(all []restic.Snapshot, r RestoreRequest) (restic.Snapshot, bool) {
 	return restic.Snapshot{}, false
 }
 
-// addRestore reads what the snapshot holds at the paths, and plans to restore it.
-func (l *Lab) addRestore(ctx context.Context, p *plan.Plan, r RestoreRequest, name string, s restic.Snapshot) error {
+// addFileRestore reads what the snapshot holds at the paths, and plans to restore it.
+func (l *Lab) addFileRestore(ctx context.Context, p *plan.Plan, r FileRestore, name string, s restic.Snapshot) error {
 	tree, err := l.restic[name].Ls(ctx, restic.How{}, s.ID, r.Paths, nil)
 	if err != nil {
 		return err

@@ -1,0 +1,392 @@
+package restic
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"cairn/internal/command"
+	"cairn/internal/secret"
+	"cairn/internal/testkit"
+)
+
+// cache keeps what restic fetches of a remote repository apart.
+func cache(t testing.TB) map[string]secret.Source {
+	t.Helper()
+	return map[string]secret.Source{"RESTIC_CACHE_DIR": {File: passwordFile(t, t.TempDir())}}
+}
+
+// TestAppendOnly backs up to a server that removes nothing: forgetting is refused
+// in a sentence, soon, and all is still there.
+func TestAppendOnly(t *testing.T) {
+	each(t, func(t *testing.T, version, binary string) {
+		t.Parallel()
+		dir := t.TempDir()
+		if err := os.CopyFS(filepath.Join(dir, "r"), os.DirFS(repository(t, version, binary))); err != nil {
+			t.Fatal(err)
+		}
+		c := client(t, Config{Repository: "rest:http://" + server(t, dir, "--no-auth", "--append-only") + "/r", Binary: binary, Paths: []string{source("a")}, Env: cache(t)})
+		made, err := c.Backup(t.Context(), How{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		removed, err := c.Forget(t.Context(), How{}, []string{made.Snapshot})
+		if e := is(t, err, AppendOnly); len(removed) > 0 || !strings.Contains(e.Error(), "append-only") {
+			t.Errorf("removed %v: %s", removed, e)
+		}
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("it took %s to be refused", took)
+		}
+		facts := survey(t, c)
+		if len(facts.Snapshots) != 3 || len(facts.Locks) != 0 {
+			t.Errorf("got %d snapshots, locks %v", len(facts.Snapshots), facts.Locks)
+		}
+		if err := c.Check(t.Context(), How{}, 1, 1); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// gateway starts an S3 server with one bucket, and returns its address.
+func gateway(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "home-lab"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	_ = l.Close()
+	s, err := command.Start(command.Spec{Argv: []string{testkit.Tool(t, "s3-gateway", "versitygw"), "--port", address, "posix", dir},
+		Env: []string{"ROOT_ACCESS_KEY_ID=anna", "ROOT_SECRET_ACCESS_KEY=s3-secret-value"}}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop(syscall.SIGTERM, 2*time.Second) })
+	testkit.Until(t, 20*time.Second, "the S3 gateway listens", func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+	return address
+}
+
+// TestObjectStore copies to S3, forgets, checks and restores there.
+func TestObjectStore(t *testing.T) {
+	address := gateway(t)
+	each(t, func(t *testing.T, version, binary string) {
+		t.Parallel()
+		dir := tree(t)
+		local := client(t, Config{Repository: repository(t, version, binary), Binary: binary, Paths: []string{dir}})
+		made, err := local.Backup(t.Context(), How{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		env := cache(t)
+		env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"] = secret.Source{File: passwordFile(t, "anna")}, secret.Source{File: passwordFile(t, "s3-secret-value")}
+		cfg := Config{Repository: "s3:http://" + address + "/home-lab/" + version, Binary: binary, Env: env, Paths: []string{dir}}
+		cloud := client(t, cfg)
+		_, err = cloud.Survey(t.Context())
+		is(t, err, Missing)
+		if err := cloud.Init(t.Context(), How{}, local); err != nil {
+			t.Fatal(err)
+		}
+		copied, err := cloud.Copy(t.Context(), How{}, local, []string{made.Snapshot, survey(t, local).Snapshots[0].ID})
+		if err != nil || len(copied) != 2 {
+			t.Fatalf("copied %v, %v", copied, err)
+		}
+		direct, err := cloud.Backup(t.Context(), How{})
+		if err != nil || direct.Added > made.Bytes/10 {
+			t.Errorf("a direct backup shares no chunks with the copy: %+v, %v", direct, err)
+		}
+		if removed, err := cloud.Forget(t.Context(), How{}, []string{copied[1].ID}); err != nil || len(removed) != 1 {
+			t.Errorf("removed %v, %v", removed, err)
+		}
+		if err := errors.Join(cloud.Prune(t.Context(), How{}), cloud.Check(t.Context(), How{}, 1, 1)); err != nil {
+			t.Error(err)
+		}
+		expected := Restored{Files: int64(len(sums(t, dir))), Bytes: made.Bytes}
+		r := RestoreRequest{Snapshot: copied[0].ID, Paths: []string{dir}, Target: t.TempDir()}
+		if _, err := cloud.Restore(t.Context(), How{}, r, expected); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cloud.Verify(t.Context(), How{}, r, expected); err != nil || !same(sums(t, dir), sums(t, r.At(dir))) {
+			t.Errorf("the restored tree differs: %v", err)
+		}
+		cfg.Env["AWS_SECRET_ACCESS_KEY"] = secret.Source{File: passwordFile(t, "another")}
+		began := time.Now()
+		_, err = client(t, cfg).Backup(t.Context(), How{})
+		if is(t, err, Denied); time.Since(began) > time.Minute {
+			t.Errorf("it took %s to be refused", time.Since(began))
+		}
+	})
+}
+
+// cuttable passes connections on to a server until it is cut after so many bytes.
+func cuttable(t *testing.T, to string, after int64) (address string, mend func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var passed atomic.Int64
+	var whole atomic.Bool
+	var all sync.WaitGroup
+	pass := func(dst, src net.Conn, counted bool) {
+		defer all.Done()
+		defer func() { _, _ = dst.Close(), src.Close() }()
+		buffer := make([]byte, 16<<10)
+		for {
+			n, err := src.Read(buffer)
+			if counted && !whole.Load() && passed.Add(int64(n)) > after {
+				return
+			}
+			if _, failed := dst.Write(buffer[:n]); failed != nil || err != nil {
+				return
+			}
+		}
+	}
+	all.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if !whole.Load() && passed.Load() > after {
+				_ = in.Close()
+				continue
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			all.Add(2)
+			go pass(out, in, true)
+			go pass(in, out, false)
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		all.Wait()
+	})
+	return l.Addr().String(), func() { whole.Store(true) }
+}
+
+// TestConnectionCutMidCopy cuts the line in the middle of a copy: it ends within
+// our patience with what failed last, nothing is lost here or there, and the next
+// run goes on.
+func TestConnectionCutMidCopy(t *testing.T) {
+	each(t, func(t *testing.T, version, binary string) {
+		t.Parallel()
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "file"), strings.Repeat("x", 100)+string(noise(6<<20)))
+		local := client(t, Config{Repository: repository(t, version, binary), Binary: binary, Paths: []string{dir}})
+		made, err := local.Backup(t.Context(), How{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		remote := t.TempDir()
+		testkit.ResticRepository(t, filepath.Join(remote, "r"))
+		address, mend := cuttable(t, server(t, remote, "--no-auth"), 2<<20)
+		cloud := client(t, Config{Repository: "rest:http://" + address + "/r", Binary: binary, Env: cache(t)})
+		var retries atomic.Int64
+		how := How{Patience: 3 * time.Second, Tell: func(m Message) {
+			if m.Type == retried {
+				retries.Add(1)
+			}
+		}}
+		began := time.Now()
+		_, err = cloud.Copy(t.Context(), how, local, []string{made.Snapshot})
+		var e *Error
+		if !errors.As(err, &e) || e.Kind == Canceled || time.Since(began) > 100*time.Second {
+			t.Fatalf("got %v after %s", err, time.Since(began))
+		}
+		if version != "0.14.0" && retries.Load() == 0 {
+			t.Error("nobody heard that requests failed")
+		}
+		mend()
+		if facts := survey(t, cloud); len(facts.Snapshots) != 0 {
+			t.Errorf("half a copy is listed: %+v", facts.Snapshots)
+		}
+		if locks := survey(t, local).Locks; len(locks) > 0 {
+			t.Errorf("locks are left where it was copied from: %v", locks)
+		}
+		if _, err := cloud.Unlock(t.Context(), How{}); err != nil {
+			t.Fatal(err)
+		}
+		if copied, err := cloud.Copy(t.Context(), How{}, local, []string{made.Snapshot}); err != nil || len(copied) != 1 {
+			t.Fatalf("copied %v, %v", copied, err)
+		}
+		if err := errors.Join(cloud.Check(t.Context(), How{}, 1, 1), local.Check(t.Context(), How{}, 1, 1)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// noise is what cannot be compressed.
+func noise(n int) []byte {
+	out := make([]byte, n)
+	x := uint64(88172645463325252)
+	for i := range out {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		out[i] = byte(x >> 24)
+	}
+	return out
+}
+
+// TestFullDisk fills the repository's disk: the backup says so, what was there is
+// whole, and with space it goes on.
+func TestFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		testkit.Need(t, "root, to mount a small file system")
+	}
+	each(t, func(t *testing.T, version, binary string) {
+		mount := t.TempDir()
+		if err := syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=4m"); err != nil {
+			testkit.Need(t, "the right to mount a tmpfs: "+err.Error())
+		}
+		t.Cleanup(func() { _ = syscall.Unmount(mount, syscall.MNT_DETACH) })
+		repo, dir := filepath.Join(mount, "repo"), t.TempDir()
+		if err := os.CopyFS(repo, os.DirFS(repository(t, version, binary))); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, "file"), string(noise(12<<20)))
+		c := client(t, Config{Repository: repo, Binary: binary, Paths: []string{dir}})
+		_, err := c.Backup(t.Context(), How{Patience: 3 * time.Second})
+		is(t, err, Full)
+		if err := syscall.Mount("tmpfs", mount, "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Unlock(t.Context(), How{}); err != nil {
+			t.Fatal(err)
+		}
+		if facts := survey(t, c); len(facts.Snapshots) != 2 {
+			t.Errorf("%d snapshots", len(facts.Snapshots))
+		}
+		if err := c.Check(t.Context(), How{}, 1, 1); err != nil {
+			t.Errorf("after the disk was full: %v", err)
+		}
+		if _, err := c.Backup(t.Context(), How{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestSecretsOfEveryChild looks at each restic that acts while it runs.
+func TestSecretsOfEveryChild(t *testing.T) {
+	address, id := silent(t), strings.Repeat("ab", 32)
+	t.Setenv("RESTIC_PASSWORD_COMMAND", "echo inherited-command")
+	t.Setenv("RESTIC_FROM_PASSWORD", "inherited-from")
+	each(t, func(t *testing.T, version, binary string) {
+		to := client(t, Config{Repository: "rest:http://anna:url-secret-value@" + address + "/r", Binary: binary, Paths: []string{t.TempDir()}})
+		from := client(t, Config{Repository: "rest:http://bert:from-secret-value@" + address + "/r", Binary: binary, Password: secret.Source{File: passwordFile(t, "second-secret-value")}})
+		if _, err := to.Version(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var none bytes.Buffer
+		how := How{Patience: 500 * time.Millisecond}
+		for verb, act := range map[string]func(context.Context) error{
+			"backup": func(ctx context.Context) error { _, err := to.Backup(ctx, how, "x"); return err },
+			"forget": func(ctx context.Context) error {
+				_, err := to.act(ctx, how, call{args: []string{"forget", id}})
+				return err
+			},
+			"prune": func(ctx context.Context) error { return to.Prune(ctx, how) },
+			"check": func(ctx context.Context) error { return to.Check(ctx, how, 1, 2) },
+			"init":  func(ctx context.Context) error { return to.Init(ctx, how, from) },
+			"copy":  func(ctx context.Context) error { _, err := to.Copy(ctx, how, from, []string{id}); return err },
+			"restore": func(ctx context.Context) error {
+				_, err := to.Restore(ctx, how, RestoreRequest{id, []string{"/x"}, t.TempDir()}, Restored{})
+				return err
+			},
+			"dump": func(ctx context.Context) error { return to.Dump(ctx, how, id, "/x", &none) },
+			"ls":   func(ctx context.Context) error { _, err := to.Ls(ctx, how, id, nil, nil); return err },
+			"diff": func(ctx context.Context) error { _, err := to.Diff(ctx, how, id, id, 1); return err },
+			"find": func(ctx context.Context) error {
+				_, err := to.act(ctx, how, call{args: to.reading("find", "--json", "/x")})
+				return err
+			},
+			"unlock": func(ctx context.Context) error {
+				_, err := to.act(ctx, how, call{args: []string{"unlock"}})
+				return err
+			},
+		} {
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- act(ctx) }()
+			var argv, environ string
+			testkit.Until(t, 20*time.Second, "restic "+verb+" runs", func() bool {
+				argv, environ = child(binary)
+				return strings.Contains(argv, verb)
+			})
+			cancel()
+			if err := <-ended; err == nil || strings.Contains(err.Error(), "secret-value") {
+				t.Errorf("%s: %v", verb, err)
+			}
+			for _, text := range []string{argv, environ} {
+				if strings.Contains(text, "secret-value") || strings.Contains(text, password) || strings.Contains(text, "inherited") {
+					t.Errorf("%s shows a secret: %q", verb, text)
+				}
+			}
+		}
+	})
+}
+
+// TestOneEnvironment: a copy gives one restic the variables of two repositories.
+func TestOneEnvironment(t *testing.T) {
+	binary := versions(t)["0.19.1"]
+	one := client(t, Config{Repository: "s3:http://127.0.0.1:1/a", Binary: binary, Env: map[string]secret.Source{"AWS_ACCESS_KEY_ID": {File: passwordFile(t, "one")}}})
+	two := client(t, Config{Repository: "s3:http://127.0.0.1:1/b", Binary: binary, Env: map[string]secret.Source{"AWS_ACCESS_KEY_ID": {File: passwordFile(t, "two")}}})
+	_, err := one.Copy(t.Context(), How{}, two, []string{strings.Repeat("ab", 32)})
+	if e := is(t, err, NoSecret); !strings.Contains(e.Error(), "AWS_ACCESS_KEY_ID") {
+		t.Errorf("got %s", e)
+	}
+}
+
+func TestWatchdog(t *testing.T) {
+	bitten := make(chan bool, 10)
+	bite := func() { bitten <- true }
+	dog := &watchdog{patience: 20 * time.Millisecond, bite: bite}
+	dog.retry("connection refused")
+	select {
+	case <-bitten:
+	case <-time.After(5 * time.Second):
+		t.Fatal("it never bit")
+	}
+	dog = &watchdog{patience: time.Hour, bite: bite}
+	for i := range eagerly {
+		dog.moved() // what moves is not given up
+		dog.retry(fmt.Sprintf("connection refused %d", i))
+	}
+	for range eagerly {
+		dog.retry("403 Forbidden")
+	}
+	if len(bitten) != 1 {
+		t.Errorf("bit %d times on a server that refuses", len(bitten))
+	}
+	dog.rest()
+	dog.retry("connection refused")
+	if dog.timer != nil {
+		t.Error("a timer runs after the end")
+	}
+}
