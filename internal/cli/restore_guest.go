@@ -19,16 +19,19 @@ import (
 func (a *app) restoreGuest() *cobra.Command {
 	var f actFlags
 	var r runbook.GuestRestore
-	var at string
+	var at, swap string
 	var points bool
 	c := &cobra.Command{Use: "guest-loss GUEST", Short: "Restore a VM or container from its backup, beside it; --swap puts it in its place",
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return errors.New("it takes the guest to restore")
+			if (len(args) == 1) == (swap != "") || len(args) > 1 {
+				return errors.New("it takes the guest to restore, or --swap and the operation that restored it")
 			}
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if swap != "" {
+				return a.act(c.Context(), f, func(d *desk.Desk) (plan.Plan, error) { return d.SwapGuest(c.Context(), swap) })
+			}
 			var err error
 			if r.At, err = pointInTime(at, time.Now()); err != nil {
 				return fail(ExitUsage, err)
@@ -55,6 +58,7 @@ func (a *app) restoreGuest() *cobra.Command {
 	flags.IntVar(&r.Bandwidth, "bwlimit", 0, "`KIB` a second to read at the most (default: no limit)")
 	flags.BoolVar(&r.Roomy, "mostly-empty", false, "the disks are mostly empty: a thin storage may be smaller than they are")
 	flags.BoolVar(&r.LeaveOff, "leave-stopped", false, "do not start the restored guest")
+	flags.StringVar(&swap, "swap", "", "put what operation `ID` restored in the original's place, and keep that, stopped")
 	flags.BoolVar(&r.InPlace, "in-place", false, "destroy the guest and restore over it, after a safety backup; it must be stopped")
 	return c
 }

@@ -24,3 +24,12 @@ func (d *Desk) RestorePoints(ctx context.Context, g runbook.Guest) ([]proxmox.Re
 func (d *Desk) RestoreGuest(ctx context.Context, r runbook.GuestRestore) (plan.Plan, error) {
 	return d.free(d.lab.RestoreGuest(ctx, r))
 }
+
+// SwapGuest plans to put what operation id restored in the original's place.
+func (d *Desk) SwapGuest(ctx context.Context, id string) (plan.Plan, error) {
+	s, err := d.store.Status(id)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	return d.free(d.lab.SwapGuest(ctx, s))
+}

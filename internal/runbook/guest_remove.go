@@ -17,6 +17,9 @@ import (
 // undoRestore is the way back from an operation that restored a guest beside the
 // original, or exchanged the two; nil: it is another kind of operation.
 func (l *Lab) undoRestore(s operation.Status) func(context.Context) (plan.Plan, error) {
+	if has(s.Record.Plan, kindConfigure) {
+		return func(ctx context.Context) (plan.Plan, error) { return l.undoSwapGuest(ctx, s) }
+	}
 	for i, step := range s.Record.Plan.Steps {
 		var a guestArgs
 		if step.Kind != kindGuestRestore || json.Unmarshal(step.Args, &a) != nil || a.Restore == nil || a.Restore.InPlace {

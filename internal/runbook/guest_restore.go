@@ -359,6 +359,8 @@ func (l *Lab) guestFingerprint(p plan.Plan) func(context.Context) (string, error
 		switch s.Kind {
 		case kindGuestRestore:
 			return func(ctx context.Context) (string, error) { return l.restoreFingerprint(ctx, s) }
+		case kindConfigure:
+			return func(ctx context.Context) (string, error) { return l.swapGuestFingerprint(ctx, p) }
 		case kindDestroy:
 			return func(ctx context.Context) (string, error) { return l.removalFingerprint(ctx, s) }
 		}

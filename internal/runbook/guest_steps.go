@@ -36,7 +36,8 @@ type guestArgs struct {
 	Bytes       int64  `json:"bytes,omitempty"`   // what a backup reads, for the measurement
 	Mark        string `json:"mark,omitempty"`    // how the name of a guest that an operation made ends
 
-	Restore *restoreArgs `json:"restore,omitempty"` // of a step that makes the guest from a backup
+	Restore *restoreArgs   `json:"restore,omitempty"` // of a step that makes the guest from a backup
+	Swap    *swapGuestArgs `json:"swap,omitempty"`    // of a step that exchanges two guests
 }
 
 func (l *Lab) guestSteps() map[string]operation.Executor {

@@ -60,9 +60,13 @@ func (l *Lab) restoreSteps() map[string]operation.Executor {
 		kindDestroy: &destroyStep{&taskStep{l, "qmdestroy", "vzdestroy", func(ctx context.Context, c *proxmox.Client, a guestArgs) (string, error) {
 			return c.Destroy(ctx, a.VMID, a.Mark)
 		}}},
-		kindShutdown: &taskStep{l, "qmshutdown", "vzshutdown", func(ctx context.Context, c *proxmox.Client, a guestArgs) (string, error) {
+		kindShutdown: &shutdownStep{&taskStep{l, "qmshutdown", "vzshutdown", func(ctx context.Context, c *proxmox.Client, a guestArgs) (string, error) {
 			return c.Shutdown(ctx, a.VMID, shutdownPatience)
-		}},
+		}}},
+		kindConfigure:      &guestStep{l, l.configure},
+		kindJobs:           &guestStep{l, l.changeJobs},
+		kindHA:             &guestStep{l, l.changeHA},
+		kindCheckProtected: &guestStep{l, l.checkProtected},
 	}
 }
 
@@ -299,6 +303,9 @@ func (l *Lab) checkPort(a guestArgs) int {
 	vmid := a.VMID
 	if a.Restore != nil {
 		vmid = a.Restore.Query.Guest
+	}
+	if a.Swap != nil && a.Swap.Policy > 0 {
+		vmid = a.Swap.Policy
 	}
 	return l.config.Guests[a.Cluster+"/"+strconv.Itoa(vmid)].CheckPort
 }

@@ -1,0 +1,500 @@
+package runbook
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/proxmox"
+)
+
+// swapArgs are what the steps of an exchange need besides the guest they act on.
+type swapGuestArgs struct {
+	Role   string              `json:"role"` // "in": it takes the other's place; "out": it is kept
+	Kind   proxmox.GuestKind   `json:"kind"`
+	Set    proxmox.Settings    `json:"set"`
+	Was    proxmox.Settings    `json:"was"`
+	Jobs   []jobChange         `json:"jobs,omitempty"`
+	Pool   string              `json:"pool,omitempty"` // that it is put into
+	HA     *proxmox.HAResource `json:"ha,omitempty"`   // to add; of a removal what it was
+	Remove bool                `json:"remove,omitempty"`
+	Jobbed int                 `json:"jobbed,omitempty"` // enabled backup jobs that took the other one
+	Policy int                 `json:"policy,omitempty"` // VMID whose table in the configuration applies
+}
+
+// jobChange is which guests a backup job takes, and took.
+type jobChange struct {
+	ID  string            `json:"id"`
+	Now proxmox.JobGuests `json:"now"`
+	Was proxmox.JobGuests `json:"was"`
+}
+
+// exchange is all that an exchange of two guests is planned from.
+type exchange struct {
+	cluster  string
+	out      *proxmox.Guest // nil: it is gone
+	outVMID  int
+	outConf  proxmox.Configuration
+	in       proxmox.Guest
+	inConf   proxmox.Configuration
+	jobs     []proxmox.BackupJob
+	ha       []proxmox.HAResource
+	pools    map[int]string
+	outName  string
+	keptName string
+}
+
+// SwapGuest plans to put what an operation restored in the place of the original,
+// which is stopped and kept.
+func (l *Lab) SwapGuest(ctx context.Context, s operation.Status) (plan.Plan, error) {
+	a, state := restoredBy(s)
+	switch {
+	case a == nil:
+		return plan.Plan{}, fmt.Errorf("operation %s restored no guest beside another", s.ID())
+	case state != operation.StepDone && state != operation.StepWarned:
+		return plan.Plan{}, fmt.Errorf("operation %s did not finish its restore (%s): there is nothing to swap in", s.ID(), state)
+	}
+	c, err := l.cluster(a.Cluster)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	x, err := l.readExchange(ctx, c, a)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	original := Guest{a.Cluster, proxmox.Guest{VMID: x.outVMID, Name: x.outName}}
+	p := l.newPlan(original, "swap", "")
+	p.Summary = fmt.Sprintf("Put %s in the place of %s", describe(Guest{a.Cluster, x.in}), nameOf(original))
+	p.Loss = "nothing is removed; from then on the guest goes on from its backup, and what the original wrote since stays in it alone"
+	p.WayBack = "exchange them again: cairn operation undo {id}"
+	if x.out == nil {
+		p.Loss, p.WayBack = "nothing: the original is gone", ""
+	}
+	if p.Blockers, err = l.swapGuestBlockers(ctx, c, x, a); err != nil {
+		return p, err
+	}
+	p.Notes = x.notes()
+	l.addExchange(&p, x)
+	p.Fingerprint = x.fingerprint()
+	p.Estimate = total(p.Steps)
+	return p, nil
+}
+
+// restoredBy is what an operation restored beside another guest, and how that
+// step stands.
+func restoredBy(s operation.Status) (*guestArgs, operation.State) {
+	for i, step := range s.Record.Plan.Steps {
+		var a guestArgs
+		if step.Kind == kindGuestRestore && json.Unmarshal(step.Args, &a) == nil && a.Restore != nil && !a.Restore.InPlace {
+			return &a, s.Steps[i].State
+		}
+	}
+	return nil, ""
+}
+
+func (l *Lab) readExchange(ctx context.Context, c *proxmox.Client, a *guestArgs) (x exchange, err error) {
+	x.cluster, x.outVMID = a.Cluster, a.Restore.Query.Guest
+	if x.in, x.inConf, err = c.Current(ctx, a.VMID); err != nil {
+		return x, fmt.Errorf("reading what was restored: %w", err)
+	}
+	out, conf, err := c.Current(ctx, x.outVMID)
+	switch {
+	case err == nil && x.outVMID != a.VMID:
+		x.out, x.outConf, x.outName = &out, conf, out.Name
+	case err == nil || errors.Is(err, proxmox.ErrNoGuest): // the backup tells what it was
+		storage, _, _ := strings.Cut(a.Restore.Volume, ":")
+		if x.outConf, err = c.ArchiveConfig(ctx, proxmox.RestorePoint{Volume: a.Restore.Volume, Storage: storage, Node: x.in.Node}); err != nil {
+			return x, err
+		}
+		x.outName = x.outConf.NameOf(x.in.Kind)
+	default:
+		return x, fmt.Errorf("reading the original: %w", err)
+	}
+	if x.jobs, err = c.Jobs(ctx); err != nil {
+		return x, err
+	}
+	if x.ha, err = c.HAResources(ctx); err != nil {
+		return x, err
+	}
+	x.pools, err = c.Pools(ctx)
+	x.keptName = proxmox.NameFor(x.outName, x.outVMID, "-replaced-{id}")
+	return x, err
+}
+
+func (l *Lab) swapGuestBlockers(ctx context.Context, c *proxmox.Client, x exchange, a *guestArgs) (blockers []plan.Blocker, err error) {
+	block := func(subject, why, hint string) {
+		blockers = append(blockers, plan.Blocker{Subject: subject, Why: why, Hint: hint})
+	}
+	in := fmt.Sprintf("guest %d", x.in.VMID)
+	switch {
+	case x.inConf.Husk():
+		block(in, "it is empty: its restore failed", "restore again")
+	case x.in.Name != a.Guest:
+		block(in, fmt.Sprintf("it is called %q, not %q: it was swapped in, or somebody changed it", x.in.Name, a.Guest), "look at it, and name it again as it was")
+	case x.in.Lock != "":
+		block(in, "it is locked ("+x.in.Lock+")", proxmox.LockHint(x.in))
+	}
+	guests := []int{x.in.VMID}
+	if x.out != nil {
+		guests = append(guests, x.outVMID)
+		if x.out.Lock != "" {
+			block(fmt.Sprintf("guest %d", x.outVMID), "it is locked ("+x.out.Lock+")", proxmox.LockHint(*x.out))
+		}
+		if x.out.Kind != x.in.Kind {
+			block(fmt.Sprintf("guest %d", x.outVMID), "it is of another kind than what was restored", "it is another guest by now: exchange nothing")
+		}
+	}
+	need := func(path string, privileges ...string) error {
+		have, err := c.Privileges(ctx, path)
+		if err != nil {
+			return fmt.Errorf("reading what the acting token may do with %s: %w", path, err)
+		}
+		for _, p := range privileges {
+			if !have[p] {
+				block("acting token", "it lacks "+p+" on "+path, "grant it, to the user and to the token")
+			}
+		}
+		return nil
+	}
+	for _, id := range guests {
+		if err := need(fmt.Sprintf("/vms/%d", id), "VM.Config.Options", "VM.Config.Network", "VM.PowerMgmt"); err != nil {
+			return blockers, err
+		}
+	}
+	var root []string
+	if len(x.jobChanges()) > 0 {
+		root = append(root, "Sys.Modify")
+	}
+	if x.service() != nil {
+		root = append(root, "Sys.Console")
+	}
+	return blockers, need("/", root...)
+}
+
+// service is the original's entry in high availability; nil: it has none.
+func (x exchange) service() *proxmox.HAResource {
+	for _, r := range x.ha {
+		if r.SID == proxmox.ServiceID(x.in.Kind, x.outVMID) {
+			return &r
+		}
+	}
+	return nil
+}
+
+func (x exchange) jobChanges() (changes []jobChange) {
+	for _, j := range x.jobs {
+		if now, changed := j.Instead(x.outVMID, x.in.VMID, x.out != nil); changed {
+			changes = append(changes, jobChange{j.ID, now, j.Guests()})
+		}
+	}
+	return changes
+}
+
+// jobbed is how many enabled jobs take a guest.
+func jobbed(jobs []proxmox.BackupJob, vmid int, node, pool string) (n int) {
+	for _, j := range jobs {
+		if j.Covers(vmid, node, pool) {
+			n++
+		}
+	}
+	return n
+}
+
+func (x exchange) notes() (notes []string) {
+	node := x.in.Node
+	if x.out != nil {
+		notes = append(notes, fmt.Sprintf("The original stays as %s %d, stopped, unplugged and out of the backup jobs, with its snapshots.", x.keptName, x.outVMID))
+		node = x.out.Node
+	}
+	if node != x.in.Node {
+		notes = append(notes, "It lies on node "+x.in.Node+" now: backup jobs and resources that are bound to node "+node+" do not follow.")
+	}
+	if jobbed(x.jobs, x.outVMID, node, x.pools[x.outVMID]) == 0 {
+		notes = append(notes, "No enabled backup job takes the original: put the restored guest into one.")
+	}
+	if x.service() != nil {
+		notes = append(notes, "Rules of high availability that name the original (PVE 9) are not changed.")
+	}
+	return append(notes,
+		fmt.Sprintf("Backups of it go on under VMID %d, as a group of its own; the first one reads the whole guest. In the configuration, [guest.\"%s/%d\"] becomes [guest.\"%s/%d\"].", x.in.VMID, x.cluster, x.outVMID, x.cluster, x.in.VMID),
+		"Firewall rules are those of the backup: what was changed since in the original's is not carried over. Replication jobs are not, either.")
+}
+
+// addExchange are the steps. The original is stopped before the addresses change
+// hands: a running guest would take its new ones at its next start only.
+func (l *Lab) addExchange(p *plan.Plan, x exchange) {
+	in := guestArgs{Cluster: x.cluster, VMID: x.in.VMID, Guest: x.in.Name}
+	inPath := apiPath(Guest{x.cluster, x.in})
+	outSet, inSet := proxmox.Exchange(x.in.Kind, x.outConf, x.inConf, x.outName, x.keptName)
+	start := x.in.Running
+	outNode := x.in.Node
+	if x.out != nil {
+		out := guestArgs{Cluster: x.cluster, VMID: x.outVMID, Guest: x.outName}
+		outPath := apiPath(Guest{x.cluster, *x.out})
+		start, outNode = x.out.Running, x.out.Node
+		if r := x.service(); r != nil {
+			ha := out
+			ha.Swap = &swapGuestArgs{Role: "out", HA: r, Remove: true}
+			l.addStep(p, kindHA, "take the original out of high availability", "DELETE /cluster/ha/resources/"+r.SID, ha, true, 0)
+		}
+		if x.out.Running {
+			l.addStep(p, kindShutdown, "shut the original down", fmt.Sprintf("POST %s/status/shutdown timeout=%d forceStop=1", outPath, shutdownPatience), out, true, 0)
+		}
+		out.Swap = &swapGuestArgs{Role: "out", Kind: x.in.Kind, Set: outSet, Was: x.outConf.Was(outSet)}
+		l.addStopRestored(p, x, in, inPath)
+		l.addStep(p, kindConfigure, "rename the original, unplug it, and keep it from starting", "PUT "+outPath+"/config "+outSet.Show(), out, true, 0)
+	} else {
+		l.addStopRestored(p, x, in, inPath)
+	}
+	named := in
+	named.Swap = &swapGuestArgs{Role: "in", Kind: x.in.Kind, Set: inSet, Was: x.inConf.Was(inSet)}
+	l.addStep(p, kindConfigure, "give the restored guest the name, addresses and start order of the original", "PUT "+inPath+"/config "+inSet.Show(), named, true, 0)
+	in.Guest = x.outName
+	l.addJobs(p, x, in)
+	if start {
+		l.addStep(p, kindStart, "start it", "POST "+inPath+"/status/start", in, false, 0)
+	}
+	if r := x.service(); r != nil {
+		ha, moved := in, *r
+		moved.SID = proxmox.ServiceID(x.in.Kind, x.in.VMID)
+		ha.Swap = &swapGuestArgs{Role: "in", HA: &moved}
+		l.addStep(p, kindHA, "put it under high availability as the original was", "POST /cluster/ha/resources sid="+moved.SID+" state="+moved.State, ha, true, 0)
+	}
+	in.Swap = &swapGuestArgs{Role: "in", Policy: x.outVMID, Jobbed: jobbed(x.jobs, x.outVMID, outNode, x.pools[x.outVMID])}
+	if start {
+		l.addStep(p, kindCheckGuest, "check that it works", "GET "+inPath+"/status/current, agent or port", in, false, 0)
+	}
+	l.addStep(p, kindCheckProtected, "check that it is in the backup jobs that the original was in", "GET /cluster/backup, /cluster/backup-info/not-backed-up", in, false, 0)
+}
+
+func (l *Lab) addStopRestored(p *plan.Plan, x exchange, in guestArgs, path string) {
+	if x.in.Running {
+		l.addStep(p, kindShutdown, "shut the restored guest down, to give it its place", fmt.Sprintf("POST %s/status/shutdown timeout=%d forceStop=1", path, shutdownPatience), in, true, 0)
+	}
+}
+
+func (l *Lab) addJobs(p *plan.Plan, x exchange, in guestArgs) {
+	changes, pool := x.jobChanges(), x.pools[x.outVMID]
+	if pool == x.pools[x.in.VMID] {
+		pool = ""
+	}
+	if len(changes) == 0 && pool == "" {
+		return
+	}
+	in.Swap = &swapGuestArgs{Role: "in", Jobs: changes, Pool: pool}
+	l.addStep(p, kindJobs, "put it into the backup jobs in the original's stead", jobsShow(changes, pool), in, true, 0)
+}
+
+func jobsShow(changes []jobChange, pool string) string {
+	var parts []string
+	for _, ch := range changes {
+		if ch.Now.All {
+			parts = append(parts, fmt.Sprintf("PUT /cluster/backup/%s exclude=%v", ch.ID, ch.Now.Exclude))
+		} else {
+			parts = append(parts, fmt.Sprintf("PUT /cluster/backup/%s vmid=%v", ch.ID, ch.Now.VMIDs))
+		}
+	}
+	if pool != "" {
+		parts = append(parts, "PUT /pools/"+pool)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// fingerprint names the state of both guests, and of the jobs.
+func (x exchange) fingerprint() string {
+	text := removalState(x.in, x.inConf)
+	if x.out != nil {
+		text += removalState(*x.out, x.outConf)
+	}
+	for _, j := range x.jobs {
+		text += fmt.Sprintf("\x00%s %t %v %v", j.ID, j.All, j.VMIDs, j.Exclude)
+	}
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
+
+// swapGuestFingerprint reads the state again that an exchange was planned for.
+func (l *Lab) swapGuestFingerprint(ctx context.Context, p plan.Plan) (string, error) {
+	x := exchange{}
+	var c *proxmox.Client
+	for _, s := range p.Steps {
+		if s.Kind != kindConfigure {
+			continue
+		}
+		one, a, err := (&taskStep{lab: l}).open(s)
+		if err != nil || a.Swap == nil {
+			return "", fmt.Errorf("reading what step %s is to do: %w", s.ID, err)
+		}
+		c = one
+		g, conf, err := c.Current(ctx, a.VMID)
+		if err != nil {
+			return "", err
+		}
+		if a.Swap.Role == "in" {
+			x.in, x.inConf = g, conf
+		} else {
+			x.out, x.outConf = &g, conf
+		}
+	}
+	var err error
+	x.jobs, err = c.Jobs(ctx)
+	return x.fingerprint(), err
+}
+
+// undoSwapGuest plans the way back from an exchange: each guest gets back what it
+// had, also where the exchange stopped half-way.
+func (l *Lab) undoSwapGuest(ctx context.Context, s operation.Status) (plan.Plan, error) {
+	id := s.ID()
+	if s.Open() && s.State != operation.NeedsYou {
+		return plan.Plan{}, fmt.Errorf("operation %s has not ended (%s): cancel or resume it first", id, s.State)
+	}
+	if !begun(s, kindConfigure) && !begun(s, kindShutdown) && !begun(s, kindHA) {
+		return plan.Plan{}, fmt.Errorf("operation %s ended before it changed anything: there is nothing to undo", id)
+	}
+	u := undoing{lab: l, past: s}
+	for _, step := range s.Record.Plan.Steps {
+		c, a, err := (&taskStep{lab: l}).open(step)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		if err := u.read(ctx, c, step, a); err != nil {
+			return plan.Plan{}, err
+		}
+	}
+	if u.back == nil {
+		return plan.Plan{}, fmt.Errorf("operation %s put a restored guest where none was left: there is nothing to go back to", id)
+	}
+	return u.plan(ctx)
+}
+
+// undoing is an exchange that is to be taken back: away is the guest that took the
+// place, back the one that had it.
+type undoing struct {
+	lab        *Lab
+	past       operation.Status
+	client     *proxmox.Client
+	away, back *guestArgs
+	ran        bool // back did
+	jobs       *guestArgs
+	removed    *guestArgs // from high availability
+	added      *guestArgs
+}
+
+func (u *undoing) read(_ context.Context, c *proxmox.Client, step plan.Step, a guestArgs) error {
+	u.client = c
+	switch {
+	case step.Kind == kindStart:
+		u.ran = true
+	case a.Swap == nil:
+	case step.Kind == kindConfigure && a.Swap.Role == "in":
+		u.away = &a
+	case step.Kind == kindConfigure:
+		u.back = &a
+	case step.Kind == kindJobs:
+		u.jobs = &a
+	case step.Kind == kindHA && a.Swap.Remove:
+		u.removed = &a
+	case step.Kind == kindHA:
+		u.added = &a
+	}
+	return nil
+}
+
+func (u *undoing) plan(ctx context.Context) (plan.Plan, error) {
+	l := u.lab
+	away, awayConf, err := u.client.Current(ctx, u.away.VMID)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	back, backConf, err := u.client.Current(ctx, u.back.VMID)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	jobs, err := u.client.Jobs(ctx)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	x := exchange{cluster: u.away.Cluster, in: back, inConf: backConf, out: &away, outConf: awayConf, jobs: jobs}
+	p := l.newPlan(Guest{u.away.Cluster, away}, "swap", x.fingerprint())
+	p.Target = u.past.Record.Plan.Target
+	p.Summary = fmt.Sprintf("Put %s back in its place, and %s beside it", describe(Guest{u.back.Cluster, back}), describe(Guest{u.away.Cluster, away}))
+	p.Loss = "nothing is removed; what the guest wrote since the exchange stays in the one that is taken out"
+	p.WayBack = "exchange them again: cairn operation undo {id}"
+	for _, g := range []struct {
+		proxmox.Guest
+		a *guestArgs
+	}{{away, u.away}, {back, u.back}} {
+		set, was := g.a.Swap.Set, g.a.Swap.Was
+		if now := g.Name; now != set.Set[nameOption(g.a.Swap.Kind)] && now != was.Set[nameOption(g.a.Swap.Kind)] {
+			p.Blockers = append(p.Blockers, plan.Blocker{Subject: fmt.Sprintf("guest %d", g.VMID), Why: fmt.Sprintf("it is called %q now: somebody changed it", now), Hint: "name it again as it was"})
+		}
+		if g.Lock != "" {
+			p.Blockers = append(p.Blockers, plan.Blocker{Subject: fmt.Sprintf("guest %d", g.VMID), Why: "it is locked (" + g.Lock + ")", Hint: proxmox.LockHint(g.Guest)})
+		}
+	}
+	u.steps(&p, away, back)
+	p.Estimate = total(p.Steps)
+	return p, nil
+}
+
+func nameOption(k proxmox.GuestKind) string {
+	if k == proxmox.LXC {
+		return "hostname"
+	}
+	return "name"
+}
+
+func (u *undoing) steps(p *plan.Plan, away, back proxmox.Guest) {
+	l := u.lab
+	awayPath, backPath := apiPath(Guest{u.away.Cluster, away}), apiPath(Guest{u.back.Cluster, back})
+	one := guestArgs{Cluster: u.away.Cluster, VMID: away.VMID, Guest: away.Name}
+	other := guestArgs{Cluster: u.back.Cluster, VMID: back.VMID, Guest: back.Name}
+	if u.added != nil {
+		a := one
+		a.Swap = &swapGuestArgs{Role: "out", HA: u.added.Swap.HA, Remove: true}
+		l.addStep(p, kindHA, "take it out of high availability", "DELETE /cluster/ha/resources/"+u.added.Swap.HA.SID, a, true, 0)
+	}
+	if away.Running {
+		l.addStep(p, kindShutdown, "shut it down", fmt.Sprintf("POST %s/status/shutdown timeout=%d forceStop=1", awayPath, shutdownPatience), one, true, 0)
+	}
+	a := one
+	a.Swap = &swapGuestArgs{Role: "out", Kind: u.away.Swap.Kind, Set: u.away.Swap.Was, Was: u.away.Swap.Set}
+	l.addStep(p, kindConfigure, "give it back its own name and addresses", "PUT "+awayPath+"/config "+a.Swap.Set.Show(), a, true, 0)
+	b := other
+	b.Swap = &swapGuestArgs{Role: "in", Kind: u.back.Swap.Kind, Set: u.back.Swap.Was, Was: u.back.Swap.Set}
+	l.addStep(p, kindConfigure, "give the other back its name, addresses and start order", "PUT "+backPath+"/config "+b.Swap.Set.Show(), b, true, 0)
+	other.Guest = u.back.Swap.Was.Set[nameOption(u.back.Swap.Kind)]
+	if u.jobs != nil {
+		var changes []jobChange
+		for _, ch := range u.jobs.Swap.Jobs {
+			changes = append(changes, jobChange{ch.ID, ch.Was, ch.Now})
+		}
+		j := other
+		j.Swap = &swapGuestArgs{Role: "in", Jobs: changes}
+		l.addStep(p, kindJobs, "put it back into the backup jobs", jobsShow(changes, ""), j, true, 0)
+	}
+	if u.ran {
+		l.addStep(p, kindStart, "start it", "POST "+backPath+"/status/start", other, false, 0)
+	}
+	if u.removed != nil {
+		h := other
+		h.Swap = &swapGuestArgs{Role: "in", HA: u.removed.Swap.HA}
+		l.addStep(p, kindHA, "put it under high availability again", "POST /cluster/ha/resources sid="+h.Swap.HA.SID, h, true, 0)
+	}
+	check := other
+	check.Swap = &swapGuestArgs{Role: "in", Policy: back.VMID}
+	if i := slices.IndexFunc(u.past.Record.Plan.Steps, func(s plan.Step) bool { return s.Kind == kindCheckProtected }); i >= 0 {
+		var before guestArgs
+		if json.Unmarshal(u.past.Record.Plan.Steps[i].Args, &before) == nil && before.Swap != nil {
+			check.Swap.Jobbed = before.Swap.Jobbed
+		}
+	}
+	l.addStep(p, kindCheckProtected, "check that it is in its backup jobs", "GET /cluster/backup", check, false, 0)
+}
