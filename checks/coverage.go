@@ -6,6 +6,7 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/pbs"
+	"cairn/proxmox"
 )
 
 // judgeCoverage tells of the guests of a cluster that no job backs up. PVE takes
@@ -62,12 +63,25 @@ func (l *lab) uncovered(code, cluster string, all []*guest) Problem {
 			who, verb(len(all), "has", "have"), verb(len(all), "is", "are"), listed(labels), disabled), hint, grade...)
 	case "unwatched":
 		storage := all[0].coverage.jobs[0].Storage
+		add := fmt.Sprintf("Add \"%s/%s\" to proxmox_storages of the [pbs.NAME] that it writes to", cluster, either(storage, "STORAGE"))
+		if kind := storageType(l.facts.Proxmox[cluster].Value, storage); kind != "" && kind != "pbs" {
+			add = fmt.Sprintf("Let the token see the archives there: pveum acl modify /storage/%s --tokens USER@REALM!NAME --roles PVEDatastoreAdmin, and the same for the user", storage)
+		}
 		return found(backup.Warning, code, subject, fmt.Sprintf("%s %s backed up to a storage that is not watched (%s), and no copy is seen: %s",
 			who, verb(len(all), "is", "are"), either(storage, "not named"), listed(labels)),
-			fmt.Sprintf("Add \"%s/%s\" to proxmox_storages of the [pbs.NAME] that it writes to", cluster, either(storage, "STORAGE")), grade...)
+			add, grade...)
 	}
 	return found(backup.Warning, code, subject, fmt.Sprintf("%s %s in no enabled backup job: %s%s; no further copy will be made",
 		who, verb(len(all), "is", "are"), listed(labels), disabled), hint, grade...)
+}
+
+func storageType(f proxmox.Facts, name string) string {
+	for i := range f.Storages {
+		if f.Storages[i].Name == name {
+			return f.Storages[i].Type
+		}
+	}
+	return ""
 }
 
 type sources []*source

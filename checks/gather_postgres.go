@@ -88,7 +88,7 @@ func (l *lab) addDumps(s *source, name string, cfg pg.Config, f pg.Facts, plan s
 	for _, d := range f.Server.Value.Databases {
 		if !d.Template && d.AllowConn {
 			live = append(live, d.Name)
-			if len(cfg.Dump.Databases) == 0 && d.Name != "postgres" {
+			if len(cfg.Dump.Databases) == 0 && !isSystem(d.Name) {
 				expect(d.Name).expected = true
 			}
 		}
@@ -116,12 +116,22 @@ func (l *lab) addDumps(s *source, name string, cfg pg.Config, f pg.Facts, plan s
 		case server && len(live) > 0 && !slices.Contains(live, g.asset.Name):
 			g.parked = "deleted"
 		case len(cfg.Dump.Databases) == 0:
-			g.expected = g.asset.Name != "postgres" || len(g.copies) > 0
+			g.expected = !isSystem(g.asset.Name) || len(g.copies) > 0
 			g.mayBeGone = !server
 		default:
 			g.parked = "not in dump.databases"
 		}
 	}
+}
+
+// isSystem says whether a database is the server's own: there on every server, or
+// kept by the provider of a managed one, who lets nobody in.
+func isSystem(database string) bool {
+	switch database {
+	case "postgres", "rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys":
+		return true
+	}
+	return false
 }
 
 func (l *lab) postgresCopy(s *source, dir string, id backup.AssetID) backup.Copy {

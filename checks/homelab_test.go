@@ -340,6 +340,50 @@ func TestBindMountsAreNoMistakeOfTheGuest(t *testing.T) {
 	}
 }
 
+// An auditor's token sees no archives on a NAS: PBS has nothing to do with it.
+func TestArchivesThatTheTokenCannotSee(t *testing.T) {
+	p, f := single()
+	edit(f.Proxmox, "home", func(v *proxmox.Facts) {
+		v.Guests = append(v.Guests, proxmox.Guest{VMID: 103, Name: "games", Node: "pve1", Kind: proxmox.QEMU, SnapshotsAt: now})
+		v.Storages = append(v.Storages, proxmox.Storage{Name: "nas", Node: "pve1", Type: "nfs", Shared: true, Active: true, Enabled: true, Content: []string{"backup"}})
+		v.Jobs[0].All, v.Jobs[0].VMIDs = false, []int{101, 102}
+		v.Jobs = append(v.Jobs, proxmox.BackupJob{ID: "games", Enabled: true, VMIDs: []int{103}, Storage: "nas"})
+		v.Hidden = append(v.Hidden, proxmox.Hidden{What: "backups on storage nas", Path: "/storage/nas", Privilege: "Datastore.Allocate"})
+	})
+	r := Judge(p, f, now)
+	want(t, r, backup.Warning, "hidden", "storage nas")
+	if hint := want(t, r, backup.Warning, "unwatched", "games (103)", "nas").Hint; strings.Contains(hint, "proxmox_storages") {
+		t.Errorf("an NFS share cannot be one of proxmox_storages: %s", hint)
+	}
+	if a := assetOf(t, r, "guest:home/103"); a.Status != backup.Unknown {
+		t.Errorf("hidden archives are taken for none: %s %s", a.Status, a.Word)
+	}
+}
+
+// A share that is away makes the cluster unknown where backups lie on it, and is
+// nobody's business where none do.
+func TestShareThatIsAway(t *testing.T) {
+	p, f := single()
+	edit(f.Proxmox, "home", func(v *proxmox.Facts) {
+		v.Incomplete = []proxmox.Incompletion{{Subject: "backups on storage attic of node pve1", Err: "the storage is not active: is its medium attached and mounted?"}}
+	})
+	onlyCodes(t, Judge(p, f, now), "one-medium warning")
+	edit(f.Proxmox, "home", func(v *proxmox.Facts) {
+		v.Copies = []backup.Copy{{Asset: guestID("home", 101), Kind: "backup", ID: "attic:backup/x", Medium: "proxmox.home/attic", Taken: now.AddDate(0, 0, -9), State: backup.Complete}}
+	})
+	want(t, Judge(p, f, now), backup.Unknown, "incomplete", "attic", "not active")
+}
+
+func TestManagedServersOwnDatabases(t *testing.T) {
+	p := Policy{Postgres: map[string]pg.Config{"rds": {DSN: "host=db.example.net", Dump: &pg.DumpConfig{Dir: "/srv/dumps", Every: day}}}, Home: time.UTC}
+	v := server()
+	v.Server.Value.Databases = append(v.Server.Value.Databases, pg.Database{Name: "rdsadmin", AllowConn: true, Bytes: -1})
+	r := Judge(p, Facts{Postgres: map[string]backup.Observed[pg.Facts]{"rds": read(v)}}, now)
+	if _, missing := codes(r)["no-copy"]; missing {
+		t.Errorf("a database that nobody can dump is missed:\n%s", text(r))
+	}
+}
+
 // edit2 changes one entry of a policy.
 func edit2[T any](m map[string]T, name string, change func(*T)) {
 	v := m[name]

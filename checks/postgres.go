@@ -51,7 +51,7 @@ func judgeServer(s *source, cfg pg.Config, f pg.Facts, now time.Time) []Problem 
 		if d.ChecksumFail > 0 {
 			broken = append(broken, fmt.Sprintf("%s=%d", d.Name, d.ChecksumFail))
 		}
-		if cfg.Dump != nil && len(cfg.Dump.Databases) > 0 && !d.Template && d.AllowConn && d.Name != "postgres" &&
+		if cfg.Dump != nil && len(cfg.Dump.Databases) > 0 && !d.Template && d.AllowConn && !isSystem(d.Name) &&
 			!slices.Contains(cfg.Dump.Databases, d.Name) && s.index[backup.AssetID{Kind: backup.Database, Scope: f.Name, Name: d.Name}] == nil {
 			missing = append(missing, d.Name)
 		}

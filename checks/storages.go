@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"cairn/internal/backup"
 	"cairn/pbs"
 	"cairn/proxmox"
 )
@@ -91,6 +92,15 @@ func (l *lab) besideProxmox(cfg pbs.Config) bool {
 func usedForBackups(f proxmox.Facts, storage string) bool {
 	return slices.ContainsFunc(f.Jobs, func(j proxmox.BackupJob) bool { return j.Enabled && j.Storage == storage }) ||
 		slices.ContainsFunc(f.Backups, func(b proxmox.GuestBackup) bool { return b.Storage == storage })
+}
+
+// holdsBackups says whether backups lie on a storage, or should: one that nobody
+// uses may be away.
+func holdsBackups(f proxmox.Facts, place string) bool {
+	name, _, _ := strings.Cut(place, " ")
+	return usedForBackups(f, name) || slices.ContainsFunc(f.Copies, func(c backup.Copy) bool {
+		return c.Kind != "snapshot" && strings.HasPrefix(c.ID, name+":")
+	})
 }
 
 // hiddenArchives are the storages of a cluster whose archives the token may not see.

@@ -23,6 +23,7 @@ type archived struct {
 type walDirectory struct {
 	size      int64 // of a segment
 	segments  []archived
+	partials  []archived // that pg_receivewal is writing
 	histories map[uint32][]ancestor
 	bytes     int64
 }
@@ -60,6 +61,10 @@ func scanArchive(dir string, size int64) (walDirectory, error) {
 		case walHistory:
 			if text, err := readUnpacked(e.path, e.packed); err == nil {
 				d.histories[e.timeline] = parseHistory(text)
+			}
+		case walPartial:
+			if s, ok := e.segmentOf(d.size); ok {
+				d.partials = append(d.partials, archived{s, e.info.ModTime()})
 			}
 		case walSegment:
 			s, ok := e.segmentOf(d.size)
@@ -144,6 +149,11 @@ func (d walDirectory) judge(bases []BaseBackup) Archive {
 	}
 	newest := d.segments[len(d.segments)-1]
 	a.Oldest, a.Newest, a.NewestAt = d.segments[0].name(d.size), newest.name(d.size), newest.written
+	for _, p := range d.partials { // what pg_receivewal has of the next segment is there as well
+		if p.timeline == newest.timeline && p.number == newest.number+1 && p.written.After(a.NewestAt) {
+			a.NewestAt = p.written
+		}
+	}
 	starts := d.starts(bases)
 	from := d.segments[0].segment
 	if len(starts) > 0 {

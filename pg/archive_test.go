@@ -45,6 +45,34 @@ func TestWALNames(t *testing.T) {
 	}
 }
 
+// pg_receivewal writes the newest segment as .partial until it is full, which
+// takes hours where little happens: the archive is as new as that.
+func TestPartialSegmentOfPgReceivewal(t *testing.T) {
+	dir := t.TempDir()
+	wal(t, dir, 1, 1, 2, 3)
+	partial := func(number uint64, at time.Time) {
+		path := filepath.Join(dir, segment{1, number}.name(mib)+".partial")
+		put(t, path, []byte("x"))
+		age(t, path, at)
+	}
+	newest := func() Archive {
+		a, err := readArchive(dir, mib, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	whole := newest().NewestAt
+	partial(5, now.Add(time.Hour)) // not the next one: it proves nothing of 4
+	if a := newest(); !a.NewestAt.Equal(whole) {
+		t.Errorf("a partial segment behind a hole makes the archive as new as %s", a.NewestAt)
+	}
+	partial(4, now.Add(time.Hour))
+	if a := newest(); !a.NewestAt.Equal(now.Add(time.Hour)) || a.Segments != 3 || len(a.Gaps) != 0 {
+		t.Errorf("got %+v", a)
+	}
+}
+
 const mib = 1 << 20
 
 // wal writes segments of 1 MiB that take no space.
