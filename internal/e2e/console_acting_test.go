@@ -4,9 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"cairn/internal/testkit"
 	"cairn/internal/vt"
 )
 
@@ -134,6 +136,39 @@ func TestAConsoleIsClosedAndAnotherWatchesOn(t *testing.T) {
 	second.Until("say that nothing runs", func(screen string) bool { return !strings.Contains(screen, "1 operation runs") })
 	second.Send("q")
 	second.End()
+}
+
+// The worker is killed in the middle: the next console says so when it opens, and
+// goes on with it.
+func TestAnInterruptedOperationIsResumedFromTheConsole(t *testing.T) {
+	b := newBench(t)
+	held := b.lab.PVE.HoldTask("qmrollback", "100", "data")
+	t.Cleanup(held.Release)
+	id := b.rollback()
+	reached(t, held)
+	worker := b.worker(id)
+	if err := syscall.Kill(worker, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Until(t, limit, "the worker is gone", func() bool { return gone(worker) })
+	s := b.sit(80, 24)
+	s.See("1 needs you")
+	s.Send("o")
+	s.See(">INTERRUPTED")
+	s.Send("\r")
+	s.See("R goes on")
+	s.Send("R")
+	s.See(">[ Cancel ]")
+	s.Quiet(still)
+	s.Send("\t")
+	s.See(">[ Go on with it ]")
+	s.Send("\r")
+	s.See("1 operation runs")
+	held.Release()
+	ended(s, "done")
+	b.rolledBack()
+	s.Send("\x03")
+	s.End()
 }
 
 // Keys that come in one read, keys held down, a paste, a sequence that the
