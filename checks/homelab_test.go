@@ -384,6 +384,41 @@ func TestManagedServersOwnDatabases(t *testing.T) {
 	}
 }
 
+// What lies beside the guests, or on this host, is lost together with it: no way
+// back may be called ready on the strength of it.
+func TestScenariosCountNoCopyThatIsLostToo(t *testing.T) {
+	find := func(r Report, name string) Scenario {
+		t.Helper()
+		for _, s := range r.Scenarios {
+			if s.Name == name {
+				return s
+			}
+		}
+		t.Fatalf("no scenario %s", name)
+		return Scenario{}
+	}
+	p, f := single()
+	if s := find(Judge(p, f, now), "hypervisor-loss"); s.Ready || s.RPO != nil {
+		t.Errorf("its only backups are lost with it, and it is %+v", s)
+	}
+	if s := find(Judge(p, f, now), "guest-loss"); !s.Ready || s.RPO == nil {
+		t.Errorf("one guest can be restored: %+v", s)
+	}
+	edit2(p.PBS, "pbs", func(c *pbs.Config) { c.URL = "https://nas.lan:8007" })
+	if s := find(Judge(p, f, now), "hypervisor-loss"); !s.Ready || s.RPO == nil {
+		t.Errorf("its backups lie elsewhere, and it is %+v", s)
+	}
+	p, f = resticOnly(snaps("nas", "/etc", 3, time.Hour)...)
+	if s := find(Judge(p, f, now), "backup-host-loss"); !s.Ready || s.RPO == nil || *s.RPO != time.Hour {
+		t.Errorf("its disk survives it, and it is %+v", s)
+	}
+	p.Disks, f.Disks = nil, nil
+	edit2(p.Restic, "usb", func(c *restic.Config) { c.Disk, c.Repository = "", "/srv/restic" })
+	if s := find(Judge(p, f, now), "backup-host-loss"); s.Ready || s.RPO != nil {
+		t.Errorf("the repository lies on it, and it is %+v", s)
+	}
+}
+
 // edit2 changes one entry of a policy.
 func edit2[T any](m map[string]T, name string, change func(*T)) {
 	v := m[name]

@@ -20,7 +20,7 @@ func (l *lab) judgeScenarios(assets []Asset) []Scenario {
 	out = append(out, l.hypervisorLoss(assets)...)
 	out = append(out, l.diskLoss()...)
 	if len(l.policy.PBS)+len(l.policy.Restic)+len(l.policy.Postgres) > 0 {
-		out = append(out, l.hostLoss(assets))
+		out = append(out, l.hostLoss(l.lossesWithout(assets, thisHost)))
 		out = append(out, l.siteLoss(assets))
 	}
 	return out
@@ -149,7 +149,7 @@ func (l *lab) hypervisorLoss(assets []Asset) []Scenario {
 	type place struct{ cluster, node string }
 	byNode := map[place][]Asset{}
 	var order []place
-	for _, a := range assets {
+	for _, a := range l.lossesWithout(assets, backup.LiveMedium) { // archives beside the guests go with them
 		g, ok := l.guests[a.ID]
 		if !ok || a.Parked {
 			continue
@@ -177,6 +177,18 @@ func (l *lab) hypervisorLoss(assets []Asset) []Scenario {
 		}
 		out = append(out, scenario("hypervisor-loss", either(p.node, p.cluster), "proxmox."+p.cluster,
 			"PBS, "+counted(len(guests), "guest"), total, rpo, blockers))
+	}
+	return out
+}
+
+// lossesWithout are the assets with what would be lost of each together with a
+// medium that holds copies of them.
+func (l *lab) lossesWithout(assets []Asset, medium string) []Asset {
+	out := slices.Clone(assets)
+	for i := range out {
+		if a := &out[i]; slices.ContainsFunc(a.Held, func(h Held) bool { return h.Medium == medium && h.Tier >= backup.DurableLocal }) {
+			a.RPO = l.rpo(a.ID, slices.DeleteFunc(l.holdingsOf(a.ID), func(h holding) bool { return h.Medium == medium }))
+		}
 	}
 	return out
 }
@@ -211,20 +223,25 @@ func (l *lab) diskLoss() []Scenario {
 }
 
 // hostLoss is the loss of the backup host: its disk goes to a new one, and what
-// lies on the host itself is as old as its newest copy.
+// lies on the host itself is as old as its newest copy elsewhere, which the
+// assets' RPO must say.
 func (l *lab) hostLoss(assets []Asset) Scenario {
-	var worst time.Duration
-	loss := &worst
+	var paths []Asset
 	for _, a := range assets {
-		switch {
-		case a.Parked || a.ID.Kind != backup.Path:
-		case a.RPO == nil:
-			loss = nil
-		default:
-			worst = max(worst, *a.RPO)
+		if !a.Parked && a.ID.Kind == backup.Path {
+			paths = append(paths, a)
 		}
 	}
-	return scenario("backup-host-loss", "this host", "host", "new host, same disk", cold(assumedHost), loss, nil)
+	none := time.Duration(0)
+	loss, lost := worstLoss(paths)
+	var blockers []string
+	switch {
+	case len(lost) > 0:
+		loss, blockers = nil, []string{fmt.Sprintf("%s cannot be restored from elsewhere: %s", counted(len(lost), "path"), listed(lost))}
+	case loss == nil:
+		loss = &none
+	}
+	return scenario("backup-host-loss", "this host", "host", "new host, same disk", cold(assumedHost), loss, blockers)
 }
 
 // siteLoss is the loss of everything at home: what is off-site comes back over
