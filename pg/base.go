@@ -182,11 +182,11 @@ func (b *basing) copy(ctx context.Context, conn *pgx.Conn) error {
 	}
 	limited, stop := context.WithCancel(ctx)
 	watched := async(func() { b.watch(limited, conn) })
-	_, err = command.Run(ctx, a.spec(b.work, argv...))
+	result, err := command.Run(ctx, a.spec(b.work, argv...))
 	stop()
 	<-watched
 	if err != nil {
-		return c.server.toolError("pg_basebackup", err)
+		return c.server.toolError("pg_basebackup", result, err)
 	}
 	return nil
 }
@@ -254,8 +254,8 @@ func (c *Client) verifyBase(ctx context.Context, dir string, major int, w Work) 
 		}
 	}
 	argv[0] = path
-	if _, err := command.Run(ctx, access{}.spec(w, append(argv, filepath.Join(dir, baseData))...)); err != nil {
-		return c.server.toolError("pg_verifybackup", err)
+	if result, err := command.Run(ctx, access{}.spec(w, append(argv, filepath.Join(dir, baseData))...)); err != nil {
+		return c.server.toolError("pg_verifybackup", result, err)
 	}
 	return nil
 }

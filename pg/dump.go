@@ -207,14 +207,14 @@ func (d *dumping) globals(ctx context.Context, database string) error {
 		return fmt.Errorf("making the file of the globals: %w", err)
 	}
 	argv := []string{path, "--globals-only", "--no-password", "--file=" + file, "--dbname=" + a.conninfo}
-	_, err = command.Run(ctx, a.spec(d.work, argv...))
+	result, err := command.Run(ctx, a.spec(d.work, argv...))
 	var exit *command.ExitError
 	if errors.As(err, &exit) && strings.Contains(exit.Stderr, "pg_authid") { // only a superuser reads the verifiers
 		d.work.say("the globals are without passwords: the role may not read them")
-		_, err = command.Run(ctx, a.spec(d.work, append(argv, "--no-role-passwords")...))
+		result, err = command.Run(ctx, a.spec(d.work, append(argv, "--no-role-passwords")...))
 	}
 	if err != nil {
-		return s.toolError("dumping the globals", err)
+		return s.toolError("dumping the globals", result, err)
 	}
 	return nil
 }
@@ -241,9 +241,11 @@ func (d *dumping) data(ctx context.Context, snap *snapshot) error {
 	spec := a.spec(d.work, append(argv, "--dbname="+a.conninfo)...)
 	spec.Stderr = track.line
 	dumped := make(chan error, 1)
+	var result command.Result
 	watched := c.watchCopies(ctx, m.Database.Name, d.work.application(), track)
 	go func() {
-		_, err := command.Run(ctx, spec)
+		var err error
+		result, err = command.Run(ctx, spec)
 		dumped <- err
 	}()
 	counted := snap.count(ctx, d.toCount())
@@ -257,7 +259,7 @@ func (d *dumping) data(ctx context.Context, snap *snapshot) error {
 	case counted != nil && (err == nil || errors.Is(err, context.Canceled)):
 		return explain(targetOf(c.server.source, snap.conn.Config()), c.server.scrub, counted)
 	case err != nil:
-		return c.server.toolError("pg_dump", err)
+		return c.server.toolError("pg_dump", result, err)
 	}
 	return d.reconcile(ctx, snap)
 }

@@ -210,7 +210,7 @@ func (c *Client) stopRecovered(ctx context.Context, r Recovery) error {
 	argv := r.Owner.as(path, "stop", "--pgdata="+r.data(), "--mode=immediate", "--wait", "--timeout=60")
 	result, err := command.Run(ctx, access{}.spec(Work{}, argv...))
 	if err != nil && !strings.Contains(string(result.Stderr), "Is server running?") {
-		return c.server.toolError("stopping the recovered server", err)
+		return c.server.toolError("stopping the recovered server", result, err)
 	}
 	return nil
 }

@@ -31,8 +31,8 @@ func (c *Client) Recover(ctx context.Context, r Recovery, w Work) (string, error
 		return "", err
 	}
 	spec := access{}.spec(Work{}, r.Owner.as(path, "start", "--pgdata="+r.data(), "--log="+r.log(), "--no-wait", "--silent")...)
-	if _, err := command.Run(ctx, spec); err != nil {
-		return "", c.server.toolError("starting the recovery", err)
+	if result, err := command.Run(ctx, spec); err != nil {
+		return "", c.server.toolError("starting the recovery", result, err)
 	}
 	return c.awaitTarget(ctx, r, w)
 }
@@ -54,7 +54,7 @@ func (c *Client) configure(ctx context.Context, r Recovery) error {
 	}
 	control, err := command.Run(ctx, command.Spec{Argv: []string{path, r.data()}})
 	if err != nil {
-		return c.server.toolError("pg_controldata", err)
+		return c.server.toolError("pg_controldata", control, err)
 	}
 	files := map[string]string{
 		filepath.Join(r.data(), "postgresql.conf"): r.settings(string(control.Stdout)),
@@ -100,6 +100,8 @@ func (r Recovery) settings(control string) string {
 		{"archive_mode", "off"}, {"hot_standby", "on"}, {"logging_collector", "off"}, {"log_destination", "stderr"}, {"lc_messages", "C"}, {"ssl", "off"}, {"autovacuum", "off"},
 		{"restore_command", shellQuote(r.script()) + ` %f "%p"`}, {"recovery_target_action", "pause"}, {"recovery_target_timeline", "latest"},
 		{"max_standby_archive_delay", "-1"}, {"shared_preload_libraries", ""},
+		// It lives until one database is dumped from it: nothing of it has to outlive a power cut.
+		{"fsync", "off"}, {"shared_buffers", "256MB"}, {"checkpoint_timeout", "1h"},
 	} {
 		set(pair[0], pair[1])
 	}

@@ -282,7 +282,7 @@ func (c *Client) pgRestore(ctx context.Context, path string, m DumpManifest, r R
 		full = full || strings.Contains(text, "No space left")
 		track.line(line)
 	}
-	_, err = command.Run(ctx, spec)
+	result, err := command.Run(ctx, spec)
 	var exit *command.ExitError
 	switch {
 	case full:
@@ -292,7 +292,7 @@ func (c *Client) pgRestore(ctx context.Context, path string, m DumpManifest, r R
 	case errors.As(err, &exit) && exit.Code == 1 && strings.Contains(exit.Stderr, "errors ignored on restore"):
 		return complaints, nil // it went on to the end
 	}
-	return complaints, c.server.toolError("pg_restore", err)
+	return complaints, c.server.toolError("pg_restore", result, err)
 }
 
 // dressUp gives the new database what pg_restore leaves to --create: settings,

@@ -205,23 +205,38 @@ func shut(ctx context.Context, conn *pgx.Conn) {
 }
 
 // toolError says what a program of PostgreSQL failed of, in its own words, and
-// what to do where that is known.
-func (s *session) toolError(what string, err error) error {
+// what to do where that is known. With several jobs the first complaint is the
+// cause, and the last line only says that a worker died.
+func (s *session) toolError(what string, result command.Result, err error) error {
 	var exit *command.ExitError
 	if !errors.As(err, &exit) {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	text := s.scrub(exit.Error())
-	hint := ""
-	switch {
-	case strings.Contains(text, "No space left"):
-		hint = "; the disk is full: make room, then try again"
-	case strings.Contains(text, "row-level security"), strings.Contains(text, "row security"):
-		hint = "; a dump needs a role that is above row security: ALTER ROLE … BYPASSRLS"
-	case strings.Contains(text, "permission denied"):
-		hint = "; a dump needs a role that may read everything: GRANT pg_read_all_data TO …"
-	case strings.Contains(text, "server closed the connection"), strings.Contains(text, "terminating connection"), strings.Contains(text, "Connection refused"):
-		hint = "; the server went away: see that it runs, then try again"
+	var complaints []string
+	for line := range strings.SplitSeq(s.scrub(string(result.Stderr)), "\n") {
+		if strings.Contains(line, "error:") || strings.Contains(line, "FATAL:") || strings.Contains(line, "could not") || strings.Contains(line, "detail:") || strings.Contains(line, "closed the connection") {
+			complaints = append(complaints, command.LastLine([]byte(line)))
+		}
 	}
-	return fmt.Errorf("%s: %w", what, hidden{text + hint, err})
+	cause := *exit
+	if len(complaints) > 0 {
+		cause.Stderr = complaints[0]
+	}
+	return fmt.Errorf("%s: %w", what, hidden{s.scrub(cause.Error()) + toolHint(strings.Join(complaints, "\n")), err})
+}
+
+// toolHint is what to do about what a program printed; empty where that is not
+// known.
+func toolHint(said string) string {
+	switch {
+	case strings.Contains(said, "No space left"):
+		return "; the disk is full: make room, then try again"
+	case strings.Contains(said, "row-level security"), strings.Contains(said, "row security"):
+		return "; a dump needs a role that is above row security: ALTER ROLE … BYPASSRLS"
+	case strings.Contains(said, "permission denied"):
+		return "; a dump needs a role that may read everything: GRANT pg_read_all_data TO …"
+	case strings.Contains(said, "server closed the connection"), strings.Contains(said, "terminating connection"), strings.Contains(said, "Connection refused"):
+		return "; the server went away: see that it runs, then try again"
+	}
+	return ""
 }
