@@ -90,8 +90,10 @@ func largeDatastore(tb testing.TB) *listed {
 		binary.LittleEndian.PutUint64(head[72:], 1<<22)
 		s := datastore.Snapshot{Type: "vm", ID: "101", Time: began.Add(time.Duration(b) * 24 * time.Hour)}
 		write(s.Dir(), "drive-scsi0.img.fidx", append(head, body...))
-		blob := append([]byte{0x31, 0xb9, 0x58, 0x42, 0x6f, 0xb6, 0xa3, 0x7f, 0, 0, 0, 0}, "compressed"...)
-		binary.LittleEndian.PutUint32(blob[8:], crc32.ChecksumIEEE(blob[12:]))
+		const header = 44 // of an encrypted blob, whose files the directory tells
+		blob := append([]byte{0x7b, 0x67, 0x85, 0xbe, 0x22, 0x2d, 0x4c, 0xf0}, make([]byte, header-8)...)
+		blob = append(blob, "opaque"...)
+		binary.LittleEndian.PutUint32(blob[8:], crc32.ChecksumIEEE(blob[header:]))
 		write(s.Dir(), datastore.ManifestName, blob)
 	}
 	keys := make([]datastore.Digest, million)

@@ -60,8 +60,8 @@ func (l *listing) lackOf(store string, need datastore.Need) (lack string, change
 }
 
 // sameBackup says whether two manifests are of the same content, whatever notes
-// and verifications were written into them. A compressed one that is whole is
-// taken for that: its checksum was compared.
+// and verifications were written into them. One that is whole and cannot be read
+// is taken for that: its checksum was compared.
 func sameBackup(here, there []byte) error {
 	a, errA := datastore.ReadManifest(here)
 	b, errB := datastore.ReadManifest(there)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // Manifest is what an index.json.blob says of its backup snapshot.
@@ -30,8 +32,8 @@ type File struct {
 const ManifestName = "index.json.blob"
 
 // ErrOpaque says that a blob is whole, and that what it holds cannot be read
-// here: it is compressed or encrypted.
-var ErrOpaque = errors.New("it is compressed or encrypted")
+// without its key.
+var ErrOpaque = errors.New("it is encrypted")
 
 // BlobHeader is the length of the smallest blob's header, bytes: a file that is
 // not longer holds nothing.
@@ -46,7 +48,7 @@ var (
 )
 
 // ReadBlob compares a blob's checksum and returns its data. For one that is
-// compressed or encrypted, and whole, the error is ErrOpaque.
+// encrypted, and whole, the error is ErrOpaque.
 func ReadBlob(raw []byte) ([]byte, error) {
 	if len(raw) < BlobHeader {
 		return nil, errors.New("it is shorter than a blob's header")
@@ -65,13 +67,33 @@ func ReadBlob(raw []byte) ([]byte, error) {
 	if crc32.ChecksumIEEE(raw[head:]) != binary.LittleEndian.Uint32(raw[8:]) {
 		return nil, errors.New("its checksum differs from its content")
 	}
-	if magic != plainMagic {
-		return nil, ErrOpaque
+	switch magic {
+	case plainMagic:
+		return raw[head:], nil
+	case zstdMagic:
+		return unpack(raw[head:])
 	}
-	return raw[head:], nil
+	return nil, ErrOpaque
 }
 
-// ReadManifest reads an index.json.blob. One that is compressed is ErrOpaque.
+// largestBlob is how much a compressed blob may unpack to, in bytes. PBS allows
+// 128 MiB of a blob; what is read here are manifests and configurations.
+const largestBlob = 128 << 20
+
+func unpack(data []byte) ([]byte, error) {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(largestBlob))
+	if err != nil {
+		return nil, fmt.Errorf("unpacking it: %w", err)
+	}
+	defer d.Close()
+	text, err := d.DecodeAll(data, nil)
+	if err != nil {
+		return nil, fmt.Errorf("unpacking it: %w", err)
+	}
+	return text, nil
+}
+
+// ReadManifest reads an index.json.blob. Proxmox never encrypts one.
 func ReadManifest(raw []byte) (Manifest, error) {
 	text, err := ReadBlob(raw)
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // encode writes an index as PBS does; ends makes it a dynamic one.
@@ -97,7 +99,13 @@ func TestBlobs(t *testing.T) {
 	if m, err := ReadManifest(blob(plainMagic, []byte(`{"backup-type":"ct","backup-id":"1","backup-time":"17","files":null,"new":[1]}`))); err != nil || m.Time.Unix() != 17 {
 		t.Errorf("%+v %v", m, err)
 	}
-	for _, magic := range [][8]byte{zstdMagic, cryptMagic, zcryptMagic} {
+	if packed, err := ReadManifest(blob(zstdMagic, pack(t, text))); err != nil || packed.ID != "101" || len(packed.Files) != 1 {
+		t.Errorf("a compressed manifest: %+v %v", packed, err)
+	}
+	if _, err := ReadManifest(blob(zstdMagic, []byte("no frame"))); err == nil || errors.Is(err, ErrOpaque) {
+		t.Errorf("a compressed manifest that is none: %v", err)
+	}
+	for _, magic := range [][8]byte{cryptMagic, zcryptMagic} {
 		if _, err := ReadManifest(blob(magic, []byte("opaque"))); !errors.Is(err, ErrOpaque) {
 			t.Errorf("%x: %v", magic, err)
 		}
@@ -113,6 +121,16 @@ func TestBlobs(t *testing.T) {
 			t.Errorf("%q: %v", raw, err)
 		}
 	}
+}
+
+func pack(t *testing.T, text []byte) []byte {
+	t.Helper()
+	e, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	return e.EncodeAll(text, nil)
 }
 
 func TestNames(t *testing.T) {
@@ -198,9 +216,9 @@ func TestWhatASnapshotNeeds(t *testing.T) {
 	if _, err := store.Need(all[0]); err == nil || !strings.Contains(err.Error(), "disk.img.fidx of lab/vm/101/") {
 		t.Errorf("an index that the manifest does not name: %v", err)
 	}
-	write(t, filepath.Join(dir, ManifestName), blob(zstdMagic, []byte("compressed")))
+	write(t, filepath.Join(dir, ManifestName), blob(cryptMagic, []byte("opaque")))
 	if need, err := store.Need(all[0]); err != nil || len(need.Chunks) != 3 || len(need.Files) != 2 {
-		t.Errorf("a compressed manifest: the directory tells: %+v %v", need, err)
+		t.Errorf("a manifest that cannot be read: the directory tells: %+v %v", need, err)
 	}
 	if err := os.Remove(filepath.Join(dir, "qemu-server.conf.blob")); err != nil {
 		t.Fatal(err)
