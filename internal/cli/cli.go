@@ -130,7 +130,7 @@ func (a *app) root() *cobra.Command {
 	flags.BoolVar(&a.readOnly, "read-only", false, "take away every key and command that changes something")
 	flags.BoolVar(&a.noColor, "no-color", false, "draw without colours")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.checkCommand(), a.copiesCommand(), a.snapshotCommand(), a.backupCommand(), a.restoreCommand(), a.filesCommand(), a.forgetCommand(), a.operationCommand(),
+	root.AddCommand(a.checkCommand(), a.copiesCommand(), a.snapshotCommand(), a.backupCommand(), a.restoreCommand(), a.filesCommand(), a.forgetCommand(), a.operationCommand(), a.runbookCommand(),
 		a.historyCommand(), a.holdCommand(), a.ackCommand(), a.demoCommand(), a.versionCommand())
 	root.AddCommand(a.proveCommand(), a.diskCommand())
 	wrapUsage(root)

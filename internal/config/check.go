@@ -24,6 +24,7 @@ func (d *decoder) check(cfg *Config) {
 	d.checkPostgres(cfg)
 	d.checkDisks(cfg)
 	d.checkAssets(cfg)
+	d.checkRunbook(cfg)
 }
 
 func (d *decoder) checkTop(cfg *Config) {

@@ -30,4 +30,5 @@ type Config struct {
 	Postgres map[string]pg.Config              `toml:"postgres"`
 	Disks    map[string]disk.Config            `toml:"disk"`
 	Assets   map[string]backup.CompositeConfig `toml:"asset"`
+	Runbook  Runbook                           `toml:"runbook"`
 }

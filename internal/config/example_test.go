@@ -51,6 +51,9 @@ func generic(key toml.Key) string {
 	if len(key) > 3 && key[2] == "env" {
 		key[3] = "NAME"
 	}
+	if len(key) > 2 && key[1] == "keys" {
+		key[2] = "NAME"
+	}
 	return strings.Join(key, ".")
 }
 

@@ -1,0 +1,263 @@
+package runbook
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"cairn/proxmox"
+)
+
+// quoted writes a word for a shell.
+func quoted(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._:=@%+,-", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// rescue is where the off-site copy is laid down.
+const rescue = "/srv/rescue"
+
+// siteLoss is the way back from the off-site copy alone: its key, its repository,
+// and then what is in it, the small things first.
+func (w *paperWriter) siteLoss() {
+	b := Block{Title: "Everything is gone but the off-site copy (site-loss, ransomware)", Level: 2}
+	var off []string
+	for _, name := range slices.Sorted(maps.Keys(w.c.Restic)) {
+		if w.c.Restic[name].OffSite() {
+			off = append(off, name)
+		}
+	}
+	if len(off) == 0 {
+		b.Text = []string{"THERE IS NO OFF-SITE COPY in the configuration: nothing comes back from here."}
+		w.add(b)
+		return
+	}
+	b.Text = []string{"On a new host with Debian, as root. A key is typed from where it is kept, into a file that only root reads; the commands do the rest as they stand. After ransomware put the time before the infection in place of \"latest\": restic snapshots lists them."}
+	w.add(b)
+	for i, name := range off {
+		w.fromOffSite(name, i+1)
+	}
+	then := Block{Title: "Then", Level: 3, Text: []string{"Go on with \"The backup host is gone\" on the datastore that was brought back below " + rescue + ", then with \"A hypervisor is gone\", guest by guest in the order above; no disk is mounted for that any more, because the datastore lies here:"}}
+	for _, name := range slices.Sorted(maps.Keys(w.c.PBS)) {
+		if path := w.c.PBS[name].Path; path != "" {
+			then.Commands = append(then.Commands, "mkdir -p "+quoted(path), fmt.Sprintf("mount --bind %s %s", quoted(rescue+path), quoted(path)))
+		}
+	}
+	w.add(then)
+}
+
+// fromOffSite is how one repository is opened and laid down.
+func (w *paperWriter) fromOffSite(name string, number int) {
+	c := w.c.Restic[name]
+	kept := cmp.Or(w.c.Runbook.Keys["restic."+name], "NOT WRITTEN DOWN")
+	key := "/root/restic-" + name + ".key"
+	b := Block{Title: fmt.Sprintf("%d. Repository %s", number, name), Level: 3, Text: []string{"Its key is kept at: " + kept + "."}}
+	b.Commands = []string{"command -v restic || apt-get install -y restic", "umask 077", "test -s " + key + " || { stty -echo; head -n 1 > " + key + "; stty echo; }"}
+	for _, variable := range slices.Sorted(maps.Keys(c.Env)) {
+		b.Text = append(b.Text, fmt.Sprintf("It also needs %s, which is kept with the key.", variable))
+		b.Commands = append(b.Commands, fmt.Sprintf(`test -n "$%s" || { stty -echo; read -r %s; stty echo; export %s; }`, variable, variable, variable))
+	}
+	restic := fmt.Sprintf("restic -r %s --password-file %s", quoted(c.Where()), key)
+	if c.Where() != c.Repository {
+		b.Text = append(b.Text, "The repository's address holds a password, which is not printed: put it in where *** stands.")
+	}
+	hosts := ""
+	for _, h := range c.Match.Hosts {
+		hosts += " --host " + quoted(h)
+	}
+	b.Commands = append(b.Commands, restic+" snapshots"+hosts, "mkdir -p "+rescue)
+	for _, path := range w.smallFirst(w.pathsOf(name)) {
+		b.Commands = append(b.Commands, fmt.Sprintf("%s restore latest%s --path %s --target %s --include %s", restic, hosts, quoted(path), rescue, quoted(path)))
+	}
+	w.add(b)
+}
+
+// pathsOf are what a repository holds: its own paths, or those of the one that it
+// is copied from.
+func (w *paperWriter) pathsOf(name string) []string {
+	for range len(w.c.Restic) { // a chain of copies ends
+		c := w.c.Restic[name]
+		if len(c.Paths) > 0 || c.CopyFrom == "" {
+			return c.Paths
+		}
+		name = c.CopyFrom
+	}
+	return nil
+}
+
+// smallFirst puts the datastores of a PBS last: they are the bulk.
+func (w *paperWriter) smallFirst(paths []string) []string {
+	var small, large []string
+	for _, p := range paths {
+		if slices.ContainsFunc(slices.Collect(maps.Keys(w.c.PBS)), func(name string) bool { return w.c.PBS[name].Path == p }) {
+			large = append(large, p)
+		} else {
+			small = append(small, p)
+		}
+	}
+	return append(small, large...)
+}
+
+// hostLoss is a new PBS over the datastore that is left.
+func (w *paperWriter) hostLoss() {
+	b := Block{Title: "The backup host is gone (backup-host-loss)", Level: 2, Text: []string{
+		"On a new host with Debian and Proxmox Backup Server. The disk, or what came back below " + rescue + ", holds the datastore: it is taken over as it is, and never created anew over it."}}
+	for _, name := range slices.Sorted(maps.Keys(w.c.PBS)) {
+		c := w.c.PBS[name]
+		if c.Path == "" {
+			b.Text = append(b.Text, fmt.Sprintf("Where datastore %s of %s lies on its host is not configured (path).", c.Datastore, c.URL))
+			continue
+		}
+		if d, ok := w.c.Disks[c.Disk]; ok && len(d.Disks) > 0 {
+			b.Commands = append(b.Commands, "mkdir -p "+quoted(d.Mount), fmt.Sprintf("mount UUID=%s %s", d.Disks[0].UUID, quoted(d.Mount)))
+		}
+		b.Commands = append(b.Commands, "chown -R backup:backup "+quoted(c.Path), fmt.Sprintf("proxmox-backup-manager datastore create %s %s --reuse-datastore true", quoted(c.Datastore), quoted(c.Path)),
+			"proxmox-backup-manager verify "+quoted(c.Datastore))
+		if user, _, ok := strings.Cut(c.TokenID, "!"); ok {
+			b.Commands = append(b.Commands, "proxmox-backup-manager user create "+quoted(user), fmt.Sprintf("proxmox-backup-manager user generate-token %s %s", quoted(user), quoted(c.TokenID[len(user)+1:])),
+				fmt.Sprintf("proxmox-backup-manager acl update /datastore DatastoreAudit --auth-id %s", quoted(user)), fmt.Sprintf("proxmox-backup-manager acl update /datastore DatastoreAudit --auth-id %s", quoted(c.TokenID)))
+		}
+		b.Text = append(b.Text, fmt.Sprintf("%s keeps: %s. Make its prune and verify jobs anew.", "pbs."+name, keepWords(c.Keep.Daily, c.Keep.Weekly, c.Keep.Monthly)))
+	}
+	w.add(b)
+}
+
+func keepWords(daily, weekly, monthly int) string {
+	return fmt.Sprintf("%d daily, %d weekly, %d monthly", daily, weekly, monthly)
+}
+
+// hypervisorLoss is a new Proxmox VE with the storage of the backups, and its
+// guests one after the other.
+func (w *paperWriter) hypervisorLoss() {
+	for _, cluster := range slices.Sorted(maps.Keys(w.f.Proxmox)) {
+		b := Block{Title: "A hypervisor is gone (hypervisor-loss): cluster " + cluster, Level: 2, Text: []string{
+			"Install Proxmox VE of the same major version" + versionWord(w.f.Proxmox[cluster].Value.Version) + " and make the storages that the guests need. Put the encryption key back before the first restore, where the backups are encrypted. What came back from off-site is older than the backups named here: pvesm list NAME-OF-THE-STORAGE tells which are there. As root on the node:"}}
+		storages := w.backupStorages(cluster)
+		for _, s := range storages {
+			b.Commands = append(b.Commands, w.addStorage(s))
+		}
+		for _, g := range w.order() {
+			if g.cluster != cluster {
+				continue
+			}
+			b.Commands = append(b.Commands, restoreCommand(g, storages))
+		}
+		w.add(b)
+	}
+}
+
+func versionWord(v string) string {
+	if v == "" {
+		return ""
+	}
+	return " (it was " + v + ")"
+}
+
+// backupStorages are the PBS storages of a cluster, each once.
+func (w *paperWriter) backupStorages(cluster string) (found []proxmox.Storage) {
+	for _, s := range w.f.Proxmox[cluster].Value.Storages {
+		if s.Type == "pbs" && !slices.ContainsFunc(found, func(o proxmox.Storage) bool { return o.Name == s.Name }) {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+func (w *paperWriter) addStorage(s proxmox.Storage) string {
+	text := fmt.Sprintf("pvesm add pbs %s --server %s --datastore %s --username root@pam --password", quoted(s.Name), quoted(s.Server), quoted(s.Datastore))
+	if s.Namespace != "" {
+		text += " --namespace " + quoted(s.Namespace)
+	}
+	for _, c := range w.c.PBS {
+		if u, err := url.Parse(c.URL); err == nil && c.Fingerprint != "" && c.Datastore == s.Datastore && u.Hostname() == s.Server {
+			text += " --fingerprint " + strings.ToLower(c.Fingerprint)
+		}
+	}
+	return text
+}
+
+// restoreCommand brings one guest back from its newest backup, where one is known.
+func restoreCommand(g lostGuest, storages []proxmox.Storage) string {
+	kind, tool := "vm", "qmrestore %s %d"
+	if g.Kind == proxmox.LXC {
+		kind, tool = "ct", "pct restore %[2]d %[1]s"
+	}
+	if g.held == nil || len(storages) == 0 {
+		return fmt.Sprintf("# %s (%d): no backup is known", g.Name, g.VMID)
+	}
+	volume := fmt.Sprintf("%s:backup/%s/%d/%s", storages[0].Name, kind, g.VMID, g.held.Taken.UTC().Format("2006-01-02T15:04:05Z"))
+	text := fmt.Sprintf(tool, quoted(volume), g.VMID)
+	for _, d := range g.Disks {
+		if d.Storage != "" && (d.Key == "rootfs" || g.Kind == proxmox.QEMU) {
+			return text + " --storage " + quoted(d.Storage)
+		}
+	}
+	return text
+}
+
+// usbLoss is a new disk under the copies.
+func (w *paperWriter) usbLoss() {
+	for _, name := range slices.Sorted(maps.Keys(w.c.Disks)) {
+		mount := w.c.Disks[name].Mount
+		b := Block{Title: "Disk " + name + " is gone (usb-loss)", Level: 2, Text: []string{
+			"The guests live: nothing is lost yet, but nothing is protected either. Put a new disk in as /dev/disk/by-id/…, make an ext4 on it (mkfs.ext4) and write its UUID into [disk." + name + "]. Then:"}}
+		b.Commands = append(b.Commands, "mount "+quoted(mount))
+		for _, source := range slices.Sorted(maps.Keys(w.c.PBS)) {
+			if c := w.c.PBS[source]; c.Disk == name && c.Path != "" {
+				b.Commands = append(b.Commands, fmt.Sprintf("proxmox-backup-manager datastore create %s %s", quoted(c.Datastore), quoted(c.Path)))
+			}
+		}
+		for _, source := range slices.Sorted(maps.Keys(w.c.Restic)) {
+			if c := w.c.Restic[source]; c.Disk == name {
+				b.Commands = append(b.Commands, fmt.Sprintf("restic -r %s init", quoted(c.Where())), "cairn backup "+quoted(source))
+			}
+		}
+		b.Text = append(b.Text, "Let the nightly backup of the guests run at once. What was only on that disk comes back as under \"Everything is gone\".")
+		w.add(b)
+	}
+}
+
+// smaller are the scenarios that cairn walks back by itself.
+func (w *paperWriter) smaller() {
+	b := Block{Title: "Less than that", Level: 2, Text: []string{"While the backup host stands, cairn does it; every command shows its plan with --plan and destroys nothing without being told the name."}}
+	for i, g := range w.order() {
+		if i == 0 {
+			b.Commands = append(b.Commands, "cairn snapshot list "+quoted(g.Name), "cairn restore guest-loss "+quoted(g.Name)+" --points")
+		}
+		b.Commands = append(b.Commands, "cairn restore guest-loss "+quoted(g.Name)+" --plan")
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.c.Postgres)) {
+		if d := w.c.Postgres[name].Dump; d != nil {
+			for _, database := range d.Databases {
+				b.Text = append(b.Text, fmt.Sprintf("Dumps of %s of %s lie in %s; the newest: %s.", database, name, filepath.Clean(d.Dir), w.newestOf("postgres."+name+"/"+database)))
+			}
+		}
+	}
+	w.add(b)
+}
+
+func (w *paperWriter) newestOf(asset string) string {
+	var newest time.Time
+	id := ""
+	for _, a := range w.r.Assets {
+		for _, h := range a.Held {
+			if a.ID.String() == asset && strings.HasPrefix(h.Source, "postgres.") && h.Taken.After(newest) {
+				newest, id = h.Taken, h.ID
+			}
+		}
+	}
+	if id == "" {
+		return "none is known"
+	}
+	return id + " of " + w.stamp(newest)
+}
