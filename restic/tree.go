@@ -30,7 +30,7 @@ type Tree struct {
 type node struct {
 	name   uint32
 	length uint16
-	kind   byte // first letter of its type: file, dir, symlink, …
+	kind   byte // 'f' a file, 'd' a directory, 's' a symlink, 0 something else
 	parent int32
 	size   int64
 	time   int64 // seconds since 1970
@@ -86,6 +86,8 @@ func newTreeBuilder() *treeBuilder {
 	return &treeBuilder{tree: &Tree{nodes: []node{{kind: 'd'}}}, dirs: map[string]int32{"/": 0}, last: "/"}
 }
 
+var kinds = map[string]byte{"file": 'f', "dir": 'd', "symlink": 's'}
+
 // mostNodes is how many files a tree holds at most: its numbers have 31 bits.
 const mostNodes = 1 << 30
 
@@ -121,7 +123,7 @@ func (b *treeBuilder) add(line []byte) error {
 		b.tree.nodes[known].time = n.Time.Unix() // it was made up for a child
 		return nil
 	}
-	id := b.put(name, b.below, cmp.Or(n.Type, "?")[0], count(n.Size), n.Time.Unix())
+	id := b.put(name, b.below, kinds[n.Type], count(n.Size), n.Time.Unix())
 	if n.Type == "dir" {
 		b.dirs[full] = id
 	}
