@@ -68,6 +68,38 @@ func TestReadOnlyShowsInEitherOptionField(t *testing.T) {
 	}
 }
 
+// Lines of real machines: what is mounted on a path, and by which source.
+func TestMountsOfRealMachines(t *testing.T) {
+	all := parseMounts([]byte(strings.Join([]string{
+		`22 1 253:0 / / rw,relatime shared:1 - ext4 /dev/mapper/vg-root rw,errors=remount-ro`,
+		`41 22 0:36 / /mnt/auto rw,relatime shared:19 - autofs systemd-1 rw,fd=57,pgrp=1,timeout=600,minproto=5,maxproto=5,direct,pipe_ino=18231`,
+		`97 41 8:17 / /mnt/auto rw,relatime shared:52 - ext4 /dev/sdb1 rw`,
+		`42 22 0:37 / /mnt/idle rw,relatime shared:20 - autofs systemd-1 rw,direct`,
+		`98 22 0:48 /@backup /mnt/btrfs rw,noatime shared:53 - btrfs /dev/sdc1 rw,ssd,space_cache=v2,subvolid=256,subvol=/@backup`,
+		`99 22 253:3 / /mnt/crypt rw,noatime - ext4 /dev/mapper/luks-usb rw`,
+		`100 22 8:17 /srv/data /srv/bound rw,relatime shared:52 - ext4 /dev/sdb1 rw`,
+		`101 22 0:51 / /var/lib/docker/overlay2/ab/merged rw,relatime - overlay overlay rw,lowerdir=/a:/b,upperdir=/c,workdir=/d`,
+		`102 22 8:33 / /media/my\040disk rw,nosuid,nodev,relatime shared:60 - exfat /dev/sdc1 rw,uid=0,gid=0,fmask=0022`,
+		`103 22 8:34 / /mnt/ntfs rw,relatime - fuseblk /dev/sdc2 rw,user_id=0,group_id=0,allow_other,blksize=4096`,
+		`104 22 0:60 / /mnt/nas rw,relatime - nfs4 nas:/export\040one rw,vers=4.2,addr=10.0.0.2`,
+		`105 22 0:61 / /tank/pbs rw,xattr,noacl - zfs tank/pbs rw,xattr,noacl`,
+	}, "\n")))
+	for path, want := range map[string][2]string{
+		"/mnt/auto": {"ext4", "/dev/sdb1"}, "/mnt/idle": {"autofs", "systemd-1"}, "/mnt/btrfs": {"btrfs", "/dev/sdc1"}, "/mnt/crypt": {"ext4", "/dev/mapper/luks-usb"},
+		"/srv/bound": {"ext4", "/dev/sdb1"}, "/media/my disk": {"exfat", "/dev/sdc1"}, "/mnt/ntfs": {"fuseblk", "/dev/sdc2"}, "/mnt/nas": {"nfs4", "nas:/export one"}, "/tank/pbs": {"zfs", "tank/pbs"},
+	} {
+		m, ok := at(all, path)
+		if !ok || m.fstype != want[0] || m.source != want[1] || m.readOnly() != "" {
+			t.Errorf("%s: %+v, want %v", path, m, want)
+		}
+	}
+	for _, path := range []string{"/mnt/nas", "/tank/pbs"} { // no device of its own: nothing is said to be gone
+		if m, _ := at(all, path); deviceOf(m).gone {
+			t.Errorf("%s has no block device, and is taken for a disk that was pulled", path)
+		}
+	}
+}
+
 func TestWhereAMountPointLies(t *testing.T) {
 	all := parseMounts([]byte("1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /mnt rw - ext4 /dev/sda2 rw\n3 2 8:3 / /mnt/usb rw - ext4 /dev/sda3 rw\n4 2 8:4 / /mnt/usb rw - ext4 /dev/sda4 rw\n5 1 8:5 / /mnt/usb2 rw - ext4 /dev/sda5 rw\n"))
 	if m, ok := at(all, "/mnt/usb"); !ok || m.source != "/dev/sda4" {
