@@ -22,7 +22,7 @@ import (
 type Work struct {
 	Operation string   // its id, which effects carry in their names; empty: none
 	Lock      *os.File // children inherit it, so that the target stays locked as long as one lives; nil: none
-	Report    func(Progress)
+	Report    func(Progress) // called from several goroutines, never from two at once
 }
 
 // Progress is how far a piece of work is.
@@ -233,6 +233,8 @@ func toolHint(said string) string {
 		return "; the disk is full: make room, then try again"
 	case strings.Contains(said, "row-level security"), strings.Contains(said, "row security"):
 		return "; a dump needs a role that is above row security: ALTER ROLE … BYPASSRLS"
+	case strings.Contains(said, "could not obtain lock on relation"):
+		return "; somebody changes a table, or the server ended pg_dump's sessions: try again when that is over"
 	case strings.Contains(said, "permission denied"):
 		return "; a dump needs a role that may read everything: GRANT pg_read_all_data TO …"
 	case strings.Contains(said, "server closed the connection"), strings.Contains(said, "terminating connection"), strings.Contains(said, "Connection refused"):

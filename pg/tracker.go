@@ -16,6 +16,7 @@ type tracker struct {
 	unit  string
 	total int64
 
+	saying sync.Mutex
 	mu     sync.Mutex
 	weight map[string]int64 // of each table, by SCHEMA.NAME
 	begun  map[string]int   // and at which look it was begun
@@ -82,6 +83,8 @@ func (t *tracker) tell(line string) {
 		}
 	}
 	t.mu.Unlock()
+	t.saying.Lock() // who is told need not expect two at once
+	defer t.saying.Unlock()
 	t.work.tell(Progress{Done: done, Total: t.total, Unit: t.unit, Line: line})
 }
 
