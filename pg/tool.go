@@ -20,8 +20,8 @@ import (
 
 // Work is what an operation gives to what it has done here.
 type Work struct {
-	Operation string   // its id, which effects carry in their names; empty: none
-	Lock      *os.File // children inherit it, so that the target stays locked as long as one lives; nil: none
+	Operation string         // its id, which effects carry in their names; empty: none
+	Lock      *os.File       // children inherit it, so that the target stays locked as long as one lives; nil: none
 	Report    func(Progress) // called from several goroutines, never from two at once
 }
 
