@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cairn/internal/backup"
@@ -31,6 +32,8 @@ func (l *lab) judgeCoverage(cluster string) []Problem {
 		case held || expected:
 		case !watched.any() && jobsRead && !g.coverage.enabled():
 			lists["no-job"] = append(lists["no-job"], g)
+		case !watched.any() && certain && g.coverage.enabled() && !slices.Contains(hiddenArchives(seen.Value), g.coverage.jobs[0].Storage):
+			lists["unwatched"] = append(lists["unwatched"], g) // else the hidden archives are told of
 		case !watched.any() || !certain:
 		case g.coverage.enabled():
 			lists["unwatched"] = append(lists["unwatched"], g)
@@ -64,6 +67,9 @@ func (l *lab) uncovered(code, cluster string, all []*guest) Problem {
 	case "unwatched":
 		storage := all[0].coverage.jobs[0].Storage
 		add := fmt.Sprintf("Add \"%s/%s\" to proxmox_storages of the [pbs.NAME] that it writes to", cluster, either(storage, "STORAGE"))
+		if len(l.policy.PBS) == 0 {
+			add = "Add a [pbs.NAME] for the Proxmox Backup Server behind it, so that its backups are seen and judged"
+		}
 		if kind := storageType(l.facts.Proxmox[cluster].Value, storage); kind != "" && kind != "pbs" {
 			add = fmt.Sprintf("Let the token see the archives there: pveum acl modify /storage/%s --tokens USER@REALM!NAME --roles PVEDatastoreAdmin, and the same for the user", storage)
 		}

@@ -163,6 +163,15 @@ func TestOnlyProxmox(t *testing.T) {
 	if a := assetOf(t, Judge(p, f, now), "guest:home/101"); a.Status != backup.Critical || a.Word != "NO DURABLE COPY" {
 		t.Errorf("a snapshot is taken for a durable copy: %s %s", a.Status, a.Word)
 	}
+	// A job writes to a PBS that nobody told cairn of: what it makes is not seen.
+	edit(f.Proxmox, "home", func(v *proxmox.Facts) {
+		v.Jobs = []proxmox.BackupJob{{ID: "b", Enabled: true, All: true, Storage: "pbs"}}
+	})
+	r = Judge(p, f, now)
+	onlyCodes(t, r, "unwatched warning")
+	if hint := want(t, r, backup.Warning, "unwatched", "web01", "pbs").Hint; !strings.Contains(hint, "[pbs.NAME]") || strings.Contains(hint, "proxmox_storages") {
+		t.Errorf("hint %s", hint)
+	}
 	// A job that writes to local, which the token may not see, is a reason to say so.
 	edit(f.Proxmox, "home", func(v *proxmox.Facts) {
 		v.Jobs = []proxmox.BackupJob{{ID: "b", Enabled: true, All: true, Storage: "local"}}
