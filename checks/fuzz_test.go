@@ -117,6 +117,9 @@ func (c chaos) lab() (Policy, Facts) {
 
 // laws hold for every report.
 func laws(t *testing.T, p Policy, f Facts, r Report) {
+	if !survey(p, f, r.At).partial { // else what was not asked says nothing
+		told(t, r)
+	}
 	t.Helper()
 	worst := backup.OK
 	ids := map[string]bool{}
@@ -161,6 +164,19 @@ func laws(t *testing.T, p Policy, f Facts, r Report) {
 	for _, s := range r.Scenarios {
 		if s.RTO < 0 || s.RTOP90 < s.RTO || s.Ready != (len(s.Blockers) == 0) {
 			t.Errorf("got %+v", s)
+		}
+	}
+}
+
+// told: an asset that is badly off has a problem that says so, somewhere.
+func told(t *testing.T, r Report) {
+	t.Helper()
+	if len(r.Problems) > 0 {
+		return
+	}
+	for _, a := range r.Assets {
+		if !a.Parked && a.Status > backup.OK && a.ID.Kind != backup.Composite {
+			t.Errorf("%s is %s (%s), and there is no problem", a.ID, a.Status, a.Word)
 		}
 	}
 }
