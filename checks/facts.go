@@ -43,6 +43,9 @@ type Past struct {
 	First map[string]time.Time
 	// Proofs are drills and checks of copies, by CopyKey(source, copy's id).
 	Proofs map[string][]backup.Proven
+	// Torn says of restic snapshots, by id, why what they hold of a PBS datastore
+	// is no copy: PBS wrote to it while it was read.
+	Torn map[string]string
 	// Elsewhere are copies on disks that take turns and are not in now, as they
 	// were last seen.
 	Elsewhere []backup.Copy

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,7 +42,11 @@ func (l *lab) resticSource(name string) *source {
 		var newest time.Time
 		for i := range f.Snapshots {
 			if snap := &f.Snapshots[i]; holdsPath(snap, p) {
-				g.copies = append(g.copies, resticCopy(s, g.asset, snap))
+				c := resticCopy(s, g.asset, snap)
+				if why := l.torn(snap, p); why != "" {
+					c.State, c.Why = backup.Torn, why
+				}
+				g.copies = append(g.copies, c)
 				newest = laterOf(newest, snap.Time)
 			}
 		}
@@ -191,6 +196,22 @@ func (l *lab) carries(p string) bool {
 	return slices.ContainsFunc(dirs, func(dir string) bool {
 		return within(p, dir) || within(dir, p) && l.diskAt(p) != ""
 	})
+}
+
+// torn says why what a snapshot, or the one it was copied from, holds of a path is
+// no copy; empty: nothing is known against it. Only what belongs to a datastore of
+// PBS can be torn by it.
+func (l *lab) torn(snap *restic.Snapshot, p string) string {
+	why := cmp.Or(l.facts.Past.Torn[snap.ID], l.facts.Past.Torn[snap.Original])
+	if why == "" {
+		return ""
+	}
+	for _, cfg := range l.policy.PBS {
+		if cfg.Path != "" && (within(p, cfg.Path) || within(cfg.Path, p)) {
+			return why
+		}
+	}
+	return ""
 }
 
 func resticCopy(s *source, id backup.AssetID, snap *restic.Snapshot) backup.Copy {

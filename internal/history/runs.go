@@ -39,6 +39,12 @@ func (s *Store) Runs(ctx context.Context, source string, limit int) ([]backup.Ru
 	return s.runs(ctx, "(source = ?1 OR ?1 = '') ORDER BY started DESC LIMIT ?2", source, limit)
 }
 
+// RunsOfJob returns the latest runs of one job of all sources, newest first; at
+// most limit of them.
+func (s *Store) RunsOfJob(ctx context.Context, job string, limit int) ([]backup.Run, error) {
+	return s.runs(ctx, "job = ?1 ORDER BY started DESC LIMIT ?2", job, limit)
+}
+
 // OwnRuns returns the latest run that cairn made itself of each source and job.
 func (s *Store) OwnRuns(ctx context.Context) ([]backup.Run, error) {
 	return s.runs(ctx, "own = 1 AND started = (SELECT max(started) FROM runs AS other WHERE other.source = runs.source AND other.job = runs.job AND own = 1) ORDER BY source, job")

@@ -114,7 +114,7 @@ func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 		return again(ctx)
 	}
 	if name, ok := strings.CutPrefix(p.Target, "restic."); ok {
-		return l.repositoryFingerprint(ctx, name)
+		return l.stillThere(ctx, p, name)
 	}
 	if name, ok := strings.CutPrefix(p.Target, diskTarget); ok {
 		return l.diskFingerprint(ctx, name)

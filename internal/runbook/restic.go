@@ -70,6 +70,10 @@ func (l *Lab) repositoryFingerprint(ctx context.Context, name string) (string, e
 	if err != nil {
 		return "", err
 	}
+	d, blockers := l.rightDisk(ctx, name)
+	if len(blockers) > 0 {
+		return "", fmt.Errorf("%s: %s; %s", blockers[0].Subject, blockers[0].Why, blockers[0].Hint)
+	}
 	facts, err := c.Survey(ctx)
 	var e *restic.Error
 	if errors.As(err, &e) && e.Kind == restic.Missing {
@@ -78,11 +82,20 @@ func (l *Lab) repositoryFingerprint(ctx context.Context, name string) (string, e
 	if err != nil {
 		return "", err
 	}
-	d, blockers := l.rightDisk(ctx, name)
-	if len(blockers) > 0 {
-		return "", fmt.Errorf("%s: %s", blockers[0].Subject, blockers[0].Why)
-	}
 	return facts.ID + " " + d.UUID, nil
+}
+
+// stillThere reads the fingerprint again for a worker. Where it is another one
+// the run is missed, and recorded as such.
+func (l *Lab) stillThere(ctx context.Context, p plan.Plan, name string) (string, error) {
+	now, err := l.repositoryFingerprint(ctx, name)
+	switch {
+	case err != nil:
+		return now, l.missed(ctx, p, err)
+	case now != p.Fingerprint:
+		_ = l.missed(ctx, p, errors.New("the repository or its disk is another one than when the run was planned")) // the worker refuses it
+	}
+	return now, nil
 }
 
 // rightDisk looks whether the disk that a repository lies on is there: by the

@@ -447,6 +447,15 @@ func (l *Lab) BackupBlocked(ctx context.Context, p plan.Plan) {
 	if !ok || !p.Blocked() || l.config.Restic[name].RunBy != nil || l.config.ReadOnly {
 		return
 	}
-	now, b := l.now(), p.Blockers[0]
-	l.record(ctx, backup.Run{Source: p.Target, Job: backupJob, Started: now, Ended: now, Status: backup.Critical, Text: fmt.Sprintf("blocked: %s: %s; %s", b.Subject, b.Why, b.Hint)})
+	b := p.Blockers[0]
+	_ = l.missed(ctx, p, fmt.Errorf("blocked: %s: %s; %s", b.Subject, b.Why, b.Hint)) // it is what was given
+}
+
+// missed records that the run which p plans did not begin because of err.
+func (l *Lab) missed(ctx context.Context, p plan.Plan, err error) error {
+	if err != nil {
+		now := l.now()
+		l.record(ctx, backup.Run{Source: p.Target, Job: backupJob, Started: now, Ended: now, Status: backup.Critical, Text: err.Error(), ID: p.ID})
+	}
+	return err
 }

@@ -134,7 +134,7 @@ func (m *memory) recordDisk(ctx context.Context, now time.Time, facts any) error
 
 func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 	var p checks.Past
-	var errs [7]error
+	var errs [8]error
 	p.Durations, errs[0] = m.store.UsualDurations(ctx)
 	p.Since, errs[1] = m.store.ProblemsSince(ctx)
 	p.Acks, errs[2] = m.store.Acknowledgements(ctx)
@@ -158,6 +158,12 @@ func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 	if hold != nil {
 		p.Hold = &checks.Hold{Since: hold.Since, By: hold.Who, Why: hold.Why}
 	}
+	torn, err := m.store.RunsOfJob(ctx, tornJob, tornKept)
+	errs[7] = err
+	p.Torn = map[string]string{}
+	for _, r := range torn {
+		p.Torn[r.Subject] = r.Text
+	}
 	own, err := m.store.OwnRuns(ctx)
 	p.Runs = map[string]backup.Run{}
 	for _, r := range own {
@@ -167,3 +173,10 @@ func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 	}
 	return p, errors.Join(append(errs[:], err)...)
 }
+
+// tornJob is the job of a run that says of a restic snapshot, its subject, that PBS
+// wrote to what was read; so many of them are remembered.
+const (
+	tornJob  = "torn"
+	tornKept = 1000
+)

@@ -1,0 +1,572 @@
+package runbook
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/config"
+	"cairn/internal/disk"
+	"cairn/internal/history"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/internal/secret"
+	"cairn/internal/testkit"
+	"cairn/pbs"
+	"cairn/restic"
+)
+
+// home is a host with files, a repository "usb" of its own and a repository
+// "cloud" that copies it.
+type home struct {
+	*site
+	dir string // of all
+	cfg *config.Config
+	now time.Time
+}
+
+func newHome(t *testing.T, edit ...func(*home)) *home {
+	t.Helper()
+	binary := testkit.Tool(t, "restic-0.18", "restic")
+	t.Setenv("CAIRN_TOOLS", filepath.Dir(filepath.Dir(binary))) // found there from now on
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	dir := t.TempDir()
+	h := &home{dir: dir, now: time.Now()}
+	put(t, filepath.Join(dir, "password"), testkit.ResticPassword)
+	put(t, filepath.Join(dir, "srv", "ged", "a"), strings.Repeat("a", 4000))
+	put(t, filepath.Join(dir, "srv", "ged", "b"), strings.Repeat("b", 2000))
+	password := secret.Source{File: filepath.Join(dir, "password")}
+	for _, name := range []string{"usb", "cloud"} {
+		testkit.ResticRepository(t, filepath.Join(dir, name))
+	}
+	h.cfg = &config.Config{StateDir: filepath.Join(dir, "state"), Restic: map[string]restic.Config{
+		"usb":   {Repository: filepath.Join(dir, "usb"), Password: password, Binary: binary, Paths: []string{h.srv()}, Every: backup.Duration(backup.Day), Keep: backup.Keep{Last: 2}},
+		"cloud": {Repository: filepath.Join(dir, "cloud"), Password: password, Binary: binary, CopyFrom: "usb", Site: "s3.example.net", Every: backup.Duration(backup.Week), Keep: backup.Keep{Last: 2}},
+	}}
+	for _, e := range edit {
+		e(h)
+	}
+	store, err := operation.OpenStore(h.cfg.StateDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	past, err := history.Open(t.Context(), filepath.Join(h.cfg.StateDir, "history.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = past.Close() })
+	lab := Open(h.cfg, secret.Reader{Getenv: os.Getenv}, nil, time.Now)
+	lab.settle = 20 * time.Millisecond
+	lab.Keep(past)
+	t.Cleanup(lab.Close)
+	h.site = &site{Lab: lab, t: t, store: store, past: past}
+	return h
+}
+
+func (h *home) srv() string { return filepath.Join(h.dir, "srv") }
+
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (h *home) plan(r BackupRequest) plan.Plan {
+	h.t.Helper()
+	p, err := h.RepositoryBackup(h.t.Context(), r)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return p
+}
+
+// backup runs a repository's job to its end, which must be good.
+func (h *home) backup(name string) operation.Status {
+	h.t.Helper()
+	s := h.run(h.plan(BackupRequest{Name: name}))
+	want(h.t, s, operation.StepDone)
+	return s
+}
+
+func (h *home) facts(name string) restic.Facts {
+	h.t.Helper()
+	f, err := h.restic[name].Survey(h.t.Context())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return f
+}
+
+// last is the newest recorded run of a job.
+func (h *home) last(name, job string) backup.Run {
+	for _, r := range h.runsOf(h.t.Context(), name) {
+		if r.Job == job {
+			return r
+		}
+	}
+	return backup.Run{}
+}
+
+func stepKinds(p plan.Plan) string {
+	var all []string
+	for _, s := range p.Steps {
+		_, kind, _ := strings.Cut(s.Kind, ".")
+		all = append(all, kind)
+	}
+	return strings.Join(all, " ")
+}
+
+func TestRepositoryRuns(t *testing.T) {
+	h := newHome(t)
+	for n := range 2 {
+		s := h.backup("usb")
+		if made, ok := h.facts("usb").Made(restic.OperationTag + s.ID()); !ok || len(made.Paths) != 1 {
+			t.Fatalf("run %d: the snapshot does not carry the operation's id: %+v", n, h.facts("usb").Snapshots)
+		}
+	}
+	if r := h.last("usb", "backup"); r.Running() || r.Status != backup.OK || !strings.Contains(r.Text, "2 files") {
+		t.Errorf("recorded as %+v", r)
+	}
+	if r := h.last("usb", "check"); r.Subject != "2/30" || r.Status != backup.OK {
+		t.Errorf("recorded as %+v", r)
+	}
+	oldest := h.facts("usb").Snapshots[0].ID
+	p := h.plan(BackupRequest{Name: "usb"})
+	if got := stepKinds(p); got != "guard backup forget prune check" {
+		t.Fatalf("the third run does: %s", got)
+	}
+	if destroysAny(p) || !strings.Contains(p.Steps[2].Show, oldest[:8]) || !strings.Contains(p.Loss, "1 snapshots") {
+		t.Errorf("what goes is not shown: %+v, %s", p.Steps[2], p.Loss)
+	}
+	contains(t, "notes", notes(p), "2 of 30 parts read", "this run reads part 3/30")
+	want(t, h.run(p), operation.StepDone)
+	if f := h.facts("usb"); len(f.Snapshots) != 2 || f.Snapshots[0].ID == oldest || f.Snapshots[1].ID == oldest {
+		t.Errorf("got %+v", f.Snapshots)
+	}
+	contains(t, "the next plan", notes(h.plan(BackupRequest{Name: "usb"})), "Prune is due in")
+	testOffSiteCopy(t, h)
+	testFrozen(t, h)
+}
+
+// destroysAny says whether a person has to confirm: a timer cannot.
+func destroysAny(p plan.Plan) bool {
+	for _, s := range p.Steps {
+		if s.Irreversible {
+			return true
+		}
+	}
+	return false
+}
+
+func testOffSiteCopy(t *testing.T, h *home) {
+	newest := h.facts("usb").Snapshots[1]
+	h.backup("cloud")
+	f := h.facts("cloud")
+	if _, there := f.CopyOf(newest.ID); !there || len(f.Snapshots) != 1 {
+		t.Fatalf("got %+v", f.Snapshots)
+	}
+	p := h.plan(BackupRequest{Name: "cloud"})
+	contains(t, "notes", notes(p), "is there already")
+	want(t, h.run(p), operation.StepDone)
+	if n := len(h.facts("cloud").Snapshots); n != 1 {
+		t.Errorf("%d snapshots after a copy of nothing new", n)
+	}
+}
+
+// testFrozen: nothing is forgotten while an incident is open, or while the newest
+// copy is suspiciously small.
+func testFrozen(t *testing.T, h *home) {
+	cfg := h.config.Restic["usb"]
+	if err := h.past.SetHold(t.Context(), &history.Hold{Since: h.now, Who: "ana", Why: "odd renames"}); err != nil {
+		t.Fatal(err)
+	}
+	p := h.plan(BackupRequest{Name: "usb"})
+	contains(t, "notes", notes(p), "frozen", "ana", "odd renames")
+	if strings.Contains(stepKinds(p), "forget") {
+		t.Errorf("steps %s", stepKinds(p))
+	}
+	if err := h.past.SetHold(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Keep = backup.Keep{Last: 4}
+	h.config.Restic["usb"] = cfg
+	for range 3 {
+		h.backup("usb")
+	}
+	put(t, filepath.Join(h.srv(), "ged", "a"), "")
+	put(t, filepath.Join(h.srv(), "ged", "b"), "")
+	p = h.plan(BackupRequest{Name: "usb"})
+	if !strings.Contains(stepKinds(p), "forget") {
+		t.Fatalf("steps %s", stepKinds(p))
+	}
+	before := len(h.facts("usb").Snapshots)
+	s := h.run(p)
+	want(t, s, operation.StepDone)
+	if f := h.facts("usb"); len(f.Snapshots) != before+1 {
+		t.Errorf("%d snapshots, before %d: good copies age out while the newest is empty", len(f.Snapshots), before)
+	}
+	if r := h.last("usb", "forget"); r.Status != backup.Warning || !strings.Contains(r.Text, "suspiciously small") {
+		t.Errorf("recorded as %+v", r)
+	}
+	contains(t, "the next plan", notes(h.plan(BackupRequest{Name: "usb"})), "frozen", "cairn ack")
+}
+
+func TestWhatBlocksARepository(t *testing.T) {
+	h := newHome(t)
+	h.backup("usb")
+	good := h.config.Restic["usb"]
+	try := func(name string, words []string, edit func(*restic.Config)) {
+		t.Helper()
+		cfg := good
+		edit(&cfg)
+		h.config.Restic["usb"] = cfg
+		h.restic["usb"] = restic.New("usb", cfg, secret.Reader{})
+		p := h.plan(BackupRequest{Name: "usb"})
+		if !p.Blocked() {
+			t.Errorf("%s does not block", name)
+		}
+		contains(t, name, blockers(p), words...)
+		h.BackupBlocked(t.Context(), p)
+	}
+	try("run_by", []string{"somebody else runs it", "nightly.service"}, func(c *restic.Config) { c.RunBy = &restic.RunBy{Unit: "nightly.service"} })
+	if r := h.last("usb", "backup"); r.Status != backup.OK {
+		t.Errorf("a job that is not ours is recorded as missed: %+v", r)
+	}
+	try("a missing path", []string{"/nonexistent/x", "leave it out"}, func(c *restic.Config) { c.Paths = append(c.Paths[:1:1], "/nonexistent/x") })
+	if r := h.last("usb", "backup"); r.Status != backup.Critical || !strings.Contains(r.Text, "/nonexistent/x") {
+		t.Errorf("a blocked run is recorded as %+v", r)
+	}
+	try("no repository", []string{"--init"}, func(c *restic.Config) { c.Repository = filepath.Join(h.dir, "nothing") })
+	try("a wrong password", []string{"opens no key"}, func(c *restic.Config) {
+		put(t, filepath.Join(h.dir, "wrong"), "wrong")
+		c.Password = secret.Source{File: filepath.Join(h.dir, "wrong")}
+	})
+	try("hosts of others", []string{"match.hosts"}, func(c *restic.Config) { c.Match.Hosts = []string{"one", "two"} })
+	try("a disk that is away", []string{"disk.usb", "not mounted"}, func(c *restic.Config) {
+		h.config.Disks = map[string]disk.Config{"usb": {Mount: filepath.Join(h.dir, "mnt")}}
+		c.Disk = "usb"
+	})
+	h.config.Disks = nil
+	if err := h.past.RecordSeen(t.Context(), mountMark(h.srv(), h.srv()), h.now); err != nil {
+		t.Fatal(err)
+	}
+	try("a mount that is gone", []string{h.srv(), "nothing is mounted there now", "empty"}, func(*restic.Config) {})
+}
+
+// TestStaleLocks: they are named with owner and PID, and go only on request.
+func TestStaleLocks(t *testing.T) {
+	h := newHome(t)
+	h.backup("usb")
+	binary := h.config.Restic["usb"].Binary
+	job, err := operationless(t, binary, filepath.Join(h.dir, "usb"), filepath.Join(h.dir, "password"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := h.plan(BackupRequest{Name: "usb"})
+	contains(t, "a live lock", notes(p), "Somebody else", fmt.Sprint(job.Pid))
+	if err := errors.Join(job.Kill(), wait(job)); err != nil {
+		t.Fatal(err)
+	}
+	p = h.plan(BackupRequest{Name: "usb"})
+	contains(t, "a stale lock", notes(p), "stale lock", "process is gone", "--unlock")
+	s := h.run(p)
+	want(t, s, operation.StepDone)
+	if r := h.last("usb", "check"); r.Status != backup.Warning || !strings.Contains(r.Text, "locked") {
+		t.Errorf("a check behind a lock is recorded as %+v", r)
+	}
+	p = h.plan(BackupRequest{Name: "usb", Unlock: true})
+	if got := stepKinds(p); !strings.Contains(got, "unlock backup") {
+		t.Fatalf("steps %s", got)
+	}
+	s = h.run(p)
+	want(t, s, operation.StepDone)
+	if n := len(h.facts("usb").Locks); n != 0 || h.last("usb", "check").Status != backup.OK {
+		t.Errorf("%d locks, last check %+v", n, h.last("usb", "check"))
+	}
+}
+
+// operationless starts a restic that backs up what never ends, as somebody else.
+func operationless(t *testing.T, binary, repo, password string) (*os.Process, error) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { _, _ = r.Close(), w.Close() })
+	p, err := os.StartProcess(binary, []string{binary, "-r", repo, "-p", password, "--no-cache", "backup", "--stdin"}, &os.ProcAttr{Files: []*os.File{r, nil, nil}})
+	if err == nil {
+		t.Cleanup(func() { _ = p.Kill() })
+		testkit.Until(t, 20*time.Second, "it holds a lock", func() bool {
+			locks, _ := filepath.Glob(filepath.Join(repo, "locks", strings.Repeat("?", 64)))
+			return len(locks) == 1
+		})
+	}
+	return p, err
+}
+
+func wait(p *os.Process) error {
+	_, err := p.Wait()
+	return err
+}
+
+// TestInterruptedBackup: a worker that ends in the middle leaves what can be gone
+// on with, and the snapshot is made once.
+func TestInterruptedBackup(t *testing.T) {
+	gate := ""
+	h := newHome(t, func(h *home) {
+		gate = filepath.Join(h.dir, "gate")
+		cfg := h.cfg.Restic["usb"]
+		script := filepath.Join(h.dir, "restic")
+		put(t, script, fmt.Sprintf("#!/bin/sh\ncase \" $* \" in *\" backup \"*) touch %[1]s.reached; while [ ! -e %[1]s ]; do sleep 0.02; done;; esac\nexec %[2]s \"$@\"\n", gate, cfg.Binary))
+		if err := os.Chmod(script, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Binary = script
+		h.cfg.Restic["usb"] = cfg
+	})
+	id := h.create(h.plan(BackupRequest{Name: "usb"}))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- h.worker().Work(ctx, id) }()
+	testkit.Until(t, 20*time.Second, "restic runs", func() bool { _, err := os.Stat(gate + ".reached"); return err == nil })
+	stop()
+	if err := <-ended; err == nil {
+		t.Fatal("it did not say that it stopped")
+	}
+	want(t, h.status(id), operation.Interrupted)
+	put(t, gate, "")
+	if err := h.worker().Work(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	s := h.status(id)
+	want(t, s, operation.StepDone)
+	if n := len(h.facts("usb").Snapshots); n != 1 {
+		t.Errorf("%d snapshots", n)
+	}
+	found, err := h.Executors()[kindResticBackup].Find(t.Context(), s.Record.Plan.Steps[1], operation.Intent{}, &operation.Task{Operation: id})
+	if err != nil || found.State != operation.Done || found.Status != backup.Warning {
+		t.Errorf("the snapshot is not found again: %+v, %v", found, err)
+	}
+	found, err = h.Executors()[kindResticBackup].Find(t.Context(), s.Record.Plan.Steps[1], operation.Intent{}, &operation.Task{Operation: "20261121-99"})
+	if err != nil || found.State != operation.NotDone {
+		t.Errorf("another operation's: %+v, %v", found, err)
+	}
+}
+
+// TestDiskPulledBeforeTheRun: the plan was made with the disk in; without it the
+// worker refuses, nothing lands in the empty mount point, and the miss is recorded.
+func TestDiskPulledBeforeTheRun(t *testing.T) {
+	if os.Getuid() != 0 {
+		testkit.Need(t, "root, to mount a small file system")
+	}
+	mount := ""
+	h := newHome(t, func(h *home) {
+		mount = filepath.Join(h.dir, "mnt")
+		if err := errors.Join(os.Mkdir(mount, 0o755), syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=32m")); err != nil {
+			testkit.Need(t, "the right to mount a tmpfs: "+err.Error())
+		}
+		t.Cleanup(func() { _ = syscall.Unmount(mount, syscall.MNT_DETACH) })
+		testkit.ResticRepository(t, filepath.Join(mount, "repo"))
+		cfg := h.cfg.Restic["usb"]
+		cfg.Repository, cfg.Disk = filepath.Join(mount, "repo"), "usb"
+		h.cfg.Restic["usb"] = cfg
+		h.cfg.Disks = map[string]disk.Config{"usb": {Mount: mount}}
+	})
+	h.backup("usb")
+	p := h.plan(BackupRequest{Name: "usb"})
+	id := h.create(p)
+	if err := syscall.Unmount(mount, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.worker().Work(t.Context(), id); !errors.Is(err, operation.ErrRefused) {
+		t.Fatalf("got %v", err)
+	}
+	if entries, _ := os.ReadDir(mount); len(entries) > 0 {
+		t.Errorf("something was written to the empty mount point: %v", entries)
+	}
+	if r := h.last("usb", "backup"); r.Status != backup.Critical || r.ID != id {
+		t.Errorf("recorded as %+v", r)
+	}
+	contains(t, "a new plan", blockers(h.plan(BackupRequest{Name: "usb"})), "not mounted on "+mount)
+}
+
+// TestPBSWrites: a job waits for PBS, and what was read while PBS wrote is torn.
+func TestPBSWrites(t *testing.T) {
+	var asked atomic.Int64
+	var busy atomic.Bool
+	busy.Store(true)
+	began := time.Now().Add(-time.Minute).Unix()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/nodes/localhost/tasks") {
+			http.NotFound(w, r)
+			return
+		}
+		row := fmt.Sprintf(`{"upid":"UPID:nas:00000001:00000001:00000001:%08X:backup:usb\\x3avm-101:root@pam:","worker_type":"backup","worker_id":"usb:vm/101","starttime":%d`, began, began)
+		if asked.Add(1); asked.Load() > 5 && !busy.Load() {
+			row += fmt.Sprintf(`,"endtime":%d,"status":"OK"`, time.Now().Add(-30*time.Second).Unix())
+		}
+		if !busy.Load() && r.URL.Query().Get("running") != "" {
+			row = ""
+		} else {
+			row += "}"
+		}
+		fmt.Fprintf(w, `{"data":[%s]}`, row)
+	}))
+	defer server.Close()
+	sum := sha256.Sum256(server.Certificate().Raw)
+	h := newHome(t, func(h *home) {
+		put(t, filepath.Join(h.srv(), "pbs", ".chunks", "x"), "chunk")
+		h.cfg.PBS = map[string]pbs.Config{"nas": {URL: server.URL, Fingerprint: colons(hex.EncodeToString(sum[:])), TokenID: "a@pbs!b", TokenSecret: secret.Source{File: filepath.Join(h.dir, "password")},
+			Datastore: "usb", Path: filepath.Join(h.srv(), "pbs")}}
+	})
+	p := h.plan(BackupRequest{Name: "usb"})
+	if !strings.Contains(stepKinds(p), "wait backup") {
+		t.Fatalf("steps %s", stepKinds(p))
+	}
+	id := h.create(p)
+	ended := make(chan error, 1)
+	go func() { ended <- h.worker().Work(t.Context(), id) }()
+	testkit.Until(t, 20*time.Second, "it waits", func() bool { return asked.Load() > 6 })
+	if n := len(h.facts("usb").Snapshots); n != 0 {
+		t.Error("it did not wait")
+	}
+	busy.Store(false)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	want(t, h.status(id), operation.StepDone)
+	if r := h.last("usb", TornJob); r.Subject != "" {
+		t.Errorf("a copy made after PBS ended is torn: %+v", r)
+	}
+	busy.Store(true)
+	s := h.run(h.plan(BackupRequest{Name: "usb", NoWait: true}))
+	want(t, s, operation.StepDone)
+	made, _ := h.facts("usb").Made(restic.OperationTag + s.ID())
+	if r := h.last("usb", TornJob); r.Subject != made.ID || !strings.Contains(r.Text, "101") {
+		t.Errorf("the torn copy is recorded as %+v", r)
+	}
+	if r := h.last("usb", "backup"); r.Status != backup.Warning || !strings.Contains(r.Text, "torn") {
+		t.Errorf("recorded as %+v", r)
+	}
+}
+
+func colons(hex string) string {
+	var parts []string
+	for i := 0; i < len(hex); i += 2 {
+		parts = append(parts, hex[i:i+2])
+	}
+	return strings.ToUpper(strings.Join(parts, ":"))
+}
+
+// TestFilesComeBack restores beside, compares, swaps, and goes back.
+func TestFilesComeBack(t *testing.T) {
+	h := newHome(t)
+	h.backup("usb")
+	ged := filepath.Join(h.srv(), "ged")
+	good := read(t, filepath.Join(ged, "a"))
+	put(t, filepath.Join(ged, "a"), "spoilt")
+	put(t, filepath.Join(ged, "new"), "since")
+	p, err := h.RestoreFiles(t.Context(), FileRestore{Paths: []string{ged}})
+	if err != nil || p.Blocked() || stepKinds(p) != "restore verify" {
+		t.Fatalf("%v %s %s", err, blockers(p), stepKinds(p))
+	}
+	contains(t, "notes", notes(p), "2 files", "--swap")
+	s := h.run(p)
+	want(t, s, operation.StepDone)
+	beside := filepath.Join(h.srv(), ".cairn-restore-"+s.ID(), ged)
+	if read(t, filepath.Join(beside, "a")) != good || read(t, filepath.Join(ged, "a")) != "spoilt" {
+		t.Fatal("it was not restored beside")
+	}
+	swap, err := h.SwapFiles(s)
+	if err != nil || !destroysAny(swap) || swap.Confirm != ged {
+		t.Fatalf("%+v %v", swap, err)
+	}
+	swapped := h.run(swap)
+	want(t, swapped, operation.StepDone)
+	if read(t, filepath.Join(ged, "a")) != good || read(t, filepath.Join(beside, "new")) != "since" {
+		t.Error("they did not change places")
+	}
+	step := swap.Steps[0]
+	if out, err := (swapStep{}).Find(t.Context(), swapped.Record.Plan.Steps[0], operation.Intent{}, nil); err != nil || out.State != operation.Done {
+		t.Errorf("after a crash %s is found as %+v, %v", step.Title, out, err)
+	}
+	back := h.undo(swapped)
+	want(t, h.run(back), operation.StepDone)
+	if read(t, filepath.Join(ged, "a")) != "spoilt" || read(t, filepath.Join(beside, "a")) != good {
+		t.Error("the way back leads elsewhere")
+	}
+	id := h.create(h.undo(swapped)) // planned, and then somebody moves it away
+	if err := os.Rename(ged, ged+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.worker().Work(t.Context(), id); !errors.Is(err, operation.ErrRefused) {
+		t.Errorf("got %v", err)
+	}
+	again, err := h.SwapFiles(s) // now nothing is there
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := h.run(again)
+	want(t, lost, operation.StepDone)
+	if read(t, filepath.Join(ged, "a")) != good {
+		t.Error("what was lost is not back")
+	}
+	want(t, h.run(h.undo(lost)), operation.StepDone)
+	if _, err := os.Lstat(ged); !os.IsNotExist(err) {
+		t.Error("undone, and still there")
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestWhatBlocksARestore(t *testing.T) {
+	h := newHome(t)
+	h.backup("usb")
+	for name, c := range map[string]struct {
+		r     FileRestore
+		words string
+	}{
+		"a path that was never there": {FileRestore{Paths: []string{filepath.Join(h.srv(), "never")}}, "does not hold it"},
+		"a path of nobody":            {FileRestore{Paths: []string{"/nonexistent"}}, "no snapshot"},
+		"before all snapshots":        {FileRestore{Paths: []string{h.srv()}, At: h.now.Add(-time.Hour)}, "or before"},
+		"another repository":          {FileRestore{Paths: []string{h.srv()}, From: "cloud"}, "no snapshot"},
+		"a target in use":             {FileRestore{Paths: []string{h.srv()}, Target: h.dir}, "not empty"},
+	} {
+		p, err := h.RestoreFiles(t.Context(), c.r)
+		if err != nil || !p.Blocked() {
+			t.Errorf("%s: %v, blocked %v", name, err, p.Blocked())
+		}
+		contains(t, name, blockers(p), c.words)
+	}
+	if _, err := h.RestoreFiles(t.Context(), FileRestore{Paths: []string{"relative"}}); err == nil {
+		t.Error("a relative path")
+	}
+	one, err := h.RestoreFiles(t.Context(), FileRestore{Paths: []string{filepath.Join(h.srv(), "ged")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.restic["usb"].Close()
+	if err := h.worker().Work(t.Context(), h.create(one)); !errors.Is(err, operation.ErrRefused) {
+		t.Errorf("got %v", err)
+	}
+}
