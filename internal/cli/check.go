@@ -47,6 +47,7 @@ func (a *app) check(ctx context.Context, f checkFlags) error {
 	if err != nil {
 		return a.checkFailed(f, err)
 	}
+	a.keepPaper(f.only, state)
 	var out bytes.Buffer
 	if err := a.writeReport(&out, f.format, state); err != nil {
 		return fmt.Errorf("writing the report: %w", err)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -34,7 +35,7 @@ func (a *app) runbookCommand() *cobra.Command {
 			}
 			if write {
 				if cfg.Runbook.WriteTo == "" {
-					return fail(ExitUsage, fmt.Errorf("--write needs [runbook] write_to in the configuration"))
+					return fail(ExitUsage, errors.New("--write needs [runbook] write_to in the configuration"))
 				}
 				return writePaper(cfg, state)
 			}
@@ -75,4 +76,16 @@ func mounted(r checks.Report, disk string) bool {
 		}
 	}
 	return false
+}
+
+// keepPaper keeps the written runbook fresh after a check of everything. That it
+// could not be written is said and changes nothing else.
+func (a *app) keepPaper(only []string, s *watch.State) {
+	c, err := a.load()
+	if err != nil || c.Runbook.WriteTo == "" || len(only) > 0 || c.ReadOnly {
+		return
+	}
+	if err := writePaper(c, s); err != nil {
+		fmt.Fprintln(a.env.Err, "cairn:", err)
+	}
 }

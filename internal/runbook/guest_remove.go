@@ -57,7 +57,7 @@ func (l *Lab) removeRestored(ctx context.Context, s operation.Status, a guestArg
 	p.Target = s.Record.Plan.Target // nothing else works on the original meanwhile
 	p.Summary = fmt.Sprintf("Remove %s, which operation %s restored", describe(Guest{a.Cluster, g}), id)
 	p.Loss = fmt.Sprintf("the restored guest %s with all that it wrote since; the backup stays, and is protected", g.Name)
-	if !whole {
+	if config.Husk() {
 		p.Loss = "nothing: the guest is empty"
 	}
 	switch {

@@ -228,6 +228,9 @@ func (l *Lab) restorePlan(ctx context.Context, c *proxmox.Client, r GuestRestore
 		return p, err
 	}
 	p.Summary = fmt.Sprintf("Restore %s from its backup of %s, beside it, as %s %d", nameOf(g), f.Point.Taken.UTC().Format("2006-01-02 15:04 UTC"), a.Guest, f.VMID)
+	if p.Loss != "" {
+		p.Loss = "nothing now; once it takes the original's place, " + p.Loss
+	}
 	l.addBeside(&p, f, a, r.LeaveOff)
 	p.WayBack = "remove what was restored: cairn operation undo {id}; the guest itself is not touched"
 	p.Notes = append(p.Notes, "The original is not touched. Once the restored guest is good: cairn restore guest-loss --swap {id}")
