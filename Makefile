@@ -24,6 +24,8 @@ test: setup-test tools build vet lint unit
 vet:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not gofmt-ed:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags bench ./internal/e2e
+	$(GO) vet -tags faults ./internal/operation ./internal/runbook
 
 lint:
 	$$(tools/build.sh lint)/staticcheck ./...
@@ -34,9 +36,9 @@ unit:
 tools:
 	@for t in lint rest-server restic-0.18 restic-0.19 s3-gateway; do tools/build.sh $$t >/dev/null || exit 1; done
 
-# Benchmarks against the budgets of docs/performance.md, as one table.
+# Speed and cost against their budgets, as one table: docs/performance.md.
 bench: build
-	$(GO) test -run '^$$' -bench . -benchtime 1x -benchmem ./... | grep -E '^(Benchmark|pkg:)'
+	$(GO) test -tags bench -count=1 -v -run '^TestBudgets$$' ./internal/e2e
 
 # The picture in the README, drawn from the program itself.
 picture: build

@@ -3,58 +3,80 @@ package tui
 import (
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/charmbracelet/bubbles/key"
+	"github.com/charmbracelet/bubbles/textinput"
 	tea "github.com/charmbracelet/bubbletea"
 )
 
-// longest is how many bytes a typed line may have.
+// longest is how many characters a typed line may have.
 const longest = 200
 
-// field is a line of text that is typed.
+// field is a line of text that is typed. What edits it is bubbles' textinput,
+// drawn here, so that it has no colours and no blinking of its own.
 type field struct {
-	text   string
+	input  textinput.Model
+	made   bool
 	masked bool // shown as stars
 }
 
-// press edits the text and says whether the key was one that edits.
-func (f *field) press(key tea.KeyMsg) bool {
-	switch key.String() {
-	case "backspace", "ctrl+h":
-		_, n := utf8.DecodeLastRuneInString(f.text)
-		f.text = f.text[:len(f.text)-n]
-		return true
-	case "ctrl+u":
-		f.text = ""
-		return true
-	case "ctrl+w":
-		f.text = f.text[:strings.LastIndex(strings.TrimRight(f.text, " "), " ")+1]
-		return true
+// editing are the keys that edit. The clipboard is the terminal's: to read it
+// would start a process. Up, down and tab belong to the page.
+func editing() textinput.KeyMap {
+	k := textinput.DefaultKeyMap
+	k.Paste, k.AcceptSuggestion, k.NextSuggestion, k.PrevSuggestion = key.Binding{}, key.Binding{}, key.Binding{}, key.Binding{}
+	return k
+}
+
+func edits(k textinput.KeyMap, msg tea.KeyMsg) bool {
+	return key.Matches(msg, k.CharacterForward, k.CharacterBackward, k.WordForward, k.WordBackward, k.DeleteWordBackward, k.DeleteWordForward,
+		k.DeleteAfterCursor, k.DeleteBeforeCursor, k.DeleteCharacterBackward, k.DeleteCharacterForward, k.LineStart, k.LineEnd)
+}
+
+func (f *field) make() {
+	if f.made {
+		return
 	}
-	if key.Type != tea.KeyRunes && key.Type != tea.KeySpace || key.Alt {
+	f.input, f.made = textinput.New(), true
+	f.input.KeyMap, f.input.CharLimit = editing(), longest
+	f.input.Focus() // what it returns would make its cursor blink
+}
+
+func (f *field) text() string { return f.input.Value() }
+
+func (f *field) set(text string) {
+	f.make()
+	f.input.SetValue(text)
+	f.input.CursorEnd()
+}
+
+// press edits the text and says whether the key was one that edits.
+func (f *field) press(msg tea.KeyMsg) bool {
+	f.make()
+	types := (msg.Type == tea.KeyRunes || msg.Type == tea.KeySpace) && !msg.Alt
+	if !types && !edits(f.input.KeyMap, msg) {
 		return false
 	}
-	if more := clean(string(key.Runes)); len(f.text)+len(more) <= longest {
-		f.text += more
-	}
+	msg.Runes = []rune(clean(string(msg.Runes)))
+	f.input, _ = f.input.Update(msg)
 	return true
 }
 
-// line shows the end of the text in w cells, with a cursor where it is typed.
+// line shows the part around the cursor in w cells.
 func (f *field) line(here bool, w int) line {
-	text := f.text
+	text, at := []rune(f.text()), f.input.Position()
 	if f.masked {
-		text = strings.Repeat("*", utf8.RuneCountInString(text))
+		text = []rune(strings.Repeat("*", len(text)))
 	}
-	for width(text) > max(w-1, 0) {
-		_, n := utf8.DecodeRuneInString(text)
-		text = text[n:]
+	at = min(at, len(text))
+	if !here {
+		return cut(say(plain, string(text)), w)
 	}
-	out := say(plain, text)
-	if here {
-		out = out.add(span{"_", strong})
+	from := 0
+	for from < at && width(string(text[from:at])) > max(w-1, 0) {
+		from++
 	}
-	return out
+	return cut(line{{string(text[from:at]), plain}, {"_", strong}, {string(text[at:]), plain}}, w)
 }
 
 // quiet is how long no key may come before the first one counts on a page that

@@ -30,12 +30,14 @@ func newFilterPrompt(m *Model) *prompt {
 		return nil
 	}
 	text := s.filterText()
-	return &prompt{
-		mark: "/", field: field{text: *text},
+	p := &prompt{
+		mark:    "/",
 		changed: func(_ *Model, typed string) { *text = typed },
 		done:    func(*Model, string, *choice) tea.Cmd { return nil },
 		left:    func(*Model) { *text = "" },
 	}
+	p.field.set(*text)
+	return p
 }
 
 // press takes a key; every one is the prompt's while it is open.
@@ -49,16 +51,17 @@ func (p *prompt) press(m *Model, key tea.KeyMsg) tea.Cmd {
 		return nil
 	case "enter":
 		m.prompt = nil
-		return p.done(m, p.text, p.picked(m))
+		return p.done(m, p.text(), p.picked(m))
 	case "backspace", "ctrl+h":
-		if p.text == "" {
+		if p.text() == "" {
 			m.prompt = nil
 			return nil
 		}
 		p.edit(m, key)
 	case "tab":
 		if c := p.picked(m); c != nil {
-			p.set(m, c.name)
+			p.field.set(c.name)
+			p.typed(m)
 		}
 	case "down", "ctrl+n":
 		p.move(m, 1)
@@ -71,15 +74,16 @@ func (p *prompt) press(m *Model, key tea.KeyMsg) tea.Cmd {
 }
 
 func (p *prompt) edit(m *Model, key tea.KeyMsg) {
-	if f := p.field; f.press(key) {
-		p.set(m, f.text)
+	if p.field.press(key) {
+		p.typed(m)
 	}
 }
 
-func (p *prompt) set(m *Model, text string) {
-	p.text, p.pick = text, 0
+// typed looks at the text anew.
+func (p *prompt) typed(m *Model) {
+	p.pick = 0
 	if p.changed != nil {
-		p.changed(m, text)
+		p.changed(m, p.text())
 	}
 }
 
@@ -87,7 +91,7 @@ func (p *prompt) move(m *Model, by int) {
 	if p.offer == nil {
 		return
 	}
-	if n := len(p.offer(m, p.text)); n > 0 {
+	if n := len(p.offer(m, p.text())); n > 0 {
 		p.pick = min(max(p.pick+by, 0), n-1)
 	}
 }
@@ -96,7 +100,7 @@ func (p *prompt) picked(m *Model) *choice {
 	if p.offer == nil {
 		return nil
 	}
-	all := p.offer(m, p.text)
+	all := p.offer(m, p.text())
 	if p.pick < 0 || p.pick >= len(all) {
 		return nil
 	}
@@ -108,7 +112,8 @@ func (p *prompt) line(_ *Model, w int) line {
 	if p.offer != nil {
 		keys = "tab completes  enter goes  esc leaves"
 	}
-	return ends(line{{" " + p.mark, strong}, {p.text, plain}, {"_", strong}}, line{{keys, faint}, {" ", plain}}, w)
+	right := line{{keys, faint}, {" ", plain}}
+	return ends(line{{" " + p.mark, strong}}.join(p.field.line(true, max(w-right.width()-3, 8))), right, w)
 }
 
 // choices are the completions above the bottom row, at most h lines.
@@ -116,7 +121,7 @@ func (p *prompt) choices(m *Model, w, h int) []line {
 	if p.offer == nil {
 		return nil
 	}
-	all := p.offer(m, p.text)
+	all := p.offer(m, p.text())
 	out := []line{rule(w)}
 	if len(all) == 0 {
 		return append(out, say(doubt, " nothing has this name"))

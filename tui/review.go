@@ -148,9 +148,9 @@ func (r *review) typed(m *Model, key tea.KeyMsg) (tea.Cmd, bool) {
 // agree is ctrl+g: it goes on only where the whole name was typed.
 func (r *review) agree(m *Model) tea.Cmd {
 	want := confirm(r.plan)
-	if r.target.text != want {
-		m.note = fmt.Sprintf("Nothing was touched: %q is not %q", r.target.text, want)
-		if r.target.text == "" {
+	if r.target.text() != want {
+		m.note = fmt.Sprintf("Nothing was touched: %q is not %q", r.target.text(), want)
+		if r.target.text() == "" {
 			m.note = "Nothing was touched: type the name first"
 		}
 		return nil
@@ -169,7 +169,7 @@ func (r *review) answer(m *Model) tea.Cmd {
 // carryOut starts the operation. It reads the target again before it begins, so
 // one that has changed is refused.
 func (r *review) carryOut(m *Model) tea.Cmd {
-	p, why := *r.plan, strings.TrimSpace(r.why.text)
+	p, why := *r.plan, strings.TrimSpace(r.why.text())
 	return ask(m, &r.starting, startLimit, func(ctx context.Context, d Desk) (string, error) { return d.Start(ctx, p, why) },
 		func(id string, err error) tea.Cmd {
 			if id != "" {

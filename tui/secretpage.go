@@ -105,17 +105,17 @@ func (p *secretPage) give(a typedSecret) {
 	if p.wanted.answer != nil {
 		p.wanted.answer <- a // it has room for one, and gets only one
 	}
-	p.wanted.answer, p.typedIn.text = nil, ""
+	p.wanted.answer, p.typedIn = nil, field{masked: true}
 }
 
 func (p *secretPage) keys(*Model) []binding {
 	return []binding{
 		{keys: []string{"enter"}, label: "done", help: "use what was typed", do: func(m *Model) tea.Cmd {
-			if p.typedIn.text == "" {
+			if p.typedIn.text() == "" {
 				m.note = "nothing was typed yet"
 				return nil
 			}
-			p.give(typedSecret{value: secret.New(p.typedIn.text)})
+			p.give(typedSecret{value: secret.New(p.typedIn.text())})
 			m.back()
 			return nil
 		}},

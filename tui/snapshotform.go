@@ -71,13 +71,13 @@ func (f *snapshotForm) typed(m *Model, key tea.KeyMsg) (tea.Cmd, bool) {
 
 // wrong says what is wrong with the name; empty: nothing.
 func (f *snapshotForm) wrong() string {
-	if f.name.text == "" {
+	if f.name.text() == "" {
 		return "give it a name"
 	}
-	if err := proxmox.CheckSnapshotName(f.name.text); err != nil {
+	if err := proxmox.CheckSnapshotName(f.name.text()); err != nil {
 		return err.Error()
 	}
-	if _, there := f.tree.Find(f.name.text); there {
+	if _, there := f.tree.Find(f.name.text()); there {
 		return "the guest has a snapshot of that name"
 	}
 	return ""
@@ -88,7 +88,7 @@ func (f *snapshotForm) review(m *Model) tea.Cmd {
 		m.note = why
 		return nil
 	}
-	g, name, about, ram := f.guest, f.name.text, f.about.text, f.ram && f.memory()
+	g, name, about, ram := f.guest, f.name.text(), f.about.text(), f.ram && f.memory()
 	return m.open(newReview("make "+name, len(m.stack)-1, func(ctx context.Context, d Desk) (plan.Plan, error) {
 		return d.CreateSnapshot(ctx, g, name, about, ram)
 	}))
@@ -110,7 +110,7 @@ func (f *snapshotForm) view(_ *Model, w, _ int) []line {
 		out = append(out, row(2, "memory", words(map[bool]string{true: "yes: the guest can go on from this moment", false: "no: after a rollback the guest starts anew"}[f.ram])))
 	}
 	out = append(out, nil)
-	if why := f.wrong(); why != "" && f.name.text != "" {
+	if why := f.wrong(); why != "" && f.name.text() != "" {
 		for _, text := range wrap(why, w-2) {
 			out = append(out, say(caution, " "+text))
 		}
