@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -93,9 +94,10 @@ func (c *Client) rename(ctx context.Context, s Swap, live bool) error {
 		return err
 	}
 	defer shut(ctx, conn)
-	ending, stop := context.WithCancel(ctx)
-	ended := async(func() { c.endSessions(ending, []string{s.Live, s.Restored}) })
-	defer func() { stop(); <-ended }()
+	enough := make(chan struct{})
+	ended := async(func() { c.endSessions(ctx, enough, []string{s.Live, s.Restored}) })
+	stop := sync.OnceFunc(func() { close(enough); <-ended })
+	defer stop()
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err)
@@ -110,6 +112,7 @@ func (c *Client) rename(ctx context.Context, s Swap, live bool) error {
 		_ = tx.Rollback(context.WithoutCancel(ctx)) // a broken connection rolls back too
 		return explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err)
 	}
+	stop() // before others can connect: they are not to be ended
 	if err := tx.Commit(ctx); err != nil {
 		return fmt.Errorf("whether it was renamed is not known, look at the list of databases: %w", err)
 	}
@@ -135,8 +138,9 @@ func (s *session) elsewhere(ctx context.Context, not ...string) (*pgx.Conn, erro
 	return nil, err
 }
 
-// endSessions ends the sessions of databases again and again until ctx ends.
-func (c *Client) endSessions(ctx context.Context, databases []string) {
+// endSessions ends the sessions of databases again and again, until it is enough.
+// What it has asked for by then is done when it returns.
+func (c *Client) endSessions(ctx context.Context, enough <-chan struct{}, databases []string) {
 	conn, err := c.server.elsewhere(ctx, databases...)
 	if err != nil {
 		return
@@ -150,6 +154,8 @@ func (c *Client) endSessions(ctx context.Context, databases []string) {
 		}
 		select {
 		case <-ctx.Done():
+			return
+		case <-enough:
 			return
 		case <-tick.C:
 		}

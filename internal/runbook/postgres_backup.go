@@ -90,6 +90,7 @@ func (l *Lab) PostgresForget(ctx context.Context, source string) (plan.Plan, err
 		return plan.Plan{}, err
 	}
 	p := l.postgresPlan(source, "forget")
+	p.Loss = "nothing"
 	p.Summary = "Forget dumps and base backups of postgres." + source + " that its retention no longer holds"
 	if p.Fingerprint, err = c.Fingerprint(ctx, ""); err != nil {
 		return p, err
