@@ -659,7 +659,7 @@ func TestCopiedSnapshotKeepsItsOrigin(t *testing.T) {
 	binary := versions(t)["0.19.1"]
 	repo := repository(t, "0.19.1", binary)
 	to := filepath.Join(t.TempDir(), "to")
-	sh(t, binary, to, "init", "--from-repo", repo, "--from-password-file", passwordFile(t, password), "--copy-chunker-params")
+	testkit.ResticRepository(t, to)
 	sh(t, binary, to, "copy", "--from-repo", repo, "--from-password-file", passwordFile(t, password))
 	from, copied := survey(t, client(t, Config{Repository: repo, Binary: binary})), survey(t, client(t, Config{Repository: to, Binary: binary}))
 	for i, s := range copied.Snapshots {
