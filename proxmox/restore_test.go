@@ -367,6 +367,9 @@ func TestFact24JobsTakeTheWholeList(t *testing.T) {
 		"left out on purpose":       {BackupJob{All: true, Exclude: []int{101}}, true, JobGuests{All: true, Exclude: []int{101, 310}}, false},
 		"a pool":                    {BackupJob{Pool: "prod"}, true, JobGuests{}, true},
 	} {
+		if got, changed := x.job.Instead(101, 101, x.kept); changed || !slices.Equal(got.VMIDs, x.job.VMIDs) {
+			t.Errorf("%s: a guest in its own stead: %+v", name, got)
+		}
 		got, changed := x.job.Instead(101, 310, x.kept)
 		if changed == x.same || got.All != x.want.All || !slices.Equal(got.VMIDs, x.want.VMIDs) || !slices.Equal(got.Exclude, x.want.Exclude) {
 			t.Errorf("%s: %+v, changed %t", name, got, changed)

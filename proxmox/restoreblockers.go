@@ -164,7 +164,7 @@ func (f RestoreFacts) targetBlockers() (blockers []plan.Blocker) {
 		case !slices.Contains(s.Content, content):
 			blockers = append(blockers, plan.Blocker{Subject: subject, Why: "it does not take " + content + " (it takes " + strings.Join(s.Content, ", ") + ")", Hint: other})
 		default:
-			if why := f.noRoom(s, t); why != "" {
+			if why := NoRoom(s, t.Bytes, f.Roomy); why != "" {
 				blockers = append(blockers, plan.Blocker{Subject: subject, Why: why, Hint: f.roomHint(s, other)})
 			}
 		}
@@ -188,9 +188,10 @@ func (f RestoreFacts) holders(content string) string {
 // sparse are the storages on which a disk takes what was written, not its size.
 func sparse(s Storage) bool { return s.Type != "lvm" && s.Type != "iscsi" && s.Type != "iscsidirect" }
 
-// noRoom says why the disks do not fit. In place what the old disks hold is freed,
-// but how much that is shows only then: it is not counted.
-func (f RestoreFacts) noRoom(s Storage, t TargetStorage) string {
+// NoRoom says why disks of that full size do not fit on a storage; empty: they do.
+// roomy: a person says that they are mostly empty. In place what the old disks hold
+// is freed, but how much that is shows only then: it is not counted.
+func NoRoom(s Storage, need int64, roomy bool) string {
 	free, full := s.Available, ""
 	if s.Type == "lvmthin" { // a pool that runs full damages every guest on it
 		free = max(0, free-int64(float64(s.Total)*(1-fullestData)))
@@ -199,10 +200,10 @@ func (f RestoreFacts) noRoom(s Storage, t TargetStorage) string {
 	switch {
 	case s.Meta != nil && ratio(s.Meta.Used, s.Meta.Total) > fullestMeta:
 		return fmt.Sprintf("the metadata of thin pool %s is %.0f %% full (limit %.0f %%)", s.Name, 100*ratio(s.Meta.Used, s.Meta.Total), 100*fullestMeta)
-	case t.Bytes <= free, f.Roomy && sparse(s) && free > 0:
+	case need <= free, roomy && sparse(s) && free > 0:
 		return ""
 	}
-	return fmt.Sprintf("it has room for %s%s, and the restored disks take up to %s", size(free), full, size(t.Bytes))
+	return fmt.Sprintf("it has room for %s%s, and the restored disks take up to %s", size(free), full, size(need))
 }
 
 func (f RestoreFacts) roomHint(s Storage, other string) string {

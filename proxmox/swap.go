@@ -153,7 +153,7 @@ func (j BackupJob) Covers(vmid int, node, pool string) bool {
 func (j BackupJob) Instead(out, in int, kept bool) (JobGuests, bool) {
 	g := JobGuests{slices.Clone(j.VMIDs), slices.Clone(j.Exclude), j.All}
 	switch at := slices.Index(g.VMIDs, out); {
-	case j.Pool != "":
+	case j.Pool != "", out == in:
 		return g, false
 	case !j.All && at < 0:
 		return g, false

@@ -21,9 +21,10 @@ func (a *app) restoreGuest() *cobra.Command {
 	var r runbook.GuestRestore
 	var at, swap string
 	var points bool
-	c := &cobra.Command{Use: "guest-loss GUEST", Short: "Restore a VM or container from its backup, beside it; --swap puts it in its place",
+	var parallel int
+	c := &cobra.Command{Use: "guest-loss GUEST…", Short: "Restore a VM or container from its backup, beside it; --swap puts it in its place",
 		Args: func(_ *cobra.Command, args []string) error {
-			if (len(args) == 1) == (swap != "") || len(args) > 1 {
+			if (len(args) == 0) == (swap == "") || points && len(args) > 1 {
 				return errors.New("it takes the guest to restore, or --swap and the operation that restored it")
 			}
 			return nil
@@ -38,6 +39,9 @@ func (a *app) restoreGuest() *cobra.Command {
 			}
 			if points {
 				return a.withDesk(c.Context(), func(d *desk.Desk) error { return a.restorePoints(c.Context(), d, args[0], f.format) })
+			}
+			if len(args) > 1 {
+				return a.restoreSeveral(c.Context(), f, args, r, parallel)
 			}
 			return a.act(c.Context(), f, func(d *desk.Desk) (plan.Plan, error) {
 				if r.Guest, err = d.FindLost(c.Context(), args[0]); err != nil {
@@ -58,6 +62,7 @@ func (a *app) restoreGuest() *cobra.Command {
 	flags.IntVar(&r.Bandwidth, "bwlimit", 0, "`KIB` a second to read at the most (default: no limit)")
 	flags.BoolVar(&r.Roomy, "mostly-empty", false, "the disks are mostly empty: a thin storage may be smaller than they are")
 	flags.BoolVar(&r.LeaveOff, "leave-stopped", false, "do not start the restored guest")
+	flags.IntVar(&parallel, "parallel", 2, "of several guests, how `MANY` are restored at once: as many as the disk bears")
 	flags.StringVar(&swap, "swap", "", "put what operation `ID` restored in the original's place, and keep that, stopped")
 	flags.BoolVar(&r.InPlace, "in-place", false, "destroy the guest and restore over it, after a safety backup; it must be stopped")
 	return c

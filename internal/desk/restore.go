@@ -33,3 +33,14 @@ func (d *Desk) SwapGuest(ctx context.Context, id string) (plan.Plan, error) {
 	}
 	return d.free(d.lab.SwapGuest(ctx, s))
 }
+
+// RestoreGuests plans to bring several guests back, in the order of their priority.
+func (d *Desk) RestoreGuests(ctx context.Context, all []runbook.GuestRestore) ([]plan.Plan, error) {
+	plans, err := d.lab.RestoreGuests(ctx, all)
+	for i := range plans {
+		if err == nil {
+			plans[i], err = d.free(plans[i], nil)
+		}
+	}
+	return plans, err
+}

@@ -87,7 +87,7 @@ func TestGuestLossToItsEnd(t *testing.T) {
 	b := newBench(t)
 	_, taken := b.newestPoint("web01")
 	plan := b.must(0, "restore", "guest-loss", "web01", "--plan").out
-	for _, part := range []string{"nothing now; once it takes the original's place, everything the guest wrote in the 6h", "unique=1 onboot=0 name=web01-restore-{id}", "cairn operation undo {id}"} {
+	for _, part := range []string{"nothing now; once it takes the original's place, everything the guest wrote in the ", "unique=1 onboot=0 name=web01-restore-{id}", "cairn operation undo {id}"} {
 		if !strings.Contains(plan, part) {
 			t.Errorf("the plan lacks %q:\n%s", part, plan)
 		}
@@ -113,6 +113,24 @@ func TestGuestLossToItsEnd(t *testing.T) {
 	b.must(0, "operation", "undo", id, "--yes", "web01-restore-"+id)
 	if b.lab.PVE.Guest(111).Exists {
 		t.Error("the restored guest is still there")
+	}
+}
+
+func TestSeveralGuestsAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.must(64, "restore", "guest-loss", "web01", "dns", "--vmid", "300")
+	if plan := b.must(0, "restore", "guest-loss", "web01", "dns", "erp-app", "--plan").out; strings.Index(plan, "erp-app-restore") > strings.Index(plan, "web01-restore") {
+		t.Errorf("the guest of priority 1 is not the first:\n%s", plan)
+	}
+	r := b.must(0, "restore", "guest-loss", "web01", "dns", "erp-app")
+	if strings.Count(r.out, "started") != 3 || strings.Count(r.out, "  done  ") != 3 {
+		t.Errorf("it says %s", r.out)
+	}
+	for vmid, key := range map[int]string{111: "scsi0", 112: "scsi0", 113: "rootfs"} {
+		if g := b.lab.PVE.Guest(vmid); g.Content[key] == "" || !g.Running {
+			t.Errorf("guest %d: %+v", vmid, g)
+		}
 	}
 }
 

@@ -220,7 +220,7 @@ func (l *Lab) restorePlan(ctx context.Context, c *proxmox.Client, r GuestRestore
 	}
 	a := guestArgs{Cluster: g.Cluster, VMID: f.VMID, Guest: proxmox.NameFor(name, g.VMID, restoredMark), Storage: l.medium(g.Cluster, f.Point.Storage), Bytes: f.Bytes()}
 	a.Restore = &restoreArgs{Restoration: proxmox.Restoration{Volume: f.Volume, Kind: f.Point.Kind, Node: f.Node, VMID: f.VMID, Name: a.Guest,
-		Storage: f.Storage, Bandwidth: r.Bandwidth, InPlace: r.InPlace}, Query: f.RestoreQuery, Disks: diskSizes(f)}
+		Storage: f.Storage, Bandwidth: r.Bandwidth, InPlace: r.InPlace}, Query: f.RestoreQuery, Disks: diskSizes(f), Room: roomOf(f)}
 	if r.InPlace {
 		a.Guest = g.Name
 		err := l.addInPlace(ctx, c, &p, r, g, f, a)
@@ -236,6 +236,14 @@ func (l *Lab) restorePlan(ctx context.Context, c *proxmox.Client, r GuestRestore
 	p.Notes = append(p.Notes, "The original is not touched. Once the restored guest is good: cairn restore guest-loss --swap {id}")
 	p.Estimate = total(p.Steps)
 	return p, nil
+}
+
+func roomOf(f proxmox.RestoreFacts) map[string]int64 {
+	room := map[string]int64{}
+	for _, t := range f.Targets() {
+		room[t.Name] += t.Bytes
+	}
+	return room
 }
 
 func diskSizes(f proxmox.RestoreFacts) map[string]int64 {

@@ -36,6 +36,7 @@ type restoreArgs struct {
 	proxmox.Restoration
 	Query proxmox.RestoreQuery `json:"query"` // to read the same facts again
 	Disks map[string]int64     `json:"disks"` // that the backup holds, with their sizes in bytes
+	Room  map[string]int64     `json:"room"`  // bytes that they take at the most, by storage
 }
 
 // look reads the guest of a step from its node. One that the step itself makes is

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"cairn/internal/operation"
 	"cairn/internal/plan"
 	"cairn/internal/testkit"
+	"cairn/proxmox"
 )
 
 var usb = pve.Place{Datastore: "usb"}
@@ -113,7 +115,7 @@ func TestRestoreBeside(t *testing.T) {
 		t.Errorf("the original was touched: %+v", after)
 	}
 	kept, err := x.pbs.List(usb)
-	if err != nil || !kept[0].Protected {
+	if err != nil || !slices.ContainsFunc(kept, func(b pve.Stored) bool { return b.VMID == 101 && b.Time.Equal(taken) && b.Protected }) {
 		t.Errorf("the chosen backup is not protected: %+v, %v", kept, err)
 	}
 	for _, call := range x.changes() {
@@ -483,4 +485,42 @@ func TestTheSecondRestoreIsPredictedFromTheFirst(t *testing.T) {
 	if e := p.Steps[1].Estimate; e.Measured != 1 || e.Median != 200*time.Second {
 		t.Errorf("predicted %+v", e)
 	}
+}
+
+// Several guests at once: by priority, with VMIDs of their own, and room for all.
+func TestSeveralGuests(t *testing.T) {
+	x := restoring(t)
+	x.config.Guests = map[string]proxmox.GuestConfig{"home/102": {Priority: 1}}
+	both := []GuestRestore{{Guest: x.guest("web")}, {Guest: x.guest("dns")}}
+	plans, err := x.RestoreGuests(t.Context(), both)
+	if err != nil || len(plans) != 2 || plans[0].Target != "guest:home/102" || plans[0].Blocked() || plans[1].Blocked() {
+		t.Fatalf("%+v, %v", plans, err)
+	}
+	for _, p := range plans {
+		want(t, x.run(p), operation.StepDone)
+	}
+	ct, vm := x.pve.Guest(100), x.pve.Guest(110)
+	if !strings.HasPrefix(ct.Config["hostname"], "dns-restore-") || !strings.HasPrefix(vm.Config["name"], "web-restore-") {
+		t.Errorf("restored %+v, %+v", ct, vm)
+	}
+	tight := restoring(t, storage("thin", func(s *pve.Storage) { s.Base = 50 << 30 }))
+	both = []GuestRestore{{Guest: tight.guest("web")}, {Guest: tight.guest("dns")}}
+	free := int64(7 << 30) // room for one of 4 GiB below 90 %, not for two
+	c, err := tight.cluster("home")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, err := c.NodeStorages(t.Context(), "pve1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range seen {
+		if s.Name == "thin" {
+			tight.pve.EditStorage("thin", func(p *pve.Storage) { p.Base += s.Available - s.Total/10 - free })
+		}
+	}
+	if plans, err = tight.RestoreGuests(t.Context(), both); err != nil || !plans[0].Blocked() || !plans[1].Blocked() {
+		t.Fatalf("%+v, %v", plans, err)
+	}
+	contains(t, "blockers", blockers(plans[1]), "for all of them together it has room for 7.0 GiB below 90 %, and the restored disks take up to 8.0 GiB")
 }
