@@ -153,6 +153,7 @@ type Scenario struct {
 	Method   string
 	Ready    bool
 	Blockers []string
+	Unread   string         // what was not read yet, without which nothing can be said; empty: all was
 	RPO      *time.Duration // nil: everything, or not known
 	RTO      time.Duration
 	RTOP90   time.Duration

@@ -23,7 +23,29 @@ func (l *lab) judgeScenarios(assets []Asset) []Scenario {
 		out = append(out, l.hostLoss(l.lossesWithout(assets, thisHost)))
 		out = append(out, l.siteLoss(assets))
 	}
-	return out
+	return l.unread(out)
+}
+
+// unread takes back what scenarios say while a system was never read: that there
+// is no way back, or that nothing is lost, is not known then.
+func (l *lab) unread(all []Scenario) []Scenario {
+	var titles []string
+	for _, s := range l.sources {
+		if !s.reach.known {
+			titles = append(titles, s.title)
+		}
+	}
+	if len(titles) == 0 {
+		return all
+	}
+	for i, s := range all {
+		if s.Ready && s.RPO != nil && *s.RPO > 0 {
+			continue // what was read is a way back already
+		}
+		all[i].Unread, all[i].RPO, all[i].Ready = listed(titles), nil, false
+		all[i].Blockers = []string{"not known before it was read: " + listed(titles)}
+	}
+	return all
 }
 
 // worstGuest is the guest to worry about first: of the highest priority that is

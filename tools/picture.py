@@ -21,14 +21,15 @@ def capture(program):
     """The board once nothing is being asked any more, with its escape sequences."""
     tmux('new-session', '-d', '-x', str(COLS), '-y', str(ROWS), program + ' demo')
     try:
-        end = time.time() + 60
+        since, end = time.time(), time.time() + 90
         while time.time() < end:
             plain = tmux('capture-pane', '-p')
-            if 'PROBLEMS' in plain and 'asking' not in plain:
-                time.sleep(1)
+            if 'PROBLEMS' not in plain or 'asking' in plain or 'not read yet' in plain or 'proven for 0' in plain:
+                since = time.time()
+            elif time.time() - since > 5:  # nothing comes any more
                 return tmux('capture-pane', '-e', '-p')
             time.sleep(0.3)
-        sys.exit('no board within 60 s:\n' + plain)
+        sys.exit('no whole board within 90 s:\n' + plain)
     finally:
         tmux('send-keys', 'q')
         time.sleep(3)

@@ -220,6 +220,9 @@ func scenarioRow(s checks.Scenario) []line {
 		}
 	}
 	target := words(or(s.Target, s.Name))
+	if s.Unread != "" {
+		return []line{target, lose, words("-"), say(doubt, "not read yet: "+s.Unread), nil}
+	}
 	if !s.Ready {
 		why := "not ready"
 		if len(s.Blockers) > 0 {
