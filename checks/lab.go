@@ -2,6 +2,7 @@ package checks
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -153,12 +154,18 @@ func (l *lab) readGuests() map[backup.AssetID]*guest {
 	return guests
 }
 
+// restoredCopy is the name that a guest has which a restore of ours put beside the
+// original, until it takes the original's place.
+var restoredCopy = regexp.MustCompile(`-restore-\d{8}-\d+$`)
+
 func parkedWhy(g *guest) string {
 	switch {
 	case g.Template:
 		return "template"
 	case g.policy.Ignore:
 		return "ignored"
+	case restoredCopy.MatchString(g.Name):
+		return "restored copy"
 	case slices.ContainsFunc(g.Tags, func(tag string) bool { return slices.Contains(parkedTags, strings.ToLower(tag)) }):
 		return "parked"
 	case g.coverage.excluded && !g.coverage.enabled():

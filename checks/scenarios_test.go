@@ -6,6 +6,7 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/pbs"
+	"cairn/proxmox"
 	"cairn/restic"
 )
 
@@ -25,6 +26,15 @@ func TestNothingIsSaidOfWhatWasNotRead(t *testing.T) {
 	for _, s := range r.Scenarios {
 		if s.Unread == "" || s.Ready || s.RPO != nil {
 			t.Errorf("%s: unread %q, ready %v, loss %v, blockers %v", s.Name, s.Unread, s.Ready, s.RPO, s.Blockers)
+		}
+	}
+}
+
+func TestARestoredCopyRaisesNoAlarm(t *testing.T) {
+	for name, want := range map[string]string{"web01-restore-20261122-6": "restored copy", "web01-restore": "", "web01": ""} {
+		g := &guest{Guest: proxmox.Guest{Name: name}}
+		if got := parkedWhy(g); got != want {
+			t.Errorf("guest %s is parked %q, want %q", name, got, want)
 		}
 	}
 }

@@ -277,7 +277,7 @@ func TestRealBaseBackups(t *testing.T) {
 	if got["plain"].SystemID == 0 {
 		t.Error("no system identifier from pg_control")
 	}
-	testkit.Until(t, 20*time.Second, "the window opens", func() bool {
+	testkit.Until(t, time.Minute, "the window opens", func() bool {
 		f, err := client.Survey(t.Context())
 		a := f.Archive.Value
 		return err == nil && len(a.Gaps) == 0 && !a.From.IsZero() && a.To.After(a.From)

@@ -57,13 +57,25 @@ func (p *snapshotsPage) start(m *Model) tea.Cmd {
 		if p.err = err; err == nil {
 			p.read, p.readAt = &t, m.clock(m.o.Now())
 			p.name = or(t.guest.Name, p.name)
-			if _, ok := t.tree.Find(t.tree.Parent); ok && p.list.chosen == "" {
-				p.list.chosen = "snapshot:" + t.tree.Parent // what a rollback most often goes to
+			if s, ok := nearest(t.tree); ok && p.list.chosen == "" {
+				p.list.chosen = "snapshot:" + s.Name
 			}
 			p.list.set(p.rows(m))
 		}
 		return nil
 	})
+}
+
+// nearest is what a rollback most often goes to: the snapshot that the guest
+// descends from, else the newest.
+func nearest(t proxmox.Tree) (proxmox.Snapshot, bool) {
+	if s, ok := t.Find(t.Parent); ok {
+		return s, true
+	}
+	if n := len(t.Snapshots); n > 0 {
+		return t.Snapshots[n-1], true
+	}
+	return proxmox.Snapshot{}, false
 }
 
 // receive reads them again once an operation on the guest has begun or ended.

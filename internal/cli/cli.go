@@ -154,7 +154,7 @@ func wrapUsage(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return fail(ExitUsage, fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
+				return fail(ExitUsage, fmt.Errorf("%w; write: %s (%s --help tells more)", err, strings.TrimSuffix(c.UseLine(), " [flags]"), c.CommandPath()))
 			}
 			return nil
 		}

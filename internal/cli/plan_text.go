@@ -13,7 +13,8 @@ import (
 func printPlan(w io.Writer, p plan.Plan, hash string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", p.Summary)
-	row(&b, "YOU WILL LOSE", p.Loss)
+	blockers(&b, p)
+	row(&b, "YOU WILL LOSE", or(p.Loss, "not known"))
 	for i, s := range p.Steps {
 		name := ""
 		if i == 0 {
@@ -21,15 +22,12 @@ func printPlan(w io.Writer, p plan.Plan, hash string) error {
 		}
 		last := ""
 		if s.Irreversible {
-			last = "  cannot be undone by itself"
+			last = "  no way back but the one below"
 		}
 		row(&b, name, fmt.Sprintf("%d %s  ~%s%s", i+1, s.Title, backup.Age(s.Estimate.Median), last))
 		row(&b, "", "  "+s.Show)
 	}
 	row(&b, "WAY BACK", or(p.WayBack, "none"))
-	for i, one := range p.Blockers {
-		row(&b, first(i, "BLOCKERS"), fmt.Sprintf("%s: %s. %s", one.Subject, one.Why, one.Hint))
-	}
 	if !p.Blocked() {
 		row(&b, "BLOCKERS", "none")
 	}
@@ -43,6 +41,13 @@ func printPlan(w io.Writer, p plan.Plan, hash string) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// blockers come first: with one of them nothing else matters.
+func blockers(b *strings.Builder, p plan.Plan) {
+	for i, one := range p.Blockers {
+		row(b, first(i, "BLOCKED BY"), fmt.Sprintf("%s: %s. %s", one.Subject, one.Why, one.Hint))
+	}
 }
 
 func row(b *strings.Builder, name, text string) { fmt.Fprintf(b, "  %-14s %s\n", name, text) }

@@ -126,7 +126,22 @@ func (d *Desk) Undo(ctx context.Context, id string) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	return d.free(d.lab.Undo(ctx, s))
+	p, err := d.free(d.lab.Undo(ctx, s))
+	if err != nil {
+		return p, err
+	}
+	p.Undoes = id
+	all, err := d.store.List()
+	if err != nil {
+		return p, err
+	}
+	for _, other := range all {
+		if other.Record.Plan.Undoes == id && (other.State == operation.StepDone || other.State == operation.StepWarned) {
+			p.Blockers = append(p.Blockers, plan.Blocker{Subject: "operation " + id, Why: "operation " + other.ID() + " has undone it already",
+				Hint: "to take that back in turn: cairn operation undo " + other.ID()})
+		}
+	}
+	return p, nil
 }
 
 // Start makes p an operation, starts its worker and returns its id once the

@@ -74,14 +74,16 @@ type Hold struct {
 	Who, Why string
 }
 
-// SetHold begins a hold, or ends it when h is nil.
+// SetHold begins a hold, or ends it when h is nil. Where one is on, its beginning
+// stays; a reason takes the place of the former one.
 func (s *Store) SetHold(ctx context.Context, h *Hold) error {
 	return s.write(ctx, "the hold", func(tx *sql.Tx) error {
 		if h == nil {
 			_, err := tx.ExecContext(ctx, "DELETE FROM hold")
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO hold (one, since, who, why) VALUES (1, ?, ?, ?)", stamp(h.Since), h.Who, h.Why)
+		_, err := tx.ExecContext(ctx, `INSERT INTO hold (one, since, who, why) VALUES (1, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET why = excluded.why WHERE excluded.why <> ''`, stamp(h.Since), h.Who, h.Why)
 		return err
 	})
 }

@@ -56,9 +56,10 @@ type Plan struct {
 	Fingerprint string    `json:"fingerprint"`
 	Steps       []Step    `json:"steps"`
 	Blockers    []Blocker `json:"blockers"`
-	Notes       []string  `json:"notes"`    // what a person should know, but does not stop it
-	Loss        string    `json:"loss"`     // what would be lost, in one sentence
-	WayBack     string    `json:"way_back"` // how to undo it; empty: it cannot be undone
+	Notes       []string  `json:"notes"`            // what a person should know, but does not stop it
+	Loss        string    `json:"loss"`             // what would be lost, in one sentence
+	WayBack     string    `json:"way_back"`         // how to undo it; empty: it cannot be undone
+	Undoes      string    `json:"undoes,omitempty"` // id of the operation that it takes back; empty: none
 	Estimate    Estimate  `json:"estimate"`
 }
 

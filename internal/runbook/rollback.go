@@ -84,6 +84,7 @@ func (l *Lab) addSafetyCopy(ctx context.Context, c *proxmox.Client, f proxmox.Ro
 	if why == "" {
 		l.addSnapshot(p, g, safetyName, fmt.Sprintf("Safety copy of cairn operation {id}, before the rollback to %s", f.Snapshot), false, "safety copy: a snapshot")
 		p.WayBack = fmt.Sprintf("roll back to the snapshot %s: cairn operation undo {id}", safetyName)
+		p.Loss += "; the safety copy keeps it"
 		p.Notes = append(p.Notes, f.Room()...)
 		return nil
 	}
