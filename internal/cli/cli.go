@@ -154,7 +154,7 @@ func wrapUsage(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return fail(ExitUsage, fmt.Errorf("%w; write: %s (%s --help tells more)", err, strings.TrimSuffix(c.UseLine(), " [flags]"), c.CommandPath()))
+				return fail(ExitUsage, fmt.Errorf("%w%s; see %s --help", err, form(c), c.CommandPath()))
 			}
 			return nil
 		}
@@ -162,6 +162,14 @@ func wrapUsage(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		wrapUsage(sub)
 	}
+}
+
+// form shows what a command that takes arguments looks like.
+func form(c *cobra.Command) string {
+	if !strings.Contains(c.Use, " ") {
+		return ""
+	}
+	return ": write " + c.CommandPath() + strings.TrimPrefix(c.Use, c.Name())
 }
 
 // load reads the configuration that --config or the usual places name.
