@@ -207,6 +207,7 @@ func aboutScenario(m *Model, id string) *sheet {
 		out.fact("back in", row[2])
 		out.word("how", or(sc.Method, "no way is known"))
 		out.word("known from", or(row[4].text(), "-"))
+		out.word("to go", wayOf(sc))
 		out.word("subject", sc.Subject)
 		out.opens(rowOf(m, sc.Subject))
 		ready := section{title: "IN THE WAY"}
@@ -221,6 +222,14 @@ func aboutScenario(m *Model, id string) *sheet {
 		return s
 	}
 	return nil
+}
+
+// wayOf is the command that leads back.
+func wayOf(sc checks.Scenario) string {
+	if guest, ok := strings.CutPrefix(sc.Subject, "guest:"); ok && sc.Name == "guest-loss" {
+		return "cairn restore guest-loss " + guest + " (--plan shows it and changes nothing)"
+	}
+	return "cairn runbook prints it, step by step"
 }
 
 func aboutAsset(m *Model, id string) *sheet {
