@@ -138,6 +138,8 @@ func (c *Client) describeAbsence(ctx context.Context, facts *Facts, all []mount)
 		facts.Below = "a directory that does not exist"
 	case ok:
 		facts.Below = fmt.Sprintf("a directory on %s (%s)", m.point, m.source)
+	case err == nil: // in a chroot the root itself is no mount that we could see
+		facts.Below = "a directory on /"
 	}
 	facts.Attached, _ = start(ctx, c.files, func() ([]string, error) { return attached(ctx, c.cfg.Disks), nil })()
 }
