@@ -237,7 +237,8 @@ func toolHint(said string) string {
 		return "; somebody changes a table, or the server ended pg_dump's sessions: try again when that is over"
 	case strings.Contains(said, "permission denied"):
 		return "; a dump needs a role that may read everything: GRANT pg_read_all_data TO …"
-	case strings.Contains(said, "server closed the connection"), strings.Contains(said, "terminating connection"), strings.Contains(said, "Connection refused"):
+	case strings.Contains(said, "server closed the connection"), strings.Contains(said, "no connection to the server"),
+		strings.Contains(said, "terminating connection"), strings.Contains(said, "Connection refused"):
 		return "; the server went away: see that it runs, then try again"
 	}
 	return ""

@@ -1,9 +1,6 @@
 package disk
 
-import (
-	"fmt"
-	"path/filepath"
-)
+import "path/filepath"
 
 // MountPoint returns the mount point that a path lies on, and the mount's
 // source, such as /dev/sdb1. Links in the path are followed as far as they lead.
@@ -19,8 +16,8 @@ func MountPoint(path string) (point, source string, err error) {
 		return m.point, m.source, nil
 	}
 	m, ok := below(all, filepath.Clean(path))
-	if !ok {
-		return "", "", fmt.Errorf("no mount holds %s", path)
+	if !ok { // in a chroot the root itself is no mount that we could see
+		return "/", "unknown", nil
 	}
 	return m.point, m.source, nil
 }
