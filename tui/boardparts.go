@@ -209,7 +209,10 @@ func (m *Model) failPart(w int) boardPart {
 	return p
 }
 
-func scenarioID(s checks.Scenario) string { return "scenario:" + s.Name + " " + s.Subject }
+// scenarioID tells scenarios apart: the nodes of one cluster share a subject.
+func scenarioID(s checks.Scenario) string {
+	return "scenario:" + s.Name + " " + s.Subject + " " + s.Target
+}
 
 func scenarioRow(s checks.Scenario) []line {
 	lose := say(doubt, "unknown")
