@@ -110,14 +110,30 @@ func marked(row line, here, row0 bool) line {
 	if !here {
 		return append(line{{" ", plain}}, row...)
 	}
-	out := append(line{{">", strong}}, row...)
-	for i := 1; i < len(out); i++ {
-		if strings.TrimSpace(out[i].text) != "" {
-			out[i].tone = chosen
-			break
+	out := line{{">", strong}}
+	for i, s := range row {
+		if strings.TrimSpace(s.text) == "" {
+			out = append(out, s)
+			continue
 		}
+		name, rest := firstWords(s.text)
+		out = append(out, span{name, chosen})
+		if rest != "" {
+			out = append(out, span{rest, s.tone})
+		}
+		return append(out, row[i+1:]...)
 	}
 	return out
+}
+
+// firstWords cuts a text before its first gap of two spaces: what is in reverse
+// is sent twice with each key.
+func firstWords(text string) (name, rest string) {
+	lead := len(text) - len(strings.TrimLeft(text, " "))
+	if gap := strings.Index(text[lead:], "  "); gap > 0 {
+		return text[:lead+gap], text[lead+gap:]
+	}
+	return text, ""
 }
 
 // window moves top so that the lines from..to are seen in h of total lines.

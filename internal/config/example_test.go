@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"encoding"
 	"reflect"
 	"regexp"
@@ -93,9 +94,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if strings.Contains(string(text), "ssl") || strings.Contains(string(text), "file") {
-			t.Skip("these keys of a DSN name files that are read")
-		}
+		text = bytes.ReplaceAll(text, []byte("dsn"), []byte("dns")) // a DSN may name files that are read
 		_, err := Parse("f", text)
 		if err == nil {
 			return

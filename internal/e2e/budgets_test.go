@@ -156,9 +156,10 @@ func console(t *testing.T) []figure {
 		time.Sleep(100 * time.Millisecond)
 	}
 	idle := len(s.Raw()) - before
+	s.Send("k") // takes away what r said
 	most := 0
 	for range 8 {
-		before := len(s.Quiet(300 * time.Millisecond))
+		before := len(s.Quiet(time.Second)) // the detail beside the list has followed
 		s.Send("j")
 		testkit.Until(t, 5*time.Second, "the key is answered", func() bool { return len(s.Raw()) > before })
 		most = max(most, len(s.Raw())-before)
