@@ -17,6 +17,7 @@ type Step struct {
 	Kind         string          `json:"kind"` // which executor runs it, such as "proxmox.rollback"
 	Title        string          `json:"title"`
 	Show         string          `json:"show"`
+	Commands     []string        `json:"commands,omitempty"` // what a person types, in this order; empty: cairn does it
 	Args         json.RawMessage `json:"args,omitempty"`
 	Irreversible bool            `json:"irreversible"`
 	Estimate     Estimate        `json:"estimate"`
@@ -56,10 +57,11 @@ type Plan struct {
 	Fingerprint string    `json:"fingerprint"`
 	Steps       []Step    `json:"steps"`
 	Blockers    []Blocker `json:"blockers"`
-	Notes       []string  `json:"notes"`            // what a person should know, but does not stop it
-	Loss        string    `json:"loss"`             // what would be lost, in one sentence
-	WayBack     string    `json:"way_back"`         // how to undo it; empty: it cannot be undone
-	Undoes      string    `json:"undoes,omitempty"` // id of the operation that it takes back; empty: none
+	Notes       []string  `json:"notes"`              // what a person should know, but does not stop it
+	Loss        string    `json:"loss"`               // what would be lost, in one sentence
+	WayBack     string    `json:"way_back"`           // how to undo it; empty: it cannot be undone
+	Undoes      string    `json:"undoes,omitempty"`   // id of the operation that it takes back; empty: none
+	Scenario    string    `json:"scenario,omitempty"` // that it is the way back from; empty: none
 	Estimate    Estimate  `json:"estimate"`
 }
 
@@ -72,6 +74,7 @@ func (p Plan) Blocked() bool { return len(p.Blockers) > 0 }
 func (p Plan) Hash() (string, error) {
 	type step struct {
 		Kind, Show   string
+		Commands     []string `json:",omitempty"`
 		Args         json.RawMessage
 		Irreversible bool
 	}
@@ -81,7 +84,7 @@ func (p Plan) Hash() (string, error) {
 		Blockers                       []Blocker
 	}{Operation: p.Operation, Target: p.Target, Fingerprint: p.Fingerprint, Blockers: p.Blockers}
 	for _, s := range p.Steps {
-		same.Steps = append(same.Steps, step{s.Kind, s.Show, s.Args, s.Irreversible})
+		same.Steps = append(same.Steps, step{s.Kind, s.Show, s.Commands, s.Args, s.Irreversible})
 	}
 	text, err := json.Marshal(same)
 	if err != nil {

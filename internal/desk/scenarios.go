@@ -1,0 +1,28 @@
+package desk
+
+import (
+	"context"
+
+	"cairn/internal/plan"
+	"cairn/internal/runbook"
+)
+
+// Points lists what a scenario can go back to, newest first, and what could not
+// be looked at.
+func (d *Desk) Points(ctx context.Context, scenario, target string) ([]runbook.Point, []string, error) {
+	return d.lab.Points(ctx, scenario, target)
+}
+
+// PlanScenario plans the way back that a scenario is.
+func (d *Desk) PlanScenario(ctx context.Context, scenario string, w runbook.Wish) (plan.Plan, error) {
+	return d.free(d.lab.PlanScenario(ctx, scenario, w))
+}
+
+// PlanNext plans what follows operation id: the swap after a restore beside.
+func (d *Desk) PlanNext(ctx context.Context, id string) (plan.Plan, error) {
+	s, err := d.store.Status(id)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	return d.free(d.lab.PlanNext(ctx, s))
+}

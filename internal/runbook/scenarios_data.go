@@ -1,0 +1,200 @@
+package runbook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/pg"
+	"cairn/restic"
+)
+
+func fileLoss() Scenario {
+	return Scenario{
+		Name: "file-loss", What: "Files or directories of this host are gone or ruined", Method: "restic, beside them, then swap", Asks: AtPath,
+		Points: filePoints,
+		Options: []Option{
+			{Name: "target", Title: "Directory", Hint: "empty: one beside the path"},
+		},
+		Plan: func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error) {
+			r := FileRestore{Paths: []string{w.Target}, Target: w.Options["target"]}
+			if w.Point == "" {
+				return l.RestoreFiles(ctx, r)
+			}
+			points, _, err := filePoints(ctx, l, w.Target)
+			if err != nil {
+				return plan.Plan{}, err
+			}
+			for _, p := range points {
+				if p.ID == w.Point {
+					r.From, r.At = p.Source, p.Taken
+					return l.RestoreFiles(ctx, r)
+				}
+			}
+			return plan.Plan{}, fmt.Errorf("there is no snapshot %s any more: choose another", w.Point)
+		},
+		Next: &Next{Title: "exchange it with what is there now", Plan: func(_ context.Context, l *Lab, s operation.Status) (plan.Plan, error) { return l.SwapFiles(s) }},
+	}
+}
+
+// filePoints are the snapshots of all repositories that were made of a path.
+func filePoints(ctx context.Context, l *Lab, path string) (out []Point, unread []string, err error) {
+	if !filepath.IsAbs(path) {
+		return nil, nil, fmt.Errorf("%q is no full path: write it from / on, as it was backed up", path)
+	}
+	path = filepath.Clean(path)
+	for _, name := range sortedNames(l.restic) {
+		facts, err := l.restic[name].Survey(ctx)
+		if err != nil {
+			unread = append(unread, restic.Source(name)+": "+err.Error())
+			continue
+		}
+		for _, s := range facts.Snapshots {
+			made := func(top string) bool { return inside(path, filepath.Clean(top)) || inside(filepath.Clean(top), path) }
+			if !slices.ContainsFunc(s.Paths, made) {
+				continue
+			}
+			p := Point{ID: name + "/" + s.ID, Taken: s.Time, Source: restic.Source(name), Proven: "exists", Encrypted: true, Key: "password of " + restic.Source(name),
+				OffSite: l.config.Restic[name].OffSite(), Note: strings.Join(s.Tags, " ")}
+			if s.Summary != nil {
+				p.Size = s.Summary.Bytes
+			}
+			out = append(out, p)
+		}
+	}
+	return out, unread, nil
+}
+
+func databaseMistake() Scenario {
+	return Scenario{
+		Name: "database-mistake", What: "A database holds wrong data, and its server runs", Method: "a point in time, or a dump, beside it; then swap", Asks: AtDatabase,
+		Points:  databasePoints,
+		Options: []Option{moment(), part()},
+		Plan:    func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error) { return l.planDatabase(ctx, w, false) },
+		Next:    &Next{Title: "give it the live one's name", Plan: swapDatabaseNext},
+	}
+}
+
+func databaseLoss() Scenario {
+	return Scenario{
+		Name: "database-loss", What: "A database is gone, or nothing in it is worth keeping", Method: "a base backup and its WAL, or a dump, under its own name", Asks: AtDatabase,
+		Points:  databasePoints,
+		Options: []Option{moment()},
+		Plan:    func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error) { return l.planDatabase(ctx, w, true) },
+	}
+}
+
+func moment() Option {
+	return Option{Name: "at", Title: "Moment", Hint: "2026-11-21 18:04:59, 0/3000060 or name:RESTORE-POINT; empty: the chosen dump"}
+}
+
+func part() Option {
+	return Option{Name: "table", Title: "Table", Hint: "only the rows of SCHEMA.NAME of the dump; empty: all"}
+}
+
+// toTheEnd is the point of a server's WAL: the moment is typed.
+const toTheEnd = "point in time"
+
+// planDatabase recovers to a typed moment where the server's WAL is kept, else it
+// restores a dump.
+func (l *Lab) planDatabase(ctx context.Context, w Wish, swap bool) (plan.Plan, error) {
+	source, database, ok := l.PostgresName(w.Target)
+	if !ok || database == "" {
+		return plan.Plan{}, fmt.Errorf("%q is no database of a configured postgres entry: write NAME/DATABASE, such as erp/openprod", w.Target)
+	}
+	at, err := ParseTarget(w.Options["at"], time.Local)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	exact := at != pg.Target{}
+	c := l.config.Postgres[source]
+	switch {
+	case w.Point == toTheEnd && !exact:
+		return plan.Plan{}, errors.New("a point in time needs its moment: type it under Moment")
+	case exact && w.Point == toTheEnd, exact && w.Point == "" && c.Base != nil && c.WAL != nil:
+		return l.RecoverDatabase(ctx, PostgresRecovery{Source: source, Database: database, Target: at, Swap: swap})
+	case exact && w.Point != "":
+		return plan.Plan{}, errors.New("a dump is of one moment, its own: leave Moment empty, or choose the point in time")
+	}
+	r := PostgresRestore{Source: source, Database: database, Dump: w.Point, At: at.Time, Swap: swap}
+	if table := w.Options["table"]; table != "" {
+		r.Tables = []string{table}
+	}
+	return l.RestoreDatabase(ctx, r)
+}
+
+// databasePoints are the dumps of a database, and, where base backups and WAL are
+// kept, every moment between the oldest of them and the newest WAL.
+func databasePoints(ctx context.Context, l *Lab, target string) (out []Point, unread []string, err error) {
+	source, database, ok := l.PostgresName(target)
+	if !ok || database == "" {
+		return nil, nil, fmt.Errorf("%q is no database of a configured postgres entry", target)
+	}
+	c, err := l.postgresServer(source)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := c.Survey(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for what, failed := range map[string]error{"dumps": f.Dumps.Err, "base backups": f.Bases.Err, "WAL archive": f.Archive.Err} {
+		if failed != nil {
+			unread = append(unread, what+": "+failed.Error())
+		}
+	}
+	slices.Sort(unread)
+	for _, d := range f.Dumps.Value {
+		if d.Database != database || d.Globals {
+			continue
+		}
+		p := Point{ID: d.Path, Taken: d.Taken, Source: "dump " + filepath.Base(d.Path), Size: d.Size, Encrypted: d.Encrypted, Proven: provenWord(d.Proofs)}
+		if d.State != backup.Complete {
+			p.Unusable = either(d.Why, string(d.State))
+		}
+		out = append(out, p)
+	}
+	if cfg := l.config.Postgres[source]; cfg.Base != nil && cfg.WAL != nil {
+		p := Point{ID: toTheEnd, Taken: l.now(), Source: "base backup and WAL", Proven: "any moment that the WAL reaches"}
+		whole := func(b pg.BaseBackup) bool { return b.State == backup.Complete }
+		if !slices.ContainsFunc(f.Bases.Value, whole) {
+			p.Unusable = "no base backup is whole"
+		}
+		out = append(out, p)
+	}
+	return out, unread, nil
+}
+
+func provenWord(all []backup.Proven) string {
+	best := backup.Exists
+	for _, p := range all {
+		best = max(best, p.Level)
+	}
+	return best.String()
+}
+
+// swapDatabaseNext gives the live one's name to what operation s restored.
+func swapDatabaseNext(ctx context.Context, l *Lab, s operation.Status) (plan.Plan, error) {
+	for _, step := range s.Record.Plan.Steps {
+		var a databaseArgs
+		if step.Kind != kindDatabaseRestore {
+			continue
+		}
+		if err := json.Unmarshal(step.Args, &a); err != nil {
+			return plan.Plan{}, fmt.Errorf("reading what operation %s restored: %w", s.ID(), err)
+		}
+		if !a.request().Whole() {
+			return plan.Plan{}, fmt.Errorf("operation %s restored a part of %q, in database %q: look at it, and copy what is missing", s.ID(), a.Database, a.Into)
+		}
+		return l.SwapDatabase(ctx, a.Source, a.Database, a.Into)
+	}
+	return plan.Plan{}, fmt.Errorf("operation %s restored no database", s.ID())
+}

@@ -1,0 +1,134 @@
+package runbook
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/proxmox"
+)
+
+func configMistake() Scenario {
+	return Scenario{
+		Name: "config-mistake", What: "A change to a guest went wrong, at a known time", Method: "roll back to a snapshot", Asks: AtGuest,
+		Points: snapshotPoints,
+		Plan: func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error) {
+			g, err := l.FindGuest(ctx, w.Target)
+			if err != nil {
+				return plan.Plan{}, err
+			}
+			if w.Point == "" {
+				all, _, err := snapshotPoints(ctx, l, w.Target)
+				if err != nil {
+					return plan.Plan{}, err
+				}
+				if len(all) == 0 {
+					return plan.Plan{}, fmt.Errorf("%s has no snapshot: cairn restore guest-loss %s brings it back from a backup", describe(g), w.Target)
+				}
+				w.Point = all[0].ID
+			}
+			return l.Rollback(ctx, RollbackRequest{Guest: g, Snapshot: w.Point})
+		},
+	}
+}
+
+func snapshotPoints(ctx context.Context, l *Lab, target string) ([]Point, []string, error) {
+	g, err := l.FindGuest(ctx, target)
+	if err != nil {
+		return nil, nil, err
+	}
+	tree, _, err := l.Snapshots(ctx, g)
+	if err != nil {
+		return nil, nil, err
+	}
+	var out []Point
+	for _, s := range tree.Snapshots {
+		p := Point{ID: s.Name, Taken: s.Taken, Source: "snapshot " + s.Name, Proven: "on the guest's own disks", Note: s.Description}
+		if s.State != "" {
+			p.Unusable = "incomplete (" + s.State + ")"
+		}
+		out = append(out, p)
+	}
+	slices.Reverse(out)
+	slices.SortStableFunc(out, func(a, b Point) int { return b.Taken.Compare(a.Taken) })
+	return out, nil, nil
+}
+
+func guestLoss() Scenario {
+	return Scenario{
+		Name: "guest-loss", What: "A guest is gone or ruined", Method: "restore its backup beside it, then swap", Asks: AtGuest,
+		Points: backupPoints,
+		Options: []Option{
+			{Name: "where", Title: "Where to", Choices: []Choice{{"beside", "beside it, under a new VMID: nothing is touched"}, {"in-place", "over it: the guest must be stopped, its disks and snapshots go"}}},
+			{Name: "storage", Title: "Storage", Hint: "empty: where the disks were"},
+			{Name: "node", Title: "Node", Hint: "empty: the guest's own"},
+			{Name: "start", Title: "First start", Choices: []Choice{{"yes", "start it, unplugged, and look for signs of life"}, {"no", "leave it stopped"}}},
+			{Name: "space", Title: "Space", Choices: []Choice{{"full", "room for the disks' full size"}, {"mostly-empty", "the disks are mostly empty: a thin storage may be smaller"}}},
+		},
+		Plan: func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error) {
+			g, err := l.FindLost(ctx, w.Target)
+			if err != nil {
+				return plan.Plan{}, err
+			}
+			r := GuestRestore{Guest: g, InPlace: w.Options["where"] == "in-place", Storage: w.Options["storage"], Node: w.Options["node"],
+				LeaveOff: w.Options["start"] == "no", Roomy: w.Options["space"] == "mostly-empty"}
+			if w.Point == "" {
+				return l.RestoreGuest(ctx, r)
+			}
+			points, _, err := l.RestorePoints(ctx, g)
+			if err != nil {
+				return plan.Plan{}, err
+			}
+			for _, p := range points {
+				if p.Volume == w.Point {
+					r.From, r.At = p.Storage, p.Taken
+					return l.RestoreGuest(ctx, r)
+				}
+			}
+			return plan.Plan{}, fmt.Errorf("there is no backup %s any more: choose another", w.Point)
+		},
+		Next: &Next{Title: "swap it into the original's place", Plan: func(ctx context.Context, l *Lab, s operation.Status) (plan.Plan, error) { return l.SwapGuest(ctx, s) }},
+	}
+}
+
+func backupPoints(ctx context.Context, l *Lab, target string) ([]Point, []string, error) {
+	g, err := l.FindLost(ctx, target)
+	if err != nil {
+		return nil, nil, err
+	}
+	points, missing, err := l.RestorePoints(ctx, g)
+	if err != nil {
+		return nil, nil, err
+	}
+	var out []Point
+	for _, p := range points {
+		out = append(out, l.backupPoint(g.Cluster, p))
+	}
+	var unread []string
+	for _, m := range missing {
+		unread = append(unread, m.Subject+": "+m.Err)
+	}
+	return out, unread, nil
+}
+
+func (l *Lab) backupPoint(cluster string, p proxmox.RestorePoint) Point {
+	out := Point{ID: p.Volume, Taken: p.Taken, Source: p.Storage, Size: p.Size, Protected: p.Protected, Encrypted: p.Encrypted, Key: p.Key, Note: p.Notes}
+	switch p.Verified {
+	case "ok":
+		out.Proven = "verified"
+	case "":
+		out.Proven = "never verified"
+	default:
+		out.Proven, out.Unusable = "DAMAGED", "its verification "+p.Verified
+	}
+	if p.InFlight {
+		out.Unusable = "its upload has not ended"
+	}
+	if p.Taken.After(l.now().Add(time.Minute)) {
+		out.Note = "its time lies in the future: a clock was wrong"
+	}
+	return out
+}
