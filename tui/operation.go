@@ -137,6 +137,8 @@ func (p *operationPage) noUndo(m *Model) string {
 		return "it is not read yet"
 	case runsOn(s):
 		return "it runs still"
+	case s.State == operation.WaitsForYou:
+		return "it waits for you: do that, and go on with it (R)"
 	case s.State == operation.Interrupted:
 		return "it was interrupted: go on with it first (R)"
 	case s.Started.IsZero():

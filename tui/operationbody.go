@@ -155,6 +155,8 @@ func (p *operationPage) foot(m *Model, w int) []line {
 		text += "; asked to stop by " + s.Cancel.By.Who + " at " + m.clock(s.Cancel.At)
 	case runsOn(s):
 		text += "; runs on without you"
+	case s.State == operation.WaitsForYou:
+		text += "; waits for you: when that is done, R looks at it and goes on"
 	case s.State == operation.Interrupted:
 		text += "; its worker is gone: R goes on, after a look at what was done"
 	}

@@ -67,7 +67,7 @@ func took(s operation.Status) string {
 // stateWord is how a state is written; those that want somebody in capitals.
 func stateWord(s operation.Status) string {
 	switch s.State {
-	case operation.NeedsYou, operation.Interrupted:
+	case operation.NeedsYou, operation.Interrupted, operation.WaitsForYou:
 		return strings.ToUpper(string(s.State))
 	case operation.Waiting:
 		if s.Resumable {
@@ -81,7 +81,7 @@ func stateTone(s operation.State) tone {
 	switch s {
 	case operation.StepDone:
 		return good
-	case operation.StepWarned, operation.Cancelled, operation.Interrupted:
+	case operation.StepWarned, operation.Cancelled, operation.Interrupted, operation.WaitsForYou:
 		return caution
 	case operation.StepFailed, operation.NeedsYou:
 		return alarm

@@ -75,7 +75,7 @@ func (o *operations) open() (runs, needs int) {
 		switch {
 		case runsOn(s):
 			runs++
-		case s.State == operation.Interrupted, s.State == operation.NeedsYou && (target == "" || !settled[target]):
+		case s.State == operation.Interrupted, s.State == operation.WaitsForYou, s.State == operation.NeedsYou && (target == "" || !settled[target]):
 			needs++
 		case s.State == operation.StepDone || s.State == operation.StepWarned:
 			settled[target] = true
@@ -136,7 +136,7 @@ func (o *operations) on(target string) (operation.Status, bool) {
 // stuck finds the operation on a target that was interrupted and went on no more.
 func (o *operations) stuck(target string) (operation.Status, bool) {
 	for _, s := range o.all {
-		if s.Record.Plan.Target == target && s.State == operation.Interrupted {
+		if s.Record.Plan.Target == target && (s.State == operation.Interrupted || s.State == operation.WaitsForYou) {
 			return s, true
 		}
 	}

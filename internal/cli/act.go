@@ -152,7 +152,7 @@ func (a *app) follow(ctx context.Context, d *desk.Desk, id string) error {
 			return err
 		}
 		p.print(s)
-		if s.State != operation.Running && (s.State != operation.Waiting || s.Resumable) {
+		if s.Resumable || s.State != operation.Running && s.State != operation.Waiting && s.State != operation.WaitsForYou {
 			return ended(s)
 		}
 		select {
@@ -171,6 +171,8 @@ func ended(s operation.Status) error {
 		return fail(ExitResumable, fmt.Errorf("operation %s has not begun, and no worker is there; cairn operation resume %s begins it", s.ID(), s.ID()))
 	case operation.StepDone, operation.StepWarned:
 		return nil
+	case operation.WaitsForYou:
+		return fail(ExitResumable, fmt.Errorf("operation %s waits for you: %s. When that is done: cairn operation done %s", s.ID(), s.Text, s.ID()))
 	case operation.Interrupted:
 		return fail(ExitResumable, fmt.Errorf("operation %s was interrupted; cairn operation resume %s goes on", s.ID(), s.ID()))
 	case operation.WasRefused:
@@ -196,6 +198,9 @@ func (p *progressPrinter) print(s operation.Status) {
 		}
 		if p.told[step.ID] == "" {
 			fmt.Fprintf(p.out, "[ ] %s   %s\n", step.Title, step.Show)
+			for _, line := range step.Commands {
+				fmt.Fprintf(p.out, "      %s\n", line)
+			}
 		}
 		p.told[step.ID] = now.State
 		if now.State != operation.Running {

@@ -25,6 +25,7 @@ func (a *app) operationCommand() *cobra.Command {
 			}
 			return a.follow(ctx, d, id)
 		}),
+		a.operationDo("done ID", "Say that what an operation waits for is done: it looks, and goes on", a.done),
 		a.operationWork())
 	return c
 }
@@ -107,10 +108,28 @@ func (a *app) printOperation(s operation.Status) error {
 	}
 	p := progressPrinter{out: a.env.Out, told: map[string]operation.State{}}
 	p.print(s)
-	if s.Resumable {
+	if s.State == operation.WaitsForYou {
+		fmt.Fprintf(a.env.Out, "When it is done: cairn operation done %s\n", s.ID())
+	} else if s.Resumable {
 		fmt.Fprintf(a.env.Out, "No worker is there. cairn operation resume %s\n", s.ID())
 	}
 	return nil
+}
+
+// done goes on with an operation that waits for a person: what was done is looked
+// at, not believed.
+func (a *app) done(ctx context.Context, d *desk.Desk, id string) error {
+	s, err := d.Operation(id)
+	if err != nil {
+		return err
+	}
+	if s.State != operation.WaitsForYou {
+		return fail(ExitBlocked, fmt.Errorf("operation %s is %s: it does not wait for you", id, s.State))
+	}
+	if err := d.Resume(ctx, id); err != nil {
+		return refusal(err)
+	}
+	return a.follow(ctx, d, id)
 }
 
 // cancel asks for the end and says what that cannot take back.

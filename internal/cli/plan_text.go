@@ -26,6 +26,9 @@ func printPlan(w io.Writer, p plan.Plan, hash string) error {
 		}
 		row(&b, name, fmt.Sprintf("%d %s  ~%s%s", i+1, s.Title, backup.Age(s.Estimate.Median), last))
 		row(&b, "", "  "+s.Show)
+		for _, line := range s.Commands {
+			row(&b, "", "    "+line)
+		}
 	}
 	row(&b, "WAY BACK", or(p.WayBack, "none"))
 	if !p.Blocked() {

@@ -95,7 +95,7 @@ func (a *app) startAll(ctx context.Context, d *desk.Desk, f actFlags, plans []pl
 			if err != nil {
 				return err
 			}
-			if s.State == operation.Running || s.State == operation.Waiting && !s.Resumable {
+			if s.Open() && !s.Resumable && s.State != operation.NeedsYou {
 				continue
 			}
 			delete(running, id)

@@ -14,13 +14,15 @@ import (
 type Event string
 
 // The events of a journal: started or resumed or refused; then for each step
-// intent, remote where a server named a task, outcome; at last ended.
+// intent, remote where a server named a task, asked where a person must do it,
+// outcome; at last ended.
 const (
 	Started Event = "started"
 	Resumed Event = "resumed"
 	Refused Event = "refused"
 	Begun   Event = "intent"
 	Remote  Event = "remote"
+	Asked   Event = "asked" // of a person, who does it and says so
 	Ended   Event = "outcome"
 	Closed  Event = "ended"
 )

@@ -11,7 +11,7 @@ import (
 // State is how an operation or a step of it stands.
 type State string
 
-// The states. Waiting, Running and Interrupted are not final.
+// The states. Waiting, Running, Interrupted and WaitsForYou are not final.
 const (
 	Waiting     State = "waiting" // not begun
 	Running     State = "running" // somebody holds its lock
@@ -22,6 +22,7 @@ const (
 	WasRefused  State = "refused"     // nothing was done
 	NeedsYou    State = "needs you"   // nobody can tell what was done: a person must look
 	Interrupted State = "interrupted" // its worker is gone; it can be resumed
+	WaitsForYou State = "waits for you" // a person has something to do first; then it is resumed
 )
 
 // StepStatus is how one step stands.
@@ -52,7 +53,7 @@ func (s Status) ID() string { return s.Record.Plan.ID }
 
 // Open says whether the operation runs, waits, or wants something of a person.
 func (s Status) Open() bool {
-	return s.State == Running || s.State == Waiting || s.State == Interrupted || s.State == NeedsYou
+	return s.State == Running || s.State == Waiting || s.State == Interrupted || s.State == NeedsYou || s.State == WaitsForYou
 }
 
 // Irreversible lists the titles of the steps that were begun and cannot be
@@ -89,7 +90,7 @@ func (s *Store) Status(id string) (Status, error) {
 	if out.State == Running && !alive {
 		out.State = Interrupted
 	}
-	out.Resumable = !alive && (out.State == Interrupted || out.State == Waiting)
+	out.Resumable = !alive && (out.State == Interrupted || out.State == Waiting || out.State == WaitsForYou)
 	out.Progress = readJSON[Progress](s.file(id, "progress.json"))
 	out.Cancel = readJSON[Cancel](s.file(id, "cancel"))
 	return out, nil
@@ -125,7 +126,9 @@ func readJSON[T any](path string) *T {
 	return &v
 }
 
-func final(s State) bool { return s != Waiting && s != Running && s != Interrupted }
+func final(s State) bool {
+	return s != Waiting && s != Running && s != Interrupted && s != WaitsForYou
+}
 
 // replay tells from the journal alone how an operation stands: Running means
 // that it was begun and has not ended.
@@ -155,6 +158,8 @@ func replay(r Record, lines []Line) Status {
 			*step = StepStatus{ID: step.ID, State: Running, Started: l.At}
 		case Remote:
 			step.Remote = l.Remote
+		case Asked:
+			out.State, out.Text, step.Text = WaitsForYou, l.Text, l.Text
 		case Ended:
 			step.State, step.Text, step.Ended = l.State, l.Text, l.At
 		case Closed:

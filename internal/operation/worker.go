@@ -31,6 +31,11 @@ var ErrCancelled = errors.New("cancelled by a person")
 // have been done: the operation stops there and can be resumed, which looks first.
 var ErrLost = errors.New("what became of it is not known yet")
 
+// ErrAsked is what a step's error wraps when a person has to do something first:
+// the worker ends there, and one that is resumed looks whether it was done. So it
+// outlives the terminal and the host, and reads a configuration that was changed.
+var ErrAsked = errors.New("a person has to do it")
+
 // ErrRefused says that nothing was done, and is wrapped with why.
 var ErrRefused = errors.New("refused")
 
@@ -180,6 +185,9 @@ func (r *run) do(ctx context.Context, e Executor, s plan.Step) (ended bool, err 
 	}
 	if broken := task.broken; broken != nil {
 		return true, broken
+	}
+	if errors.Is(err, ErrAsked) {
+		return true, errors.Join(r.journal.append(Line{Event: Asked, Step: s.ID, Text: err.Error()}), err)
 	}
 	if errors.Is(err, ErrLost) {
 		return true, fmt.Errorf("stopped in the middle of %q, which can be resumed: %w", s.Title, err)
