@@ -169,6 +169,11 @@ func (d *Desk) Operations() ([]operation.Status, error) { return d.store.List() 
 // Operation reads how one stands.
 func (d *Desk) Operation(id string) (operation.Status, error) { return d.store.Status(id) }
 
+// OperationLog reads what the steps of one said, as operation.Store.Log does.
+func (d *Desk) OperationLog(id string, from int64) (lines []operation.LogLine, next int64, again bool, err error) {
+	return d.store.Log(id, from)
+}
+
 // Cancel asks an operation to stop.
 func (d *Desk) Cancel(id string) error {
 	if d.o.Config.ReadOnly {

@@ -66,6 +66,8 @@ type Progress struct {
 	Lines []string      `json:"lines"` // the latest lines of its log, oldest first
 	Said  int           `json:"said"`  // how many lines its log has had so far
 	At    time.Time     `json:"at"`
+
+	Passing bool `json:"-"` // its lines only tell how far it is: they are not for the log
 }
 
 // Actor is who wants an operation, from where and why.

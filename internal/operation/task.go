@@ -42,7 +42,7 @@ func (r *run) task(s plan.Step) *Task {
 	id := r.record.Plan.ID
 	return &Task{
 		Operation: id, Lock: r.target, journal: r.journal, step: s.ID,
-		progress: &progressFile{path: r.worker.Store.file(id, "progress.json"), now: r.worker.Now},
+		progress: &progressFile{path: r.worker.Store.file(id, "progress.json"), logPath: r.worker.Store.file(id, "task.log"), now: r.worker.Now},
 	}
 }
 
@@ -55,8 +55,9 @@ const linesKept = 20
 // progressFile holds the latest progress for whoever looks. It proves nothing,
 // so it is not durable, and failing to write it stops nothing.
 type progressFile struct {
-	path string
-	now  func() time.Time
+	path    string
+	logPath string
+	now     func() time.Time
 
 	mu    sync.Mutex
 	last  time.Time
@@ -69,6 +70,9 @@ func (f *progressFile) put(p Progress) {
 	defer f.mu.Unlock()
 	f.lines = append(f.lines, p.Lines...)
 	f.said += len(p.Lines)
+	if !p.Passing {
+		f.appendLog(p.Step, p.Lines, f.now().UTC())
+	}
 	f.lines = f.lines[max(0, len(f.lines)-linesKept):]
 	p.Lines, p.Said, p.At = f.lines, f.said, f.now().UTC()
 	if p.At.Sub(f.last) < progressGrain && p.Done != p.Total {

@@ -1,0 +1,95 @@
+package runbook
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/restic"
+)
+
+// RepositoryView is what is told of a repository besides its facts: how it is
+// configured, and what the history knows.
+type RepositoryView struct {
+	Where      string   // its location, without a password
+	Paths      []string // what is backed up there
+	CopyFrom   string   // or the repository that it copies
+	RunBy      string   // the unit that runs it; empty: cairn does
+	Keep       backup.Keep
+	Runs       []backup.Run // newest first
+	Past       bool         // a history is kept: no run in it is a fact
+	Coverage   restic.Coverage
+	Every      time.Duration // how often a part is read
+	AppendOnly time.Time     // when it refused to forget; zero: it never did, as far as is known
+	Lacks      []string      // what the installed restic cannot do, and what is done instead
+}
+
+// RepositoryView tells of a repository. It asks restic for its version alone.
+func (l *Lab) RepositoryView(ctx context.Context, name string) (RepositoryView, error) {
+	c, err := l.repository(name)
+	if err != nil {
+		return RepositoryView{}, err
+	}
+	cfg := l.config.Restic[name]
+	v := RepositoryView{Where: cfg.Where(), Paths: cfg.Paths, CopyFrom: cfg.CopyFrom, Keep: cfg.Keep, Past: l.history != nil,
+		Runs: l.runsOf(ctx, name), Every: orDefault(cfg.Every, daily)}
+	if cfg.RunBy != nil {
+		v.RunBy = cfg.RunBy.Unit
+	}
+	v.Coverage = restic.Cover(v.Runs, orDefault(cfg.CheckWithin, checkWithin), v.Every, l.now())
+	for _, r := range v.Runs { // newest first
+		if r.Job == "forget" && strings.HasPrefix(r.Text, refusal) && r.Started.After(v.AppendOnly) {
+			v.AppendOnly = r.Started
+		}
+	}
+	version, err := c.Version(ctx)
+	if err != nil {
+		return v, err
+	}
+	v.Lacks = version.Lacks()
+	return v, nil
+}
+
+// Tree lists the files of a snapshot. listed is called now and then with how many
+// there are so far.
+func (l *Lab) Tree(ctx context.Context, name, snapshot string, listed func(files int)) (*restic.Tree, error) {
+	c, err := l.repository(name)
+	if err != nil {
+		return nil, err
+	}
+	return c.Ls(ctx, restic.How{}, snapshot, nil, listed)
+}
+
+// Changes compares two snapshots of a repository and keeps at most so many changes.
+func (l *Lab) Changes(ctx context.Context, name, from, to string, atMost int) (restic.Changes, error) {
+	c, err := l.repository(name)
+	if err != nil {
+		return restic.Changes{}, err
+	}
+	return c.Diff(ctx, restic.How{}, from, to, atMost)
+}
+
+// RepositorySnapshots lists the snapshots of a repository, oldest first.
+func (l *Lab) RepositorySnapshots(ctx context.Context, name string) ([]restic.Snapshot, error) {
+	c, err := l.repository(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := c.Survey(ctx)
+	return f.Snapshots, err
+}
+
+// Dump writes one file of a snapshot to w; of a directory, a tar of all below it.
+func (l *Lab) Dump(ctx context.Context, name, snapshot, path string, w io.Writer) error {
+	c, err := l.repository(name)
+	if err != nil {
+		return err
+	}
+	if err := c.Dump(ctx, restic.How{}, snapshot, path, w); err != nil {
+		return fmt.Errorf("reading %s from restic.%s: %w", path, name, err)
+	}
+	return nil
+}
