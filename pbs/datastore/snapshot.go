@@ -1,6 +1,6 @@
 // Package datastore reads a Proxmox Backup Server's datastore as it lies on
 // disk, with no server: which backup snapshots there are, and which chunks each
-// needs. It writes nothing.
+// needs. Nothing of it writes but Complete, which changes no content.
 package datastore
 
 import (
