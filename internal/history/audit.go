@@ -53,6 +53,7 @@ func (s *Store) Trail(ctx context.Context, limit int) ([]Entry, error) {
 type Measurement struct {
 	Operation, Step string
 	Kind            string // of the step, such as "proxmox.rollback"
+	Target          string // of its operation, such as "guest:home/101"
 	Medium          string // what it read from
 	Started         time.Time
 	Took            time.Duration
@@ -65,8 +66,8 @@ type Measurement struct {
 // RecordStep keeps a measurement.
 func (s *Store) RecordStep(ctx context.Context, m Measurement) error {
 	return s.write(ctx, "a measured step", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO steps (operation, step, kind, medium, started, seconds, bytes, predicted, predicted_p90, ok) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			m.Operation, m.Step, m.Kind, m.Medium, stamp(m.Started), m.Took.Seconds(), m.Bytes, m.Predicted.Seconds(), m.PredictedP90.Seconds(), m.OK)
+		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO steps (operation, step, kind, target, medium, started, seconds, bytes, predicted, predicted_p90, ok) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			m.Operation, m.Step, m.Kind, m.Target, m.Medium, stamp(m.Started), m.Took.Seconds(), m.Bytes, m.Predicted.Seconds(), m.PredictedP90.Seconds(), m.OK)
 		return err
 	})
 }
@@ -74,7 +75,7 @@ func (s *Store) RecordStep(ctx context.Context, m Measurement) error {
 // Steps returns the measurements of the latest steps that went well, of one kind
 // or of all when kind is empty, newest first.
 func (s *Store) Steps(ctx context.Context, kind string, limit int) ([]Measurement, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT operation, step, kind, medium, started, seconds, bytes, predicted, predicted_p90, ok FROM steps
+	rows, err := s.db.QueryContext(ctx, `SELECT operation, step, kind, target, medium, started, seconds, bytes, predicted, predicted_p90, ok FROM steps
 		WHERE (kind = ?1 OR ?1 = '') AND ok = 1 ORDER BY started DESC LIMIT ?2`, kind, limit)
 	if err != nil {
 		return nil, fmt.Errorf("reading measured steps from the history: %w", err)
@@ -85,7 +86,7 @@ func (s *Store) Steps(ctx context.Context, kind string, limit int) ([]Measuremen
 		var m Measurement
 		var started int64
 		var took, predicted, p90 float64
-		if err := rows.Scan(&m.Operation, &m.Step, &m.Kind, &m.Medium, &started, &took, &m.Bytes, &predicted, &p90, &m.OK); err != nil {
+		if err := rows.Scan(&m.Operation, &m.Step, &m.Kind, &m.Target, &m.Medium, &started, &took, &m.Bytes, &predicted, &p90, &m.OK); err != nil {
 			return nil, fmt.Errorf("reading measured steps from the history: %w", err)
 		}
 		m.Started, m.Took, m.Predicted, m.PredictedP90 = unstamp(started), seconds(took), seconds(predicted), seconds(p90)

@@ -27,6 +27,9 @@ var migrations = []string{
 	CREATE INDEX audit_at ON audit (at);`,
 	`CREATE TABLE compared (repository TEXT NOT NULL, snapshot TEXT NOT NULL, source TEXT NOT NULL, copy TEXT NOT NULL, asset TEXT NOT NULL, taken INTEGER NOT NULL,
 		complete INTEGER NOT NULL, missing TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (repository, snapshot, source, copy)) WITHOUT ROWID;`,
+	`ALTER TABLE steps ADD COLUMN target TEXT NOT NULL DEFAULT '';`,
+	// of all incidents at most one is open: open is 1, or null
+	`CREATE TABLE incidents (id INTEGER PRIMARY KEY AUTOINCREMENT, opened INTEGER NOT NULL, open INTEGER UNIQUE CHECK (open = 1), body TEXT NOT NULL);`,
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {

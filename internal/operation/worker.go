@@ -269,7 +269,7 @@ func (r *run) measure(ctx context.Context, s plan.Step, began time.Time, result 
 	}
 	// An operation goes on without its history: an error here stops nothing.
 	_ = r.worker.History.RecordStep(context.WithoutCancel(ctx), history.Measurement{
-		Operation: r.record.Plan.ID, Step: s.ID, Kind: s.Kind, Medium: result.Medium, Started: began, Took: r.worker.Now().Sub(began),
+		Operation: r.record.Plan.ID, Step: s.ID, Kind: s.Kind, Target: r.record.Plan.Target, Medium: result.Medium, Started: began, Took: r.worker.Now().Sub(began),
 		Bytes: result.Bytes, Predicted: s.Estimate.Median, PredictedP90: s.Estimate.P90, OK: ok,
 	})
 }
