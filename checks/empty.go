@@ -23,6 +23,8 @@ func (l *lab) judgeEmpty(s *source) []Problem {
 	case s.kind == "restic" && others > 0:
 		what += fmt.Sprintf(": it holds %s, none of which match selects", counted(others, "snapshot"))
 		hint = "Correct match in [" + s.name + "] (restic snapshots shows hosts and tags)"
+	case s.kind == "postgres" && len(toolsOf(l.policy.Postgres[name])) > 0:
+		return nil // what that tool holds is judged as a source of its own
 	case s.kind == "postgres" && l.policy.Postgres[name].Dump == nil && l.policy.Postgres[name].Base == nil:
 		status = backup.Warning
 		what, hint = s.title+" is watched, but no copy of it is configured", "Add dump = { dir = \"…\", every = \"24h\" } to ["+s.name+"]"
@@ -50,6 +52,8 @@ func judgeUnscheduled(s *source, now time.Time) []Problem {
 				table = s.name + ".base"
 			case s.kind == "postgres":
 				table = s.name + ".dump"
+			case s.isTool():
+				table = "postgres." + g.asset.Scope + "." + strings.ReplaceAll(s.kind, "wal-g", "walg")
 			}
 		}
 	}

@@ -43,12 +43,21 @@ type Past struct {
 	First map[string]time.Time
 	// Proofs are drills and checks of copies, by CopyKey(source, copy's id).
 	Proofs map[string][]backup.Proven
+	// Verdicts are what the latest verification of each copy found, by
+	// CopyKey(source, copy's id); with an empty id that of a whole source.
+	Verdicts map[string]Verdict
 	// Torn says of restic snapshots, by id, why what they hold of a PBS datastore
 	// is no copy: PBS wrote to it while it was read.
 	Torn map[string]string
 	// Elsewhere are copies on disks that take turns and are not in now, as they
 	// were last seen.
 	Elsewhere []backup.Copy
+}
+
+// Verdict is what a verification found.
+type Verdict struct {
+	At  time.Time
+	Bad string // what is wrong; empty: nothing
 }
 
 // FillSample is how full a disk was.

@@ -91,6 +91,8 @@ func (l *lab) judgeKind(s *source) []Problem {
 		return l.judgeRestic(s)
 	case "postgres":
 		return l.judgePostgres(s)
+	case "pgbackrest", "barman", "wal-g":
+		return l.judgeTool(s)
 	}
 	return nil
 }

@@ -52,6 +52,9 @@ func survey(p Policy, f Facts, now time.Time) *lab {
 	}
 	for _, name := range names(p.Postgres, f.Postgres) {
 		l.sources = append(l.sources, l.postgresSource(name))
+		for _, t := range toolsOf(p.Postgres[name]) {
+			l.sources = append(l.sources, l.toolSource(name, t))
+		}
 	}
 	for _, s := range l.sources {
 		s.arrange()

@@ -32,7 +32,7 @@ func (l *lab) judgePostgres(s *source) []Problem {
 	if cfg.WAL != nil {
 		out = append(out, l.judgeArchive(s, cfg, f)...)
 	}
-	out = append(out, judgeTools(s, f)...)
+	out = append(out, l.judgeVerdicts(s)...)
 	out = append(out, judgeStandbys(s, f)...)
 	return append(out, judgeRun(s, l.now)...)
 }
@@ -163,6 +163,8 @@ func judgeDumps(s *source, cfg pg.Config, f pg.Facts) []Problem {
 			globals, newest = laterOf(globals, d.Taken), laterOf(newest, d.Taken)
 		case d.Globals:
 			globals = laterOf(globals, d.Taken)
+		case d.Ours: // its globals are in it
+			globals, newest = laterOf(globals, d.Taken), laterOf(newest, d.Taken)
 		default:
 			newest = laterOf(newest, d.Taken)
 		}

@@ -212,6 +212,7 @@ func (l *lab) matchRuns(s *source) {
 			}
 		}
 	}
+	l.applyVerdicts(s)
 	if s.kind != "pbs" {
 		return
 	}

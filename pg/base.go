@@ -71,7 +71,7 @@ func (b *basing) run(ctx context.Context) (string, error) {
 		return "", err
 	}
 	b.work.say("reading every byte back")
-	if err := c.verifyBase(ctx, b.part, majorOf(m.Server), b.work); err != nil {
+	if err := c.verifyBase(ctx, b.part, filepath.Join(b.part, baseData), majorOf(m.Server), b.work); err != nil {
 		return "", err
 	}
 	if majorOf(m.Server) >= manifestSince {
@@ -239,36 +239,21 @@ func (b *basing) relink() error {
 	return nil
 }
 
-// verifyBase has pg_verifybackup read every byte of a base backup. The WAL in it
-// is read too where the tools of that very version are here.
-func (c *Client) verifyBase(ctx context.Context, dir string, major int, w Work) error {
+// verifyBase has pg_verifybackup read every byte of the base backup at path, whose
+// data directory is data. The WAL in it is read too where the tools of that very
+// version are here. The error is a *Damage where it is not good.
+func (c *Client) verifyBase(ctx context.Context, path, data string, major int, w Work) error {
 	if major < manifestSince {
 		return nil // there is nothing to verify it against
 	}
 	argv := []string{"", "--quiet", "--exit-on-error"}
-	path, err := c.toolPath(ctx, "pg_verifybackup", major, true)
+	tool, err := c.toolPath(ctx, "pg_verifybackup", major, true)
 	if err != nil {
 		argv = append(argv, "--no-parse-wal")
-		if path, err = c.toolPath(ctx, "pg_verifybackup", major, false); err != nil {
+		if tool, err = c.toolPath(ctx, "pg_verifybackup", major, false); err != nil {
 			return err
 		}
 	}
-	argv[0] = path
-	if result, err := command.Run(ctx, access{}.spec(w, append(argv, filepath.Join(dir, baseData))...)); err != nil {
-		return c.server.toolError("pg_verifybackup", result, err)
-	}
-	return nil
-}
-
-// VerifyBase reads every byte of a base backup of ours and records that.
-func (c *Client) VerifyBase(ctx context.Context, dir string, w Work) error {
-	m, err := ReadBaseManifest(dir)
-	if err != nil {
-		return err
-	}
-	if err := c.verifyBase(ctx, dir, majorOf(m.Server), w); err != nil {
-		return err
-	}
-	m.Verified = c.now().UTC()
-	return m.write(dir)
+	argv[0] = tool
+	return c.readBy(ctx, path, access{}.spec(w, append(argv, data)...))
 }

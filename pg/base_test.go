@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,8 +52,8 @@ func TestBaseBackupWithTablespaceAndConfiguration(t *testing.T) {
 		!slices.ContainsFunc(b.Proofs, func(p backup.Proven) bool { return p.Level == backup.EveryByteRead }) {
 		t.Errorf("%+v", b)
 	}
-	if err := client.VerifyBase(t.Context(), dir, Work{}); err != nil {
-		t.Error(err)
+	if e, err := client.VerifyCopy(t.Context(), dir, Work{}); err != nil || !e.Ours || e.Bytes == 0 {
+		t.Error(err, e)
 	}
 	path := filepath.Join(dir, baseData, "global", "pg_filenode.map")
 	text, err := os.ReadFile(path)
@@ -63,8 +64,16 @@ func TestBaseBackupWithTablespaceAndConfiguration(t *testing.T) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := client.VerifyBase(t.Context(), dir, Work{}); err == nil || !strings.Contains(err.Error(), "pg_filenode.map") {
+	_, err = client.VerifyCopy(t.Context(), dir, Work{})
+	var bad *Damage
+	if !errors.As(err, &bad) || !strings.Contains(bad.Why, "pg_filenode.map") {
 		t.Errorf("a flipped bit: %v", err)
+	}
+	if err := KeepVerdict(dir, err, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = client.Survey(t.Context()); err != nil || f.Bases.Value[0].State != backup.Damaged || !strings.Contains(f.Bases.Value[0].Why, "pg_filenode.map") || len(f.Bases.Value[0].Proofs) != 0 {
+		t.Errorf("what was found is not shown: %+v %v", f.Bases.Value, err)
 	}
 }
 

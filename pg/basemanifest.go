@@ -95,7 +95,13 @@ func (s *baseScan) ours(path string) {
 	})
 	b := s.details[path]
 	b.Path, b.Size, b.Ours = path, size, true
-	if b.Finished.IsZero() {
+	finished := !b.Finished.IsZero()
+	if finished && c.state != backup.Complete { // it is not being written: it was made, and is not good
+		b.State, b.Why, b.Proofs = c.state, c.why, nil
+		s.bases = append(s.bases, b)
+		return
+	}
+	if !finished {
 		b.Finished = changed
 	}
 	if b.Taken.IsZero() {
@@ -134,6 +140,10 @@ func (s *baseScan) probeOurs(path string) (BaseBackup, content) {
 	if !m.Verified.IsZero() {
 		b.Proofs = append(b.Proofs, backup.Proven{Level: backup.EveryByteRead, At: m.Verified})
 	}
-	b.Proofs = append(b.Proofs, readProofs(path)...)
+	kept := readProofs(path)
+	b.Proofs = append(b.Proofs, kept.proven()...)
+	if why := kept.damage(); why != "" && c.state == backup.Complete {
+		c, b.Proofs = broken(backup.Damaged, why), nil
+	}
 	return b, c
 }

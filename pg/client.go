@@ -89,6 +89,11 @@ func (c *Client) Survey(ctx context.Context) (Facts, error) {
 	f.Standbys, f.Others = standbys, others
 	f.Copies = c.copies(f)
 	c.last = f
+	for _, t := range others {
+		if t.Err == "" {
+			readable++
+		}
+	}
 	if serverErr != nil && readable == 0 {
 		return f, errors.Join(serverErr, dirErr)
 	}

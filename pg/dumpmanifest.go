@@ -218,24 +218,6 @@ func sums(ctx context.Context, dir string) ([]DumpedFile, error) {
 	return all, nil
 }
 
-// VerifyDump reads every byte of a dump of ours and compares it with its
-// manifest. The error names the first file that differs.
-func VerifyDump(ctx context.Context, dir string) (DumpManifest, error) {
-	m, err := ReadDumpManifest(dir)
-	if err != nil {
-		return m, err
-	}
-	if m.Finished.IsZero() {
-		return m, fmt.Errorf("%s was never finished: take another dump", dir)
-	}
-	return m, eachFile(ctx, dir, slices.Clone(m.Files), func(f *DumpedFile, bytes int64, sum string) error {
-		if bytes != f.Bytes || sum != f.SHA256 {
-			return fmt.Errorf("%s is damaged: %s has %d bytes with SHA-256 %.12s…, and its manifest says %d with %.12s…: take another dump", dir, f.Path, bytes, sum, f.Bytes, f.SHA256)
-		}
-		return nil
-	})
-}
-
 // eachFile hashes files side by side and calls each with what came of it, one at
 // a time.
 func eachFile(ctx context.Context, dir string, files []DumpedFile, each func(*DumpedFile, int64, string) error) error {

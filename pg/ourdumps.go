@@ -1,7 +1,6 @@
 package pg
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -62,53 +61,10 @@ func probeOurs(path string) content {
 			return c
 		}
 	}
-	c.proofs = readProofs(path)
+	kept := readProofs(path)
+	c.proofs = kept.proven()
+	if why := kept.damage(); why != "" {
+		c.state, c.why, c.proofs = backup.Damaged, why, nil
+	}
 	return c
-}
-
-// proofsName is the file beside a copy's data that keeps how far it was proven.
-const proofsName = "cairn-proofs.json"
-
-type proof struct {
-	Level string    `json:"level"` // in the words of backup.Proof
-	At    time.Time `json:"at"`
-}
-
-func readProofs(dir string) []backup.Proven {
-	text, err := readLimited(filepath.Join(dir, proofsName), 1<<20)
-	if err != nil {
-		return nil
-	}
-	var kept []proof
-	if json.Unmarshal(text, &kept) != nil {
-		return nil
-	}
-	var all []backup.Proven
-	for level := backup.Exists; level <= backup.ContentChecked; level++ {
-		for _, p := range kept {
-			if p.Level == level.String() {
-				all = append(all, backup.Proven{Level: level, At: p.At})
-			}
-		}
-	}
-	return all
-}
-
-// RecordProof keeps beside a dump or base backup of ours that a level of proof
-// was reached. Where its directory cannot be written, only the proof is lost.
-func RecordProof(dir string, level backup.Proof, at time.Time) error {
-	kept := []proof{{level.String(), at.UTC()}}
-	for _, p := range readProofs(dir) {
-		if p.Level != level {
-			kept = append(kept, proof{p.Level.String(), p.At})
-		}
-	}
-	text, err := json.Marshal(kept)
-	if err == nil {
-		err = writeFile(filepath.Join(dir, proofsName), text, 0o600)
-	}
-	if err != nil {
-		return fmt.Errorf("keeping how far %s was proven: %w", dir, err)
-	}
-	return nil
 }

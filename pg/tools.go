@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -19,25 +18,31 @@ import (
 
 // PgBackRestConfig names a stanza that pgBackRest backs this server up under.
 type PgBackRestConfig struct {
-	Stanza string `toml:"stanza"`
-	Config string `toml:"config"` // file; empty: pgBackRest's own default
-	Disk   string `toml:"disk"`   // that its repository lies on
-	Site   string `toml:"site"`
+	Stanza string          `toml:"stanza"`
+	Config string          `toml:"config"` // file; empty: pgBackRest's own default
+	Every  backup.Duration `toml:"every"`  // how often it backs up; 0: not said
+	Grace  backup.Duration `toml:"grace"`
+	Disk   string          `toml:"disk"` // that its repository lies on
+	Site   string          `toml:"site"`
 }
 
 // BarmanConfig names this server as Barman does.
 type BarmanConfig struct {
-	Server string `toml:"server"`
-	Config string `toml:"config"` // file; empty: Barman's own default
-	Disk   string `toml:"disk"`
-	Site   string `toml:"site"`
+	Server string          `toml:"server"`
+	Config string          `toml:"config"` // file; empty: Barman's own default
+	Every  backup.Duration `toml:"every"`
+	Grace  backup.Duration `toml:"grace"`
+	Disk   string          `toml:"disk"`
+	Site   string          `toml:"site"`
 }
 
 // WALGConfig says how WAL-G is asked.
 type WALGConfig struct {
-	Config string `toml:"config"` // file
-	Disk   string `toml:"disk"`
-	Site   string `toml:"site"`
+	Config string          `toml:"config"` // file
+	Every  backup.Duration `toml:"every"`
+	Grace  backup.Duration `toml:"grace"`
+	Disk   string          `toml:"disk"`
+	Site   string          `toml:"site"`
 }
 
 // Tool is what another tool says of the backups that it makes of this server. It
@@ -63,37 +68,52 @@ type ToolBackup struct {
 	Needs    []string // labels that it is worth nothing without
 }
 
+// ToolSource is the name of the source that another tool's backups of a server
+// are shown as: "pgbackrest.erp".
+func ToolSource(tool, server string) string { return tool + "." + server }
+
+// ToolCopy is the id of a tool's backup as a copy.
+func ToolCopy(tool, label string) string { return tool + ":" + label }
+
 // asked is one tool as it is configured.
 type asked struct {
 	name, instance, disk, site string
 	argv                       []string
 	check                      []string // argv of a second question; nil: none
+	verify                     []string // argv that has it verify all it holds; nil: verifyOne, followed by a label, does one backup
+	verifyOne                  []string
+	parseVerify                func([]byte) ([]Finding, bool)
 	parse                      func(text []byte, instance string) ([]ToolBackup, []string, error)
 }
 
 func (c Config) tools() []asked {
 	var all []asked
 	if t := c.PgBackRest; t != nil {
-		argv := []string{"pgbackrest", "info", "--output=json", "--stanza=" + t.Stanza}
+		where := []string{"--stanza=" + t.Stanza}
 		if t.Config != "" {
-			argv = append(argv, "--config="+t.Config)
+			where = append(where, "--config="+t.Config)
 		}
-		all = append(all, asked{name: "pgbackrest", instance: t.Stanza, disk: t.Disk, site: t.Site, argv: argv, parse: parsePgBackRest})
+		all = append(all, asked{name: "pgbackrest", instance: t.Stanza, disk: t.Disk, site: t.Site, parse: parsePgBackRest,
+			argv:   append([]string{"pgbackrest", "info", "--output=json"}, where...),
+			verify: append([]string{"pgbackrest", "verify", "--output=text", "--verbose"}, where...), parseVerify: parsePgBackRestVerify})
 	}
 	if t := c.Barman; t != nil {
-		argv := []string{"barman", "-f", "json"}
+		argv, plain := []string{"barman", "-f", "json"}, []string{"barman"}
 		if t.Config != "" {
-			argv = append(argv, "--config", t.Config)
+			argv, plain = append(argv, "--config", t.Config), append(plain, "--config", t.Config)
 		}
 		all = append(all, asked{name: "barman", instance: t.Server, disk: t.Disk, site: t.Site,
-			argv: append(slices.Clone(argv), "list-backup", t.Server), check: append(slices.Clone(argv), "check", t.Server), parse: parseBarman})
+			argv: append(slices.Clone(argv), "list-backup", t.Server), check: append(slices.Clone(argv), "check", t.Server), parse: parseBarman,
+			verifyOne: append(plain, "verify-backup", t.Server)})
 	}
 	if t := c.WALG; t != nil {
-		argv := []string{"wal-g", "backup-list", "--detail", "--json"}
+		var where []string
 		if t.Config != "" {
-			argv = append(argv, "--config", t.Config)
+			where = append(where, "--config", t.Config)
 		}
-		all = append(all, asked{name: "wal-g", disk: t.Disk, site: t.Site, argv: argv, parse: parseWALG})
+		all = append(all, asked{name: "wal-g", disk: t.Disk, site: t.Site, parse: parseWALG,
+			argv:   append([]string{"wal-g", "backup-list", "--detail", "--json"}, where...),
+			verify: append([]string{"wal-g", "wal-verify", "integrity", "timeline", "--json"}, where...), parseVerify: parseWALGVerify})
 	}
 	return all
 }
@@ -148,7 +168,7 @@ func (t asked) ask(ctx context.Context, into *Tool, now func() time.Time) {
 
 // copies are a tool's backups as copies of the whole server.
 func (t asked) copies(tool Tool, name string) []backup.Copy {
-	one := backup.Copy{Asset: backup.AssetID{Kind: backup.Cluster, Scope: name}, Tier: backup.DurableLocal, Source: "postgres." + name, Medium: "host", Site: t.site, Kind: "base backup"}
+	one := backup.Copy{Asset: backup.AssetID{Kind: backup.Cluster, Scope: name}, Tier: backup.DurableLocal, Source: ToolSource(t.name, name), Medium: "host", Site: t.site, Kind: "base backup"}
 	if one.Site == "" {
 		one.Site = backup.HomeSite
 	}
@@ -161,7 +181,7 @@ func (t asked) copies(tool Tool, name string) []backup.Copy {
 	var all []backup.Copy
 	for _, b := range tool.Backups {
 		c := one
-		c.ID, c.Taken, c.Finished, c.Size, c.State, c.Why = t.name+":"+b.Label, b.Started, b.Finished, b.Size, b.State, b.Why
+		c.ID, c.Taken, c.Finished, c.Size, c.State, c.Why = ToolCopy(t.name, b.Label), b.Started, b.Finished, b.Size, b.State, b.Why
 		all = append(all, c)
 	}
 	return all
@@ -239,7 +259,7 @@ func parsePgBackRest(text []byte, stanza string) ([]ToolBackup, []string, error)
 			backups = append(backups, one)
 		}
 		newestFirst(backups)
-		return backups, problems, nil
+		return rested(backups), problems, nil
 	}
 	return nil, []string{fmt.Sprintf("it knows no stanza %q: create it with stanza-create", stanza)}, nil
 }
@@ -338,71 +358,30 @@ func parseWALG(text []byte, _ string) ([]ToolBackup, []string, error) {
 		backups = append(backups, one)
 	}
 	newestFirst(backups)
-	return backups, nil, nil
+	return rested(backups), nil, nil
+}
+
+// rested marks the backups that rest on one that is not there, or not whole: they
+// are worth nothing without it.
+func rested(all []ToolBackup) []ToolBackup {
+	bad := map[string]string{} // why, by label
+	for i := range all {
+		for _, need := range all[i].Needs {
+			at := slices.IndexFunc(all, func(b ToolBackup) bool { return b.Label == need || strings.HasPrefix(b.Label, need+"_D_") })
+			switch {
+			case at < 0:
+				bad[all[i].Label] = "it rests on " + need + ", which is not there"
+			case all[at].State == backup.Damaged:
+				bad[all[i].Label] = "it rests on " + all[at].Label + ", which is damaged"
+			}
+		}
+	}
+	for i := range all {
+		if why := bad[all[i].Label]; why != "" && all[i].State == backup.Complete {
+			all[i].State, all[i].Why = backup.Damaged, why
+		}
+	}
+	return all
 }
 
 var walgDelta = regexp.MustCompile(`_D_([0-9A-F]{24})`)
-
-// Verdict is what a tool's own verification found.
-type Verdict struct {
-	OK       bool
-	Findings []string
-}
-
-var (
-	verifyStatus = regexp.MustCompile(`(?m)^\s*status: (\S+)\s*$`)
-	verifyBackup = regexp.MustCompile(`(?m)^\s*backup: (\S+), status: (\S+?),`)
-	verifyWAL    = regexp.MustCompile(`(?m)archiveId: (\S+), total WAL checked: (\d+), total valid WAL: (\d+)`)
-)
-
-// parsePgBackRestVerify reads `pgbackrest verify`, with or without --output=text.
-// It ends with 0 on a corrupted backup: only its words count, and what does not
-// say that it is ok is not. It does not see that WAL is missing.
-func parsePgBackRestVerify(text []byte) Verdict {
-	var v Verdict
-	status := verifyStatus.FindAllSubmatch(text, -1)
-	v.OK = len(status) > 0
-	if len(status) == 0 {
-		v.Findings = append(v.Findings, "it does not say how it ended")
-	}
-	for _, m := range status {
-		if string(m[1]) != "ok" {
-			v.OK = false
-			v.Findings = append(v.Findings, "status: "+string(m[1]))
-		}
-	}
-	for _, m := range verifyBackup.FindAllSubmatch(text, -1) {
-		if string(m[2]) != "valid" {
-			v.OK = false
-			v.Findings = append(v.Findings, fmt.Sprintf("backup %s is %s", m[1], m[2]))
-		}
-	}
-	for _, m := range verifyWAL.FindAllSubmatch(text, -1) {
-		if string(m[2]) != string(m[3]) {
-			v.OK = false
-			v.Findings = append(v.Findings, fmt.Sprintf("of %s WAL segments of %s only %s are valid", m[2], m[1], m[3]))
-		}
-	}
-	return v
-}
-
-// VerifyPgBackRest has pgBackRest read every byte of its repository, which takes
-// as long as that is large. The error says what is wrong with it.
-func (c *Client) VerifyPgBackRest(ctx context.Context, w Work) error {
-	t := c.cfg.PgBackRest
-	if t == nil {
-		return fmt.Errorf("postgres.%s names no stanza of pgBackRest", c.name)
-	}
-	argv := []string{"pgbackrest", "verify", "--stanza=" + t.Stanza, "--output=text", "--verbose"}
-	if t.Config != "" {
-		argv = append(argv, "--config="+t.Config)
-	}
-	result, err := command.Run(ctx, access{}.spec(w, argv...))
-	if err != nil {
-		return fmt.Errorf("pgbackrest verify: %w", err)
-	}
-	if v := parsePgBackRestVerify(result.Stdout); !v.OK {
-		return errors.New("pgBackRest ended well and says: " + strings.Join(v.Findings, "; ") + "; take a full backup, and look at its disk")
-	}
-	return nil
-}

@@ -36,12 +36,14 @@ func TestRealPgBackRest(t *testing.T) {
 	if last.Asset.Kind != backup.Cluster || !strings.HasPrefix(last.ID, "pgbackrest:") || last.State != backup.Complete {
 		t.Errorf("%+v", last)
 	}
-	if err := client.VerifyPgBackRest(t.Context(), Work{}); err != nil && !strings.Contains(err.Error(), "WAL") {
-		t.Errorf("a good repository: %v", err)
+	found, err := client.VerifyTool(t.Context(), "pgbackrest", Work{})
+	if err != nil || len(found) < 2 || found[1].Bad != "" || !found[1].Read || found[0].Bad != "" && !strings.Contains(found[0].Bad, "WAL") {
+		t.Errorf("a good repository: %+v %v", found, err)
 	}
 	flipLargest(t, filepath.Join(dir, "repo", "backup"))
-	if err := client.VerifyPgBackRest(t.Context(), Work{}); err == nil || !strings.Contains(err.Error(), "is invalid") {
-		t.Errorf("a flipped byte: %v", err)
+	found, err = client.VerifyTool(t.Context(), "pgbackrest", Work{})
+	if err != nil || len(found) < 2 || !strings.Contains(found[0].Bad, "is invalid") || found[1].Bad == "" {
+		t.Errorf("a flipped byte: %+v %v", found, err)
 	}
 }
 

@@ -47,15 +47,51 @@ func TestWhatOtherToolsSay(t *testing.T) {
 }
 
 func TestVerifyThatEndsWellAndFoundDamage(t *testing.T) {
-	bad := parsePgBackRestVerify(said(t, "pgbackrest-verify-bad-text.out"))
-	if bad.OK || !strings.Contains(strings.Join(bad.Findings, "\n"), "backup 20261121-195140F is invalid") {
+	bad, understood := parsePgBackRestVerify(said(t, "pgbackrest-verify-bad-text.out"))
+	if !understood || len(bad) != 2 || bad[0].Label != "" || !strings.Contains(bad[0].Bad, "backup 20261121-195140F is invalid") || bad[1].Label != "20261121-195140F" || bad[1].Bad == "" || bad[1].Read {
 		t.Errorf("%+v", bad)
 	}
-	if good := parsePgBackRestVerify(said(t, "pgbackrest-verify-walgap-verbose.txt")); !good.OK {
+	good, understood := parsePgBackRestVerify(said(t, "pgbackrest-verify-walgap-verbose.txt"))
+	if !understood || len(good) != 3 || good[0].Bad != "" || good[2].Bad != "" || !good[2].Read {
 		t.Errorf("%+v", good)
 	}
-	if silent := parsePgBackRestVerify(nil); silent.OK {
+	if _, understood := parsePgBackRestVerify(nil); understood {
 		t.Error("silence is not ok")
+	}
+	if f, known := barmanFinding("20261121T195920", said(t, "barman-verify-backup.txt")); !known || f.Bad != "" || !f.Read {
+		t.Errorf("%+v", f)
+	}
+	if f, known := barmanFinding("x", said(t, "pg_verifybackup-corrupt.txt")); !known || !strings.Contains(f.Bad, "checksum mismatch") || f.Read {
+		t.Errorf("%+v", f)
+	}
+	if f, known := barmanFinding("x", []byte("ERROR: Unknown backup 'x'\n")); known || !strings.Contains(f.Text, "Unknown backup") {
+		t.Errorf("%+v", f)
+	}
+	if all, ok := parseWALGVerify(said(t, "walg-wal-verify.json")); !ok || len(all) != 1 || all[0].Bad != "" || all[0].Read {
+		t.Errorf("%+v", all)
+	}
+	if all, ok := parseWALGVerify(said(t, "walg-wal-verify-gap.json")); !ok || all[0].Bad != "integrity is WARNING (1 missing_uploading from 000000010000000000000080 to 000000010000000000000080)" {
+		t.Errorf("%+v", all)
+	}
+	if _, ok := parseWALGVerify([]byte("{}")); ok {
+		t.Error("silence is not ok")
+	}
+}
+
+func TestBackupsThatRestOnOthers(t *testing.T) {
+	all := rested([]ToolBackup{
+		{Label: "i2", Needs: []string{"f", "i1"}, State: backup.Complete}, {Label: "i1", Needs: []string{"f"}, State: backup.Complete}, {Label: "f", State: backup.Damaged, Why: "bad"},
+		{Label: "base_000000010000000000000084_D_000000010000000000000082", Needs: []string{"base_000000010000000000000082"}, State: backup.Complete},
+		{Label: "base_000000010000000000000082_D_000000010000000000000080", State: backup.Complete},
+		{Label: "lonely", Needs: []string{"gone"}, State: backup.Complete},
+	})
+	for label, why := range map[string]string{"i2": "it rests on f, which is damaged", "i1": "it rests on f, which is damaged", "lonely": "it rests on gone, which is not there",
+		"base_000000010000000000000084_D_000000010000000000000082": ""} {
+		for _, b := range all {
+			if b.Label == label && (b.Why != why || (b.State == backup.Damaged) != (why != "")) {
+				t.Errorf("%+v", b)
+			}
+		}
 	}
 }
 
@@ -75,7 +111,9 @@ func FuzzWhatOtherToolsSay(f *testing.F) {
 		_, _, _ = parseBarman(text, "lab")
 		_, _ = parseBarmanCheck(text, "lab")
 		_, _, _ = parseWALG(text, "")
-		_ = parsePgBackRestVerify(text)
+		_, _ = parsePgBackRestVerify(text)
+		_, _ = parseWALGVerify(text)
+		_, _ = barmanFinding("x", text)
 		_, _ = parseDumpManifest(text)
 		_, _ = parseBaseManifest(text)
 		_ = recoveryEnd(string(text))

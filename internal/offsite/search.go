@@ -13,6 +13,7 @@ import (
 
 	"cairn/internal/history"
 	"cairn/pbs/datastore"
+	"cairn/pg"
 	"cairn/restic"
 )
 
@@ -277,11 +278,12 @@ func (s *search) fetched(ctx context.Context, c held) (string, error) {
 	return lack, nil
 }
 
-// filesOf lists the files of a dump with their sizes.
+// filesOf lists the files of a dump with their sizes. What is recorded beside it
+// later, when it is verified here, is no part of it.
 func filesOf(root string) (map[string]int64, error) {
 	files := map[string]int64{}
 	err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
+		if err != nil || !e.Type().IsRegular() || e.Name() == pg.ProofsName {
 			return err
 		}
 		info, err := e.Info()

@@ -103,7 +103,7 @@ func (w *Watcher) copies(source string, now time.Time) []backup.Copy {
 	w.mu.Lock()
 	facts := w.facts
 	w.mu.Unlock()
-	return slices.DeleteFunc(checks.Copies(w.policy, facts, now), func(c backup.Copy) bool { return c.Source != source })
+	return slices.DeleteFunc(checks.Copies(w.policy, facts, now), func(c backup.Copy) bool { return checks.SurveyOf(c.Source) != source })
 }
 
 // note writes which problems there are, so that their age can be told.
@@ -164,6 +164,19 @@ func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 	for _, r := range torn {
 		p.Torn[r.Subject] = r.Text
 	}
+	verified, failed := m.store.RunsOfJob(ctx, verifyJob, verdictsKept)
+	p.Verdicts = map[string]checks.Verdict{}
+	for _, r := range verified { // newest first
+		key := checks.CopyKey(r.Source, r.Subject)
+		if _, newer := p.Verdicts[key]; newer || r.Running() || r.Status == backup.Unknown {
+			continue
+		}
+		v := checks.Verdict{At: r.Ended}
+		if r.Status >= backup.Warning {
+			v.Bad = r.Text
+		}
+		p.Verdicts[key] = v
+	}
 	own, err := m.store.OwnRuns(ctx)
 	p.Runs = map[string]backup.Run{}
 	for _, r := range own {
@@ -171,8 +184,15 @@ func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 			p.Runs[r.Source] = r
 		}
 	}
-	return p, errors.Join(append(errs[:], err)...)
+	return p, errors.Join(append(errs[:], err, failed)...)
 }
+
+// verifyJob is the job of a run that read a copy, its subject, to its last byte; an
+// empty subject is all of a source. So many of them are remembered.
+const (
+	verifyJob    = "verify"
+	verdictsKept = 2000
+)
 
 // tornJob is the job of a run that says of a restic snapshot, its subject, that PBS
 // wrote to what was read; so many of them are remembered.

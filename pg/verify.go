@@ -1,0 +1,267 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/command"
+)
+
+// Damage is the error of a copy that was read and is not what it should be. Any
+// other error of a verification says nothing of the copy.
+type Damage struct{ Path, Why string }
+
+func (d *Damage) Error() string { return d.Path + " is damaged: " + d.Why }
+
+// Examined is what a verification that found nothing wrong looked at.
+type Examined struct {
+	Text  string // in words
+	Bytes int64  // that were read
+	Ours  bool   // the copy was made by us: its proof can be kept beside it
+}
+
+// VerifyCopy reads every byte of one dump or base backup: ours against the
+// manifest, a base backup by pg_verifybackup, a dump of another's by pg_restore
+// or, if it is plain SQL, to its last line. The error is a *Damage where it is
+// not good.
+func (c *Client) VerifyCopy(ctx context.Context, path string, w Work) (Examined, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Examined{}, fmt.Errorf("verifying: %w", err)
+	}
+	has := func(name string) bool { _, err := os.Stat(filepath.Join(path, name)); return err == nil }
+	switch {
+	case info.IsDir() && has(dumpManifestName):
+		return c.verifyOurDump(ctx, path, w)
+	case info.IsDir() && has(baseManifestName):
+		m, err := ReadBaseManifest(path)
+		if err != nil {
+			return Examined{}, &Damage{path, err.Error()}
+		}
+		return c.examineBase(ctx, path, filepath.Join(path, baseData), majorOf(m.Server), w)
+	case info.IsDir() && (has("PG_VERSION") || has(manifestName)):
+		text, _ := readLimited(filepath.Join(path, "PG_VERSION"), 64) // a tar format has none
+		return c.examineBase(ctx, path, path, majorOf(strings.TrimSpace(string(text))), w)
+	}
+	return c.verifyForeign(ctx, path, info, w)
+}
+
+// VerifyDump reads every byte of a dump of ours and compares it with its
+// manifest. The error, a *Damage, names the first file that differs.
+func VerifyDump(ctx context.Context, dir string) (DumpManifest, error) {
+	return verifySums(ctx, dir, Work{})
+}
+
+func verifySums(ctx context.Context, dir string, w Work) (DumpManifest, error) {
+	m, err := ReadDumpManifest(dir)
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrNotExist):
+		return m, err
+	case err != nil:
+		return m, &Damage{dir, err.Error()}
+	case m.Finished.IsZero():
+		return m, &Damage{dir, "it was never finished"}
+	}
+	var done int64
+	err = eachFile(ctx, dir, slices.Clone(m.Files), func(f *DumpedFile, bytes int64, sum string) error {
+		if bytes != f.Bytes || sum != f.SHA256 {
+			return &Damage{dir, fmt.Sprintf("%s has %d bytes with SHA-256 %.12s…, and its manifest says %d with %.12s…", f.Path, bytes, sum, f.Bytes, f.SHA256)}
+		}
+		done += bytes
+		w.tell(Progress{Done: done, Total: m.Bytes, Unit: "bytes", Line: f.Path})
+		return nil
+	})
+	return m, damageOf(dir, err)
+}
+
+// damageOf takes what could not be read of a copy for damage: all but what
+// somebody stopped or what may not be read.
+func damageOf(path string, err error) error {
+	var known *Damage
+	if err == nil || errors.As(err, &known) || errors.Is(err, fs.ErrPermission) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &Damage{path, err.Error()}
+}
+
+func (c *Client) verifyOurDump(ctx context.Context, dir string, w Work) (Examined, error) {
+	m, err := verifySums(ctx, dir, w)
+	if err != nil {
+		return Examined{}, err
+	}
+	data := filepath.Join(dir, dumpDirectory)
+	if m.Format == "custom" {
+		data = filepath.Join(dir, dumpFile)
+	}
+	e := Examined{Ours: true, Bytes: m.Bytes, Text: fmt.Sprintf("%d files are what they were when it was made, %d rows", len(m.Files), m.Rows)}
+	tool, err := c.toolPath(ctx, "pg_restore", majorOf(m.Server), false)
+	if err != nil {
+		e.Text += "; pg_restore was not asked: " + err.Error()
+		return e, nil
+	}
+	if err := c.restorable(ctx, w, dir, tool, "--list", "--file="+os.DevNull, data); err != nil {
+		return Examined{}, err
+	}
+	e.Text += ", and pg_restore reads its contents"
+	return e, nil
+}
+
+// restorable has pg_restore read an archive and write nothing.
+func (c *Client) restorable(ctx context.Context, w Work, path string, argv ...string) error {
+	return c.readBy(ctx, path, access{}.spec(w, argv...))
+}
+
+// readBy runs a program that reads a copy. Its complaint is damage, unless it is
+// that it may not read it or is too old.
+func (c *Client) readBy(ctx context.Context, path string, spec command.Spec) error {
+	result, err := command.Run(ctx, spec)
+	var exit *command.ExitError
+	if err == nil || !errors.As(err, &exit) || exit.Signal != 0 {
+		return err
+	}
+	said := string(result.Stderr)
+	err = c.server.toolError(filepath.Base(spec.Argv[0]), result, err)
+	if strings.Contains(said, "Permission denied") || strings.Contains(said, "unsupported version") {
+		return err
+	}
+	return &Damage{path, err.Error()}
+}
+
+// examineBase has pg_verifybackup read a base backup, whose data directory is data.
+func (c *Client) examineBase(ctx context.Context, path, data string, major int, w Work) (Examined, error) {
+	if _, err := os.Stat(filepath.Join(data, manifestName)); err != nil {
+		return Examined{}, fmt.Errorf("%s has no backup_manifest to compare it with: pg_basebackup writes one since PostgreSQL 13", path)
+	}
+	if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); err != nil && path == data {
+		if tars, _ := filepath.Glob(filepath.Join(data, "base.tar*")); len(tars) > 0 {
+			return Examined{}, fmt.Errorf("%s is in tar format, which pg_verifybackup does not read before version 18: unpack it first, or take base backups with cairn", path)
+		}
+		return Examined{}, &Damage{path, "PG_VERSION is missing"}
+	}
+	w.say("pg_verifybackup reads %s", path)
+	if err := c.verifyBase(ctx, path, data, major, w); err != nil {
+		return Examined{}, err
+	}
+	size, _ := measure(data)
+	return Examined{Ours: path != data, Bytes: size, Text: "pg_verifybackup read every byte"}, nil
+}
+
+// verifyForeign reads a dump that a script made.
+func (c *Client) verifyForeign(ctx context.Context, path string, info fs.FileInfo, w Work) (Examined, error) {
+	name := parseDumpName(filepath.Base(path), c.zone)
+	if name.Encrypted {
+		return Examined{}, fmt.Errorf("%s is encrypted: nothing of it can be read here", path)
+	}
+	size := info.Size()
+	if info.IsDir() {
+		size, _ = measure(path)
+	} else if size == 0 {
+		return Examined{}, &Damage{path, "it is empty: the dump failed"}
+	}
+	prober := prober{zone: c.zone, budget: size}
+	head := content{}
+	if !info.IsDir() {
+		head = prober.file(path, size, name)
+	}
+	isPlain := !info.IsDir() && (name.Format == "plain" || head.database == "" && name.Format != "tar" && !startsWith(path, name.Packed, tocMagic))
+	if isPlain {
+		return c.readPlain(ctx, path, name, size, w)
+	}
+	tool, err := c.toolPath(ctx, "pg_restore", majorOf(head.version), false)
+	if err != nil {
+		return Examined{}, err
+	}
+	spec := access{}.spec(w, tool, "--file="+os.DevNull)
+	if name.Packed == "" {
+		spec.Argv = append(spec.Argv, path)
+	} else {
+		f, err := os.Open(path)
+		if err != nil {
+			return Examined{}, fmt.Errorf("verifying: %w", err)
+		}
+		defer f.Close()
+		if spec.Stdin, err = unpacker(f, name.Packed); err != nil {
+			return Examined{}, fmt.Errorf("%s cannot be unpacked: %w", path, err)
+		}
+	}
+	if err := c.readBy(ctx, path, spec); err != nil {
+		return Examined{}, err
+	}
+	return Examined{Bytes: size, Text: "pg_restore read every byte"}, nil
+}
+
+// startsWith says whether the unpacked content of a file begins with text.
+func startsWith(path, packed, text string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	r, err := unpacker(f, packed)
+	if err != nil {
+		return false
+	}
+	head := make([]byte, len(text))
+	_, err = io.ReadFull(r, head)
+	return err == nil && string(head) == text
+}
+
+// readPlain reads plain SQL to its last line, through its compression.
+func (c *Client) readPlain(ctx context.Context, path string, name dumpName, size int64, w Work) (Examined, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Examined{}, fmt.Errorf("verifying: %w", err)
+	}
+	defer f.Close()
+	r, err := unpacker(f, name.Packed)
+	if errors.Is(err, errPacked) {
+		return Examined{}, fmt.Errorf("%s cannot be verified: %w", path, err)
+	}
+	end := &lastBytes{}
+	if err == nil {
+		_, err = io.Copy(end, &cancellable{ctx, r})
+	}
+	if err != nil {
+		return Examined{}, damageOf(path, err)
+	}
+	if text := string(end.kept); !strings.Contains(text, string(plainEnd)) && !strings.Contains(text, string(clusterEnd)) {
+		return Examined{}, &Damage{path, "its last line, “dump complete”, is missing: it was cut"}
+	}
+	return Examined{Bytes: size, Text: "it was read to its last line; whether its SQL is right only a restore tells"}, nil
+}
+
+// cancellable is a reader that ends when ctx does.
+type cancellable struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (s *cancellable) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.Reader.Read(p)
+}
+
+// KeepVerdict keeps beside a copy of ours what a verification found: damage is
+// nil where it found nothing wrong.
+func KeepVerdict(path string, damage error, at time.Time) error {
+	if damage != nil {
+		why := damage.Error()
+		var known *Damage
+		if errors.As(damage, &known) {
+			why = known.Why
+		}
+		return RecordDamage(path, why, at)
+	}
+	return RecordProof(path, backup.EveryByteRead, at)
+}
