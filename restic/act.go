@@ -16,6 +16,13 @@ type How struct {
 	Lock     *os.File      // restic inherits it: what it stands for stays locked as long as restic lives; nil: none
 	Tell     func(Message) // hears how far it is, from several goroutines one at a time; nil: nobody
 	Patience time.Duration // how long requests may fail while no data moves; 0: Patience
+
+	// Held is the directory of a local repository, opened by the caller, who has
+	// looked where it lies: restic reaches the repository through it, and so writes
+	// to no other place, whatever happens to the mount over its path meanwhile. It
+	// would else make the directories that it misses. nil: the path is used.
+	Held     *os.File
+	FromHeld *os.File // the same of the repository that is copied from
 }
 
 // Patience is how long requests to a server may fail while no data moves,
@@ -42,6 +49,7 @@ func (c *Client) act(ctx context.Context, how How, what call) (outcome, error) {
 	what.patience = how.patience()
 	what.grace = min(actGrace, what.patience)
 	what.env = append(what.env, perTime)
+	what.held = how.Held
 	if how.Lock != nil {
 		what.files = append(what.files, how.Lock)
 	}
@@ -72,7 +80,7 @@ func (c *Client) tidy(ctx context.Context, how How, began time.Time, err error) 
 		return err
 	}
 	if failed == nil && !slices.ContainsFunc(facts.Locks, func(l Lock) bool { return l.Stale(c.now()) && !ours(l) }) {
-		if _, failed = c.run(ctx, call{args: []string{"unlock"}, eager: true}); failed == nil {
+		if _, failed = c.run(ctx, call{args: []string{"unlock"}, eager: true, held: how.Held}); failed == nil {
 			return err
 		}
 	}

@@ -67,7 +67,7 @@ func (c *Client) Backup(ctx context.Context, how How, tags ...string) (BackupRes
 		return result, err
 	}
 	result.Files, result.Bytes, result.Added = summary.Files, summary.Bytes, summary.Added
-	result.Snapshot, err = c.fullID(ctx, summary.Snapshot)
+	result.Snapshot, err = c.fullID(ctx, how, summary.Snapshot)
 	return result, err
 }
 
@@ -102,11 +102,11 @@ func (c *Client) Host() (string, error) {
 }
 
 // fullID completes the id that 0.14 shortens.
-func (c *Client) fullID(ctx context.Context, short string) (string, error) {
+func (c *Client) fullID(ctx context.Context, how How, short string) (string, error) {
 	if len(short) == 64 || short == "" {
 		return short, nil
 	}
-	out, err := c.query(ctx, "snapshots", "--json", short)
+	out, err := c.run(ctx, call{args: c.reading("snapshots", "--json", short), eager: true, held: how.Held})
 	if err != nil {
 		return short, fmt.Errorf("reading the new snapshot %s: %w", short, err)
 	}

@@ -19,7 +19,7 @@ func (c *Client) Init(ctx context.Context, how How, from *Client) error {
 		_, err := c.act(ctx, how, call{args: args})
 		return err
 	}
-	return c.withSource(ctx, from, func(what call) error {
+	return c.withSource(ctx, from, how.FromHeld, func(what call) error {
 		what.args = append(append(args, "--copy-chunker-params"), what.args...)
 		_, err := c.act(ctx, how, what)
 		return err
@@ -34,13 +34,15 @@ func (c *Client) Copy(ctx context.Context, how How, from *Client, ids []string) 
 		return nil, &Error{Source: c.source, Kind: Failed, Why: "no snapshot was named to be copied: restic would copy all of them", Hint: "name them"}
 	}
 	began := c.now()
-	err = c.withSource(ctx, from, func(what call) error {
+	err = c.withSource(ctx, from, how.FromHeld, func(what call) error {
 		what.args = append(append([]string{"copy"}, what.args...), ids...)
 		_, err := c.act(ctx, how, what)
 		return err
 	})
 	if err != nil && (ctx.Err() != nil || errors.Is(err, errPatience)) {
-		err = from.tidy(ctx, how, began, err) // which it has locked too
+		theirs := how
+		theirs.Held = how.FromHeld
+		err = from.tidy(ctx, theirs, began, err) // which it has locked too
 	}
 	if err != nil {
 		return nil, err
@@ -71,7 +73,7 @@ func (f Facts) CopyOf(id string) (Snapshot, bool) {
 
 // withSource adds to a call what restic needs to read from another repository.
 // Both share one environment: a variable that both set must have one value.
-func (c *Client) withSource(ctx context.Context, from *Client, do func(call) error) error {
+func (c *Client) withSource(ctx context.Context, from *Client, held *os.File, do func(call) error) error {
 	theirs, err := from.env(ctx)
 	if err != nil {
 		return err
@@ -99,12 +101,14 @@ func (c *Client) withSource(ctx context.Context, from *Client, do func(call) err
 	if err != nil {
 		return from.noSecret(err)
 	}
-	files, err := hidden(from.cfg.Repository, password.Reveal())
+	what := call{args: []string{"--from-repository-file", descriptor(0), "--from-password-file", descriptor(1)}, env: env, held: held}
+	files, err := hidden(what.place(from, 2), password.Reveal())
 	if err != nil {
 		return from.noSecret(fmt.Errorf("passing the password to restic: %w", err))
 	}
 	defer closeAll(files)
-	return do(call{args: []string{"--from-repository-file", descriptor(0), "--from-password-file", descriptor(1)}, env: env, files: files})
+	what.files = append(files, what.files...)
+	return do(what)
 }
 
 // Dump writes one file of a snapshot to w; of a directory, a tar of all below it.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,8 @@ type call struct {
 	stdout func(line []byte) // nil: collected
 	raw    io.Writer         // or the bytes as they come, of dump
 	files  []*os.File        // descriptors 5, 6, … of restic
+	held   *os.File          // the repository's directory; nil: it is reached by its path
+	names  []string          // pairs: what a place is called to restic, and what to people
 
 	// Of a run that changes something, or reads much:
 	moved    func(line []byte) bool // a line of output; whether it shows that data moved
@@ -85,11 +88,13 @@ func (c *Client) run(ctx context.Context, what call) (outcome, error) {
 	if err != nil {
 		return outcome{}, c.noSecret(err)
 	}
-	given, err := hidden(password.Reveal(), c.cfg.Repository)
+	where := what.place(c, len(what.files))
+	given, err := hidden(password.Reveal(), where)
 	if err != nil {
 		return outcome{}, c.noSecret(fmt.Errorf("passing the password to restic: %w", err))
 	}
 	defer closeAll(given)
+	called := strings.NewReplacer(what.names...)
 	said := words{}
 	dog := &watchdog{eager: what.eager, patience: what.patience, bite: func() { giveUp(errPatience) }}
 	defer dog.rest()
@@ -101,7 +106,7 @@ func (c *Client) run(ctx context.Context, what call) (outcome, error) {
 		ExtraFiles: append(given, what.files...),
 		Grace:      what.grace,
 		Stderr: func(line []byte) {
-			l := parseStderr(line)
+			l := parseStderr([]byte(called.Replace(string(line))))
 			said.hear(l)
 			if l.Retry {
 				dog.retry(said.retry)
@@ -235,6 +240,17 @@ func closeAll(files []*os.File) {
 	for _, f := range files {
 		_ = f.Close()
 	}
+}
+
+// place is where restic finds the repository of c: its location, or the
+// directory that is held, which becomes files[i].
+func (what *call) place(c *Client, i int) string {
+	if what.held == nil {
+		return c.cfg.Repository
+	}
+	what.files = append(slices.Clone(what.files), what.held)
+	what.names = append(what.names, descriptor(i), c.cfg.Dir())
+	return descriptor(i)
 }
 
 // descriptor is the path of files[i] of a call: the password and the location

@@ -65,7 +65,13 @@ func (c *Client) Recall(unit string, h Health) {
 
 // Survey looks at the medium. A disk that is absent, foreign or dead is a fact
 // and no error; an error is only that the system could not be asked.
-func (c *Client) Survey(ctx context.Context) (Facts, error) {
+func (c *Client) Survey(ctx context.Context) (Facts, error) { return c.survey(ctx, true) }
+
+// Glance is a survey that asks neither SMART nor the kernel's log: it tells whether
+// the right disk is there and takes writes, also in the middle of a backup.
+func (c *Client) Glance(ctx context.Context) (Facts, error) { return c.survey(ctx, false) }
+
+func (c *Client) survey(ctx context.Context, thorough bool) (Facts, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	caller := ctx
@@ -83,13 +89,18 @@ func (c *Client) Survey(ctx context.Context) (Facts, error) {
 	}
 	facts.Device, facts.FSType = m.source, m.fstype
 	d := c.identity(ctx, m, &facts)
-	asked := c.askSmart(ctx, facts.Unit, d)
+	asked := func() Health { return Health{Wear: -1, Err: "it was not asked"} }
+	if thorough {
+		asked = c.askSmart(ctx, facts.Unit, d)
+	}
 	if !d.gone {
 		c.look(ctx, m, d, &facts)
 	} else {
 		facts.ReadOnly = fmt.Sprintf("its device %s has left the system; what is written there is lost", m.source)
 	}
-	c.kernel(ctx, d, &facts)
+	if thorough {
+		c.kernel(ctx, d, &facts)
+	}
 	facts.Smart = asked()
 	return facts, caller.Err() // that the disk did not answer in time is in the facts
 }

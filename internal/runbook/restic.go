@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"cairn/internal/backup"
-	"cairn/internal/disk"
 	"cairn/internal/plan"
 	"cairn/internal/secret"
 	"cairn/pbs"
@@ -24,6 +22,7 @@ import (
 type repositories struct {
 	restic     map[string]*restic.Client
 	datastores map[string]*pbs.Client
+	patience   time.Duration // how long requests of restic may fail; 0: restic.Patience
 }
 
 func (l *Lab) openRepositories(secrets secret.Reader) {
@@ -72,7 +71,7 @@ func (l *Lab) repositoryFingerprint(ctx context.Context, name string) (string, e
 	}
 	d, blockers := l.rightDisk(ctx, name)
 	if len(blockers) > 0 {
-		return "", fmt.Errorf("%s: %s; %s", blockers[0].Subject, blockers[0].Why, blockers[0].Hint)
+		return "", refusalOf(blockers[0])
 	}
 	facts, err := c.Survey(ctx)
 	var e *restic.Error
@@ -96,48 +95,6 @@ func (l *Lab) stillThere(ctx context.Context, p plan.Plan, name string) (string,
 		_ = l.missed(ctx, p, errors.New("the repository or its disk is another one than when the run was planned")) // the worker refuses it
 	}
 	return now, nil
-}
-
-// rightDisk looks whether the disk that a repository lies on is there: by the
-// UUID of its file system, mounted and writable, with the repository on it.
-func (l *Lab) rightDisk(ctx context.Context, name string) (disk.Facts, []plan.Blocker) {
-	repo := l.config.Restic[name]
-	cfg, ok := l.config.Disks[repo.Disk]
-	if !ok {
-		return disk.Facts{}, nil
-	}
-	f, err := disk.New(repo.Disk, cfg).Survey(ctx)
-	if err != nil {
-		return f, []plan.Blocker{{Subject: "disk." + repo.Disk, Why: "whether it is there is not known: " + err.Error(), Hint: "look at its screen; nothing is written before that is known"}}
-	}
-	b := plan.Blocker{Subject: "disk." + repo.Disk, Hint: fmt.Sprintf("plug the right disk in and mount it on %s; until then a backup would fill this host's own disk", cfg.Mount)}
-	switch dir := repo.Dir(); {
-	case !f.Mounted:
-		b.Why = "it is not mounted on " + cfg.Mount
-	case f.DeviceGone:
-		b.Why, b.Hint = "its device has left the system; what is written there is lost", "unmount it, plug it in again and mount it"
-	case f.Foreign:
-		b.Why = fmt.Sprintf("another disk (UUID %s) is mounted on %s", f.UUID, cfg.Mount)
-	case f.Unidentified != "":
-		b.Why = "which disk it is cannot be told: " + f.Unidentified
-	case f.ReadOnly != "":
-		b.Why, b.Hint = "it cannot be written: "+f.ReadOnly, "look at the kernel log, check its file system and mount it again"
-	case dir != "" && dir != f.Mount && !strings.HasPrefix(dir, filepath.Clean(f.Mount)+"/"):
-		b.Why, b.Hint = fmt.Sprintf("the repository %s does not lie on it (%s)", dir, f.Mount), fmt.Sprintf("correct repository or disk in [restic.%s]", name)
-	case dir != "" && !onMount(dir, f.Mount):
-		b.Why, b.Hint = fmt.Sprintf("the repository %s leads to another file system than %s", dir, f.Mount), "look at the links and mounts on the way"
-	default:
-		return f, nil
-	}
-	return f, []plan.Blocker{b}
-}
-
-// onMount says whether dir, which may not exist yet, lies on the file system that
-// is mounted at point, and on none that is mounted below it.
-func onMount(dir, point string) bool {
-	at, _, err := disk.MountPoint(dir)
-	want, _, failed := disk.MountPoint(point)
-	return err == nil && failed == nil && at == want
 }
 
 // repositoryArgs are the arguments of steps that act on a repository.

@@ -173,25 +173,25 @@ func requestOf(a repositoryArgs) (restic.RestoreRequest, restic.Restored) {
 	return restic.RestoreRequest{Snapshot: a.Snapshots[0], Paths: a.Paths, Target: a.Target}, restic.Restored{Files: a.Files, Bytes: a.Bytes}
 }
 
-func (l *Lab) restoreFiles(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
-	if err := os.MkdirAll(a.Target, 0o700); err != nil {
+func (l *Lab) restoreFiles(ctx context.Context, w work) (operation.Result, error) {
+	if err := os.MkdirAll(w.Target, 0o700); err != nil {
 		return operation.Result{}, fmt.Errorf("making the directory to restore to: %w", err)
 	}
-	r, expected := requestOf(a)
-	got, err := c.Restore(ctx, how(task), r, expected)
+	r, expected := requestOf(w.repositoryArgs)
+	got, err := w.client.Restore(ctx, w.how, r, expected)
 	if err != nil {
 		return operation.Result{}, err
 	}
-	return operation.Result{Text: fmt.Sprintf("%d files, %s in %s", expected.Files, bytesText(expected.Bytes), a.Target), Bytes: got.Bytes, Medium: restic.Source(a.Source)}, nil
+	return operation.Result{Text: fmt.Sprintf("%d files, %s in %s", expected.Files, bytesText(expected.Bytes), w.Target), Bytes: got.Bytes, Medium: restic.Source(w.Source)}, nil
 }
 
-func (l *Lab) verifyFiles(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
-	r, expected := requestOf(a)
-	v, err := c.Verify(ctx, how(task), r, expected)
+func (l *Lab) verifyFiles(ctx context.Context, w work) (operation.Result, error) {
+	r, expected := requestOf(w.repositoryArgs)
+	v, err := w.client.Verify(ctx, w.how, r, expected)
 	if err != nil {
 		return operation.Result{}, err
 	}
-	return operation.Result{Text: fmt.Sprintf("%d files, %s, all as in the snapshot", v.Files, bytesText(v.Bytes)), Bytes: v.Bytes, Medium: restic.Source(a.Source)}, nil
+	return operation.Result{Text: fmt.Sprintf("%d files, %s, all as in the snapshot", v.Files, bytesText(v.Bytes)), Bytes: v.Bytes, Medium: restic.Source(w.Source)}, nil
 }
 
 // FileVersion is one version of a file in a repository.

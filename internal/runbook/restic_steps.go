@@ -18,11 +18,22 @@ import (
 
 // repositoryStep is a step that acts on a repository.
 type repositoryStep struct {
-	lab  *Lab
-	job  string // under which its run is recorded; that of a backup where it is only on the way to one
-	only bool   // it is only on the way to a backup: recorded when it fails
-	do   func(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error)
-	find func(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Outcome, error) // nil: it may be done again
+	lab    *Lab
+	job    string // under which its run is recorded; that of a backup where it is only on the way to one
+	only   bool   // it is only on the way to a backup: recorded when it fails
+	writes bool   // to the repository
+	makes  bool   // the repository: it may not be there
+	do     func(ctx context.Context, w work) (operation.Result, error)
+	find   func(ctx context.Context, w work) (operation.Outcome, error) // nil: it may be done again
+}
+
+// work is what a step has to do.
+type work struct {
+	repositoryArgs
+	client *restic.Client
+	task   *operation.Task
+	how    restic.How
+	began  time.Time // when the step began, before a crash that may have been since
 }
 
 const backupJob = "backup"
@@ -31,13 +42,13 @@ func (l *Lab) repositorySteps() map[string]operation.Executor {
 	return map[string]operation.Executor{
 		kindGuard:        &repositoryStep{lab: l, job: backupJob, only: true, do: l.guard},
 		kindWait:         &repositoryStep{lab: l, job: backupJob, only: true, do: l.awaitStores},
-		kindUnlock:       &repositoryStep{lab: l, job: backupJob, only: true, do: l.unlock},
-		kindInit:         &repositoryStep{lab: l, job: backupJob, only: true, do: l.initialize, find: l.findRepository},
-		kindResticBackup: &repositoryStep{lab: l, job: backupJob, do: l.backUp, find: l.findBackup},
-		kindCopy:         &repositoryStep{lab: l, job: backupJob, do: l.copySnapshots, find: l.findCopies},
-		kindForgetOld:    &repositoryStep{lab: l, job: "forget", do: l.forgetOld},
-		kindPrune:        &repositoryStep{lab: l, job: "prune", do: l.prune},
-		kindCheck:        &repositoryStep{lab: l, job: restic.CheckJob, do: l.checkPart},
+		kindUnlock:       &repositoryStep{lab: l, job: backupJob, only: true, writes: true, do: l.unlock},
+		kindInit:         &repositoryStep{lab: l, job: backupJob, only: true, writes: true, makes: true, do: l.initialize, find: l.findRepository},
+		kindResticBackup: &repositoryStep{lab: l, job: backupJob, writes: true, do: l.backUp, find: l.findBackup},
+		kindCopy:         &repositoryStep{lab: l, job: backupJob, writes: true, do: l.copySnapshots, find: l.findCopies},
+		kindForgetOld:    &repositoryStep{lab: l, job: "forget", writes: true, do: l.forgetOld},
+		kindPrune:        &repositoryStep{lab: l, job: "prune", writes: true, do: l.prune},
+		kindCheck:        &repositoryStep{lab: l, job: restic.CheckJob, writes: true, do: l.checkPart}, // a lock, at the least
 		kindRestore:      &repositoryStep{lab: l, job: "restore", do: l.restoreFiles},
 		kindVerify:       &repositoryStep{lab: l, job: "restore-check", do: l.verifyFiles},
 	}
@@ -66,10 +77,43 @@ func (x *repositoryStep) Run(ctx context.Context, s plan.Step, task *operation.T
 	if !x.only {
 		x.lab.record(ctx, run)
 	}
-	result, err := x.do(ctx, c, a, task)
+	result, err := x.carry(ctx, work{a, c, task, x.lab.how(task), run.Started})
 	err = stopped(ctx, err)
 	if !x.only || err != nil {
 		x.lab.record(ctx, x.ended(run, result, err))
+	}
+	return result, err
+}
+
+// carry does it. One that writes holds the repository's directory, and looks at the
+// disk again afterwards: whatever restic says, it may have gone meanwhile.
+func (x *repositoryStep) carry(ctx context.Context, w work) (result operation.Result, err error) {
+	if !x.writes {
+		return x.do(ctx, w)
+	}
+	if w.how.Held, err = x.lab.hold(ctx, w.Source, x.makes); err != nil {
+		return result, err
+	}
+	defer closed(w.how.Held)
+	if w.From != "" {
+		if w.how.FromHeld, err = x.lab.hold(ctx, w.From, false); err != nil {
+			return result, err
+		}
+		defer closed(w.how.FromHeld)
+	}
+	result, err = x.do(ctx, w)
+	if ctx.Err() != nil {
+		return result, err
+	}
+	gone := x.lab.onItsDisk(ctx, w.Source, w.how.Held)
+	if gone == nil && w.From != "" {
+		gone = x.lab.onItsDisk(ctx, w.From, w.how.FromHeld)
+	}
+	switch {
+	case gone != nil && err != nil:
+		err = fmt.Errorf("%w (%w)", gone, err)
+	case gone != nil:
+		result.Status, result.Text = backup.Warning, result.Text+"; but now "+gone.Error()
 	}
 	return result, err
 }
@@ -83,12 +127,12 @@ func (x *repositoryStep) ended(run backup.Run, result operation.Result, err erro
 }
 
 // Find tells what became of it, and closes its record.
-func (x *repositoryStep) Find(ctx context.Context, s plan.Step, _ operation.Intent, task *operation.Task) (operation.Outcome, error) {
+func (x *repositoryStep) Find(ctx context.Context, s plan.Step, in operation.Intent, task *operation.Task) (operation.Outcome, error) {
 	c, a, err := x.open(s)
 	if err != nil || x.find == nil {
 		return operation.Outcome{State: operation.NotDone}, err
 	}
-	out, err := x.find(ctx, c, a, task)
+	out, err := x.find(ctx, work{a, c, task, x.lab.how(task), in.At})
 	if err != nil || x.only {
 		return out, err
 	}
@@ -106,8 +150,8 @@ func (x *repositoryStep) Find(ctx context.Context, s plan.Step, _ operation.Inte
 }
 
 // how is how restic is run for a task.
-func how(task *operation.Task) restic.How {
-	return restic.How{Lock: task.Lock, Tell: func(m restic.Message) { task.Progress(progressOf(m)) }}
+func (l *Lab) how(task *operation.Task) restic.How {
+	return restic.How{Lock: task.Lock, Patience: l.patience, Tell: func(m restic.Message) { task.Progress(progressOf(m)) }}
 }
 
 // progressOf makes what restic tells fit for a screen.
@@ -116,7 +160,9 @@ func progressOf(m restic.Message) operation.Progress {
 	switch {
 	case m.Type == "status" && m.Text != "": // text of a copy or a check
 		p.Done, p.Total, p.Unit, p.Lines = m.Files, m.AllFiles, "packs", []string{m.Text}
+		p.Passing = true
 	case m.Type == "status":
+		p.Passing = true
 		p.Lines = []string{fmt.Sprintf("%d of %d files, %s of %s %s", m.Files, m.AllFiles, bytesText(m.Bytes), bytesText(m.AllBytes), strings.Join(m.Current, ", "))}
 	case m.Item != "":
 		p.Lines = []string{m.Item + ": " + m.Text}
@@ -126,19 +172,22 @@ func progressOf(m restic.Message) operation.Progress {
 	return p
 }
 
-func (l *Lab) guard(ctx context.Context, _ *restic.Client, a repositoryArgs, _ *operation.Task) (operation.Result, error) {
-	f, blockers := l.rightDisk(ctx, a.Source)
-	if l.config.Restic[a.Source].CopyFrom == "" {
-		blockers = append(blockers, l.sourceBlockers(ctx, a.Source)...)
+func (l *Lab) guard(ctx context.Context, w work) (operation.Result, error) {
+	f, blockers := l.rightDisk(ctx, w.Source)
+	if l.config.Restic[w.Source].CopyFrom == "" {
+		blockers = append(blockers, l.sourceBlockers(ctx, w.Source)...)
 	}
 	if len(blockers) > 0 {
-		b := blockers[0]
-		return operation.Result{}, fmt.Errorf("%s: %s; %s", b.Subject, b.Why, b.Hint)
+		return operation.Result{}, refusalOf(blockers[0])
+	}
+	text := fmt.Sprintf("%s is %s (UUID %s)", f.Mount, f.Unit, f.UUID)
+	if f.ErrorsCount > 0 {
+		return operation.Result{Status: backup.Warning, Text: fmt.Sprintf("%s; its file system has counted %d errors: check it", text, f.ErrorsCount)}, nil
 	}
 	if f.UUID == "" {
 		return operation.Result{}, nil
 	}
-	return operation.Result{Text: fmt.Sprintf("%s is %s (UUID %s)", f.Mount, f.Unit, f.UUID)}, nil
+	return operation.Result{Text: text}, nil
 }
 
 const (
@@ -150,13 +199,13 @@ const (
 var writing = []string{"backup", "gc", "prune", "sync"}
 
 // awaitStores waits until PBS writes to the datastores no more.
-func (l *Lab) awaitStores(ctx context.Context, _ *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
+func (l *Lab) awaitStores(ctx context.Context, w work) (operation.Result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, waitLimit, fmt.Errorf("PBS has been writing for %s", backup.Age(waitLimit)))
 	defer cancel()
 	tick := time.NewTicker(l.waitGrain())
 	defer tick.Stop()
 	for {
-		busy, err := l.writers(ctx, a.Stores, l.now(), time.Time{})
+		busy, err := l.writers(ctx, w.Stores, l.now(), time.Time{})
 		if err != nil && ctx.Err() == nil {
 			return operation.Result{Status: backup.Warning, Text: "whether PBS writes is not known: " + err.Error()}, nil
 		}
@@ -164,7 +213,7 @@ func (l *Lab) awaitStores(ctx context.Context, _ *restic.Client, a repositoryArg
 			return operation.Result{}, nil
 		}
 		if len(busy) > 0 {
-			task.Progress(operation.Progress{Lines: []string{"waiting for " + describeRun(busy[0])}})
+			w.task.Progress(operation.Progress{Lines: []string{"waiting for " + describeRun(busy[0])}})
 		}
 		select {
 		case <-ctx.Done():
@@ -212,8 +261,8 @@ func (l *Lab) writers(ctx context.Context, stores []string, from, until time.Tim
 	return out, nil
 }
 
-func (l *Lab) unlock(ctx context.Context, c *restic.Client, _ repositoryArgs, task *operation.Task) (operation.Result, error) {
-	removed, err := c.Unlock(ctx, how(task))
+func (l *Lab) unlock(ctx context.Context, w work) (operation.Result, error) {
+	removed, err := w.client.Unlock(ctx, w.how)
 	if err != nil {
 		return operation.Result{}, err
 	}
@@ -224,19 +273,19 @@ func (l *Lab) unlock(ctx context.Context, c *restic.Client, _ repositoryArgs, ta
 	return operation.Result{Text: strings.Join(said, "; ")}, nil
 }
 
-func (l *Lab) initialize(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
-	if a.From == "" {
-		return operation.Result{}, c.Init(ctx, how(task), nil)
+func (l *Lab) initialize(ctx context.Context, w work) (operation.Result, error) {
+	if w.From == "" {
+		return operation.Result{}, w.client.Init(ctx, w.how, nil)
 	}
-	from, err := l.repository(a.From)
+	from, err := l.repository(w.From)
 	if err != nil {
 		return operation.Result{}, err
 	}
-	return operation.Result{}, c.Init(ctx, how(task), from)
+	return operation.Result{}, w.client.Init(ctx, w.how, from)
 }
 
-func (l *Lab) findRepository(ctx context.Context, c *restic.Client, _ repositoryArgs, _ *operation.Task) (operation.Outcome, error) {
-	_, err := c.Survey(ctx)
+func (l *Lab) findRepository(ctx context.Context, w work) (operation.Outcome, error) {
+	_, err := w.client.Survey(ctx)
 	var e *restic.Error
 	switch {
 	case err == nil:
@@ -247,20 +296,20 @@ func (l *Lab) findRepository(ctx context.Context, c *restic.Client, _ repository
 	return operation.Outcome{}, err
 }
 
-func (l *Lab) backUp(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
-	made, err := c.Backup(ctx, how(task), restic.OperationTag+task.Operation)
+func (l *Lab) backUp(ctx context.Context, w work) (operation.Result, error) {
+	made, err := w.client.Backup(ctx, w.how, restic.OperationTag+w.task.Operation)
 	if err != nil {
 		return operation.Result{}, err
 	}
-	l.rememberMounts(ctx, a.Source)
-	out := operation.Result{Bytes: made.Bytes, Medium: restic.Source(a.Source),
+	l.rememberMounts(ctx, w.Source)
+	out := operation.Result{Bytes: made.Bytes, Medium: restic.Source(w.Source),
 		Text: fmt.Sprintf("snapshot %.8s: %d files, %s, %s of it new", made.Snapshot, made.Files, bytesText(made.Bytes), bytesText(made.Added))}
 	warn := func(text string) { out.Status, out.Text = backup.Warning, out.Text+"; "+text }
 	if n := len(made.Skipped); n > 0 {
 		const named = 5
 		warn(fmt.Sprintf("%d files could not be read and are not in it: %s", n, strings.Join(made.Skipped[:min(n, named)], "; ")))
 	}
-	if torn := l.torn(ctx, a, made); torn != "" {
+	if torn := l.torn(ctx, w, made); torn != "" {
 		warn(torn)
 	}
 	return out, nil
@@ -271,19 +320,19 @@ func (l *Lab) backUp(ctx context.Context, c *restic.Client, a repositoryArgs, ta
 const TornJob = "torn"
 
 // torn looks whether PBS wrote to what was read, and records that.
-func (l *Lab) torn(ctx context.Context, a repositoryArgs, made restic.BackupResult) string {
-	if len(a.Stores) == 0 {
+func (l *Lab) torn(ctx context.Context, w work, made restic.BackupResult) string {
+	if len(w.Stores) == 0 {
 		return ""
 	}
-	busy, err := l.writers(ctx, a.Stores, made.Started, made.Ended)
+	busy, err := l.writers(ctx, w.Stores, made.Started, made.Ended)
 	switch {
 	case err != nil:
-		return "whether PBS wrote to " + strings.Join(a.Stores, ", ") + " meanwhile is not known: " + err.Error()
+		return "whether PBS wrote to " + strings.Join(w.Stores, ", ") + " meanwhile is not known: " + err.Error()
 	case len(busy) == 0:
 		return ""
 	}
 	text := "torn: PBS wrote while it was read (" + describeRun(busy[0]) + "), so what it holds of that datastore is no copy"
-	l.record(ctx, backup.Run{Source: restic.Source(a.Source), Job: TornJob, Subject: made.Snapshot, Started: made.Started, Ended: made.Ended, Status: backup.Warning, Text: text})
+	l.record(ctx, backup.Run{Source: restic.Source(w.Source), Job: TornJob, Subject: made.Snapshot, Started: made.Started, Ended: made.Ended, Status: backup.Warning, Text: text})
 	return text
 }
 
@@ -299,12 +348,12 @@ func (l *Lab) rememberMounts(ctx context.Context, name string) {
 	}
 }
 
-func (l *Lab) findBackup(ctx context.Context, c *restic.Client, _ repositoryArgs, task *operation.Task) (operation.Outcome, error) {
-	facts, err := c.Survey(ctx)
+func (l *Lab) findBackup(ctx context.Context, w work) (operation.Outcome, error) {
+	facts, err := w.client.Survey(ctx)
 	if err != nil {
 		return operation.Outcome{}, err
 	}
-	s, there := facts.Made(restic.OperationTag + task.Operation)
+	s, there := facts.Made(restic.OperationTag + w.task.Operation)
 	if !there {
 		return operation.Outcome{State: operation.NotDone}, nil
 	}
@@ -316,24 +365,24 @@ func (l *Lab) findBackup(ctx context.Context, c *restic.Client, _ repositoryArgs
 	return out, nil
 }
 
-func (l *Lab) copySnapshots(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
-	from, err := l.repository(a.From)
+func (l *Lab) copySnapshots(ctx context.Context, w work) (operation.Result, error) {
+	from, err := l.repository(w.From)
 	if err != nil {
 		return operation.Result{}, err
 	}
-	before, err := c.Survey(ctx)
+	before, err := w.client.Survey(ctx)
 	if err != nil {
 		return operation.Result{}, err
 	}
-	ids := slices.DeleteFunc(slices.Clone(a.Snapshots), func(id string) bool { _, there := before.CopyOf(id); return there })
+	ids := slices.DeleteFunc(slices.Clone(w.Snapshots), func(id string) bool { _, there := before.CopyOf(id); return there })
 	if len(ids) == 0 {
 		return operation.Result{Text: "all are there already"}, nil
 	}
-	copied, err := c.Copy(ctx, how(task), from, ids)
+	copied, err := w.client.Copy(ctx, w.how, from, ids)
 	if err != nil {
 		return operation.Result{}, err
 	}
-	out := operation.Result{Text: fmt.Sprintf("%d snapshots copied", len(copied)), Medium: restic.Source(a.Source)}
+	out := operation.Result{Text: fmt.Sprintf("%d snapshots copied", len(copied)), Medium: restic.Source(w.Source)}
 	for _, s := range copied {
 		if s.Summary != nil {
 			out.Bytes += s.Summary.Bytes
@@ -342,12 +391,12 @@ func (l *Lab) copySnapshots(ctx context.Context, c *restic.Client, a repositoryA
 	return out, nil
 }
 
-func (l *Lab) findCopies(ctx context.Context, c *restic.Client, a repositoryArgs, _ *operation.Task) (operation.Outcome, error) {
-	facts, err := c.Survey(ctx)
+func (l *Lab) findCopies(ctx context.Context, w work) (operation.Outcome, error) {
+	facts, err := w.client.Survey(ctx)
 	if err != nil {
 		return operation.Outcome{}, err
 	}
-	for _, id := range a.Snapshots {
+	for _, id := range w.Snapshots {
 		if _, there := facts.CopyOf(id); !there {
 			return operation.Outcome{State: operation.NotDone}, nil
 		}
@@ -357,25 +406,25 @@ func (l *Lab) findCopies(ctx context.Context, c *restic.Client, a repositoryArgs
 
 // forgetOld forgets what was planned, as far as the policy still says so, now
 // that the new snapshot is there.
-func (l *Lab) forgetOld(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
-	facts, err := c.Survey(ctx)
+func (l *Lab) forgetOld(ctx context.Context, w work) (operation.Result, error) {
+	facts, err := w.client.Survey(ctx)
 	if err != nil {
 		return operation.Result{}, err
 	}
-	if why := l.frozen(ctx, a.Source, facts); why != "" {
+	if why := l.frozen(ctx, w.Source, facts); why != "" {
 		return operation.Result{Status: backup.Warning, Text: "nothing was forgotten: " + why}, nil
 	}
-	due := restic.Forget(facts.Snapshots, l.config.Restic[a.Source].Keep)
-	ids := slices.DeleteFunc(due.Remove(), func(id string) bool { return !slices.Contains(a.Snapshots, id) })
+	due := restic.Forget(facts.Snapshots, l.config.Restic[w.Source].Keep)
+	ids := slices.DeleteFunc(due.Remove(), func(id string) bool { return !slices.Contains(w.Snapshots, id) })
 	if len(ids) == 0 {
 		return operation.Result{Text: "nothing is past the retention"}, nil
 	}
-	removed, err := c.Forget(ctx, how(task), ids)
+	removed, err := w.client.Forget(ctx, w.how, ids)
 	return l.softly(operation.Result{Text: fmt.Sprintf("%d snapshots forgotten: %s; %d are kept", len(removed), strings.Join(short(removed), " "), due.Kept())}, err)
 }
 
-func (l *Lab) prune(ctx context.Context, c *restic.Client, _ repositoryArgs, task *operation.Task) (operation.Result, error) {
-	return l.softly(operation.Result{}, c.Prune(ctx, how(task)))
+func (l *Lab) prune(ctx context.Context, w work) (operation.Result, error) {
+	return l.softly(operation.Result{}, w.client.Prune(ctx, w.how))
 }
 
 // softly makes a warning of what keeps a repository from being tidied up: the
@@ -394,10 +443,10 @@ func (l *Lab) softly(done operation.Result, err error) (operation.Result, error)
 	return operation.Result{}, err
 }
 
-func (l *Lab) checkPart(ctx context.Context, c *restic.Client, a repositoryArgs, task *operation.Task) (operation.Result, error) {
-	if err := c.Check(ctx, how(task), a.Part, a.Of); err != nil {
+func (l *Lab) checkPart(ctx context.Context, w work) (operation.Result, error) {
+	if err := w.client.Check(ctx, w.how, w.Part, w.Of); err != nil {
 		return l.softly(operation.Result{}, err) // only a part that was read and found good counts
 	}
-	facts, _ := c.Survey(ctx) // its size is for the measurement only
-	return operation.Result{Text: fmt.Sprintf("no errors in the structure and in part %d of %d", a.Part, a.Of), Bytes: facts.Size / int64(a.Of), Medium: restic.Source(a.Source)}, nil
+	facts, _ := w.client.Survey(ctx) // its size is for the measurement only
+	return operation.Result{Text: fmt.Sprintf("no errors in the structure and in part %d of %d", w.Part, w.Of), Bytes: facts.Size / int64(w.Of), Medium: restic.Source(w.Source)}, nil
 }

@@ -75,6 +75,8 @@ func newHome(t *testing.T, edit ...func(*home)) *home {
 	return h
 }
 
+func (h *home) secrets() secret.Reader { return secret.Reader{Getenv: os.Getenv} }
+
 func (h *home) srv() string { return filepath.Join(h.dir, "srv") }
 
 func put(t *testing.T, path, text string) {
