@@ -25,6 +25,7 @@ type Config struct {
 	Grace           backup.Duration `toml:"grace"` // 0: every/24
 	Keep            backup.Keep     `toml:"keep"`
 	VerifyMaxAge    backup.Duration `toml:"verify_max_age"`
+	ConfigCopy      string          `toml:"config_copy"` // directory of this host with /etc/proxmox-backup or a copy; "none": it is kept otherwise
 }
 
 // Token is an API token: user@realm!name and its secret.

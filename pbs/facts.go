@@ -104,17 +104,20 @@ const (
 
 // Job is a scheduled job of the server, with its last run.
 type Job struct {
-	Kind      JobKind
-	ID        string
-	Datastore string
-	Namespace string
-	Schedule  string // empty: not scheduled
-	Disabled  bool
-	Direction string // a sync job's: pull or push
-	Remote    string
-	Keep      backup.Keep // a prune job's
-	NextRun   time.Time
-	LastRun   backup.Run // the zero value: never ran; while it runs its Status is Unknown
+	Kind                    JobKind
+	ID                      string
+	Datastore               string
+	Namespace               string
+	Schedule                string // empty: not scheduled
+	Disabled                bool
+	Direction               string // a sync job's: pull or push
+	Remote                  string // "REMOTE:STORE", as it is shown
+	RemoteName, RemoteStore string
+	IgnoreVerified          bool        // a verify job's
+	OutdatedAfter           int         // a verify job's, in days; 0: none is ever outdated
+	Keep                    backup.Keep // a prune job's
+	NextRun                 time.Time
+	LastRun                 backup.Run // the zero value: never ran; while it runs its Status is Unknown
 }
 
 // GCStatus holds the counters of the last garbage collection that ended well.

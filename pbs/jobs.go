@@ -19,6 +19,8 @@ type jobRow struct {
 	Direction text   `json:"sync-direction"`
 	Remote    text   `json:"remote"`
 	RemoteIn  text   `json:"remote-store"`
+	Ignore    *flag  `json:"ignore-verified"`
+	Outdated  number `json:"outdated-after"`
 	Last      number `json:"keep-last"`
 	Hourly    number `json:"keep-hourly"`
 	Daily     number `json:"keep-daily"`
@@ -104,6 +106,8 @@ func (r jobRow) job(source string, kind JobKind) Job {
 		LastRun: r.run(source, kind, string(r.ID)),
 	}
 	switch kind {
+	case VerifyJob:
+		j.IgnoreVerified, j.OutdatedAfter = r.Ignore == nil || bool(*r.Ignore), periods(r.Outdated)
 	case PruneJob:
 		j.Keep = backup.Keep{
 			Last: periods(r.Last), Hourly: periods(r.Hourly), Daily: periods(r.Daily),
@@ -114,6 +118,7 @@ func (r jobRow) job(source string, kind JobKind) Job {
 		if r.Direction != "" {
 			j.Direction = string(r.Direction)
 		}
+		j.RemoteName, j.RemoteStore = string(r.Remote), string(r.RemoteIn)
 		j.Remote = strings.Trim(string(r.Remote)+":"+string(r.RemoteIn), ":")
 	}
 	return j

@@ -16,6 +16,7 @@ type Config struct {
 	TokenSecret  secret.Source  `toml:"token_secret"`
 	Act          *Token         `toml:"act"` // used only to change something
 	Snapshots    SnapshotPolicy `toml:"snapshots"`
+	ConfigCopy   string         `toml:"config_copy"` // directory of this host with a copy of /etc/pve; "none": it is kept otherwise
 }
 
 // Token is an API token: user@realm!name and its secret.

@@ -8,19 +8,20 @@ import (
 
 // storageConfig is a row of /storage: how the cluster defines a storage.
 type storageConfig struct {
-	Storage   text `json:"storage"`
-	Type      text `json:"type"`
-	Content   text `json:"content"`
-	Server    text `json:"server"`
-	Datastore text `json:"datastore"`
-	Namespace text `json:"namespace"`
-	Chain     flag `json:"snapshot-as-volume-chain"`
-	Key       text `json:"encryption-key"` // of a PBS: the fingerprint, or 1
-	Pool      text `json:"thinpool"`
-	Group     text `json:"vgname"`
-	Shared    flag `json:"shared"`
-	Disabled  flag `json:"disable"`
-	Nodes     text `json:"nodes"`
+	Storage     text `json:"storage"`
+	Type        text `json:"type"`
+	Content     text `json:"content"`
+	Server      text `json:"server"`
+	Datastore   text `json:"datastore"`
+	Namespace   text `json:"namespace"`
+	Chain       flag `json:"snapshot-as-volume-chain"`
+	Fingerprint text `json:"fingerprint"`
+	Key         text `json:"encryption-key"` // of a PBS: the fingerprint, or 1
+	Pool        text `json:"thinpool"`
+	Group       text `json:"vgname"`
+	Shared      flag `json:"shared"`
+	Disabled    flag `json:"disable"`
+	Nodes       text `json:"nodes"`
 }
 
 // nodeStorage is a row of /nodes/{node}/storage: how one node sees it.

@@ -25,6 +25,7 @@ func (l *Lab) startServers() error {
 	if l.PBS, err = pbs.Start(w); err != nil {
 		return fmt.Errorf("starting the backup server: %w", err)
 	}
+	l.store = &store{images: l.images, server: l.PBS}
 	if l.PVE, err = pve.Start(l.pveWorld()); err != nil {
 		return fmt.Errorf("starting the cluster: %w", err)
 	}

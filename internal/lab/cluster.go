@@ -41,8 +41,9 @@ func (l *Lab) pveWorld() pve.World {
 			{ID: "local-lvm", Type: "lvmthin", Nodes: []string{"pve1"}, VGName: "pve", Pool: "data", Total: 400 * gib, Base: 120 * gib, MetaTotal: 4 * gib, Meta: gib},
 			{ID: "local-zfs", Type: "zfspool", Nodes: []string{"pve2"}, Pool: "rpool/data", Total: 800 * gib, Base: 240 * gib},
 			{ID: storage, Type: "pbs", Shared: true, Server: "127.0.0.1", Datastore: datastore, Namespace: namespace,
-				Username: "backup@pbs!pve", Fingerprint: l.PBS.Fingerprint(), Store: &store{server: l.PBS, images: l.images}},
+				Username: "backup@pbs!pve", Fingerprint: l.PBS.Fingerprint(), Store: l.store},
 		},
+		Backups: l.behind,
 		Jobs: []pve.Job{{
 			"id": "backup-nightly", "enabled": "1", "all": "1", "exclude": "110,900", "schedule": h.runStart(0).UTC().Format("15:04"),
 			"storage": storage, "mode": "snapshot", "notes-template": "{{guestname}}", "comment": "every guest, every night",

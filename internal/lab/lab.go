@@ -58,6 +58,7 @@ type Lab struct {
 	home    home
 	secrets map[string]string
 	images  *images
+	store   *store // the backup server behind the cluster's storages
 	db      *cluster
 	cloud   *restServer
 	repos   *repositories

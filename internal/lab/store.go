@@ -15,9 +15,27 @@ import (
 
 // store is the lab's backup server as its cluster uses it.
 type store struct {
-	server *pbs.Server
 	images *images
+
+	mu     sync.Mutex
+	server *pbs.Server
 }
+
+// use puts another server behind the cluster's storages.
+func (s *store) use(server *pbs.Server) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.server = server
+}
+
+func (s *store) serving() *pbs.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.server
+}
+
+// Fingerprint is that of the certificate that the cluster meets.
+func (s *store) Fingerprint() string { return s.serving().Fingerprint() }
 
 // images are the backed-up guests where no datastore lies on disk; where one
 // does, a restore reads every chunk of it.
@@ -51,17 +69,26 @@ func contents(image pve.Image) []pbs.Content {
 		if err != nil {
 			panic(err) // a map of texts and numbers
 		}
-		return []pbs.Content{
+		return append([]pbs.Content{
 			{Name: "root.pxar.didx", Data: append(disks, filling(image.VMID)...)},
 			{Name: "pct.conf.blob", Data: configText(image.Config)},
-		}
+		}, wall(image)...)
 	}
 	files := []pbs.Content{{Name: "qemu-server.conf.blob", Data: configText(image.Config)}}
+	files = append(files, wall(image)...)
 	for key, disk := range image.Disks {
 		files = append(files, pbs.Content{Name: "drive-" + key + ".img.fidx", Size: disk.Size, Data: []byte(disk.Content)})
 	}
 	sort.Slice(files, func(i, j int) bool { return files[i].Name < files[j].Name })
 	return files
+}
+
+// wall is the guest's firewall, where it has one.
+func wall(image pve.Image) []pbs.Content {
+	if image.Firewall == "" {
+		return nil
+	}
+	return []pbs.Content{{Name: "fw.conf.blob", Data: []byte(image.Firewall)}}
 }
 
 // filling is a container's data that does not change, after a line's end.
@@ -101,6 +128,8 @@ func load(d *pbs.Datastore, s *pbs.Snapshot, kind pve.Kind, vmid int) (pve.Image
 			return image, err
 		}
 		switch {
+		case f.Name == "fw.conf.blob":
+			image.Firewall = string(data)
 		case strings.HasSuffix(f.Name, ".conf.blob"):
 			image.Config = parseConfig(data)
 		case f.Name == "root.pxar.didx":
@@ -119,11 +148,12 @@ func load(d *pbs.Datastore, s *pbs.Snapshot, kind pve.Kind, vmid int) (pve.Image
 // with calls f with the datastore of a place, unless the server cannot be
 // reached or the datastore cannot be used.
 func (s *store) with(p pve.Place, f func(*pbs.World, *pbs.Datastore) error) error {
-	if !s.server.Open() {
+	server := s.serving()
+	if !server.Open() {
 		return errors.New("error fetching datastores - 500 Can't connect to 127.0.0.1:8007 (Connection refused)")
 	}
 	var err error
-	s.server.Change(func(w *pbs.World) {
+	server.Change(func(w *pbs.World) {
 		d := w.Store(p.Datastore)
 		if d == nil {
 			err = fmt.Errorf("storage is not reachable: datastore '%s' does not exist", p.Datastore)

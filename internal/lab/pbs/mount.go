@@ -74,6 +74,9 @@ func configureStore(c *call) (any, error) {
 	if comment, ok := c.params["comment"]; ok {
 		d.Comment = comment
 	}
+	if schedule, ok := c.params["gc-schedule"]; ok {
+		d.GC.Schedule = schedule
+	}
 	return nil, nil
 }
 

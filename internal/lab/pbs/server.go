@@ -41,13 +41,16 @@ type effect struct {
 }
 
 // Start starts a server with state w on a free port of 127.0.0.1.
-func Start(w World) (*Server, error) {
+func Start(w World) (*Server, error) { return StartAt(w, "127.0.0.1:0") }
+
+// StartAt starts one at an address of 127.0.0.1, such as that of one that is gone.
+func StartAt(w World, address string) (*Server, error) {
 	s := &Server{world: w}
 	s.sw.cleared = make(chan struct{})
 	if err := s.cert.renew(); err != nil {
 		return nil, fmt.Errorf("making a certificate: %w", err)
 	}
-	if err := s.listen("127.0.0.1:0"); err != nil {
+	if err := s.listen(address); err != nil {
 		return nil, err
 	}
 	return s, nil

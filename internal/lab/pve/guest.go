@@ -20,6 +20,8 @@ type guest struct {
 	started time.Time
 	pid     int
 
+	firewall firewall
+
 	noOS, noAgent bool
 	warn          string
 }

@@ -237,6 +237,6 @@ func (w *worker) mergeCT(r *restore, config map[string]string) error {
 		}
 	}
 	delete(config, "parent")
-	g.config = config
+	g.config, g.firewall = config, parseFirewall(r.image.Firewall)
 	return nil
 }

@@ -413,7 +413,7 @@ func (w *worker) assemble(r *restore, old map[string]string) {
 	}
 	delete(config, "parent")
 	maps.Copy(config, r.set)
-	g.config, r.created = config, nil
+	g.config, r.created, g.firewall = config, nil, parseFirewall(r.image.Firewall)
 	w.log("rescan volumes...")
 	for _, key := range disksOf(old) {
 		if id := volumeOf(key, old[key]); s.volumes[id] != nil && !slices.Contains(slices.Collect(maps.Values(r.target)), id) {

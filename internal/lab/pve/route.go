@@ -21,7 +21,7 @@ var table = buildTable()
 
 func buildTable() []*route {
 	var all []*route
-	for _, group := range [][]route{accessRoutes, clusterRoutes, haRoutes, nodeRoutes, guestRoutes(), storageRoutes} {
+	for _, group := range [][]route{accessRoutes, clusterRoutes, haRoutes, nodeRoutes, guestRoutes(), firewallRoutes(), storageRoutes, storageRoutesWriting} {
 		for _, r := range group {
 			r.parts = strings.Split(r.path, "/")
 			r.list = parseParams(r.params)

@@ -45,6 +45,7 @@ type inventory struct {
 	archives map[string]*archive // by volume id
 	jobs     []Job
 	ha       map[string]string
+	backups  func(server, datastore string) BackupStore
 	lockFile map[int]chan struct{} // one token each: who takes it holds the lock file
 }
 
@@ -133,7 +134,7 @@ func (s *Server) setInventory(w World) error {
 	s.cluster, s.jobs = w.Cluster, append([]Job(nil), w.Jobs...)
 	s.guests, s.volumes = map[int]*guest{}, map[string]*volume{}
 	s.archives, s.lockFile = map[string]*archive{}, map[int]chan struct{}{}
-	s.ha = map[string]string{}
+	s.ha, s.backups = map[string]string{}, w.Backups
 	for id, state := range w.HA {
 		s.ha[id] = state
 	}

@@ -122,7 +122,7 @@ func (s *Server) space(st *storage) space {
 			return space{}
 		}
 		t, u, err := st.Store.Usage(st.place())
-		if err != nil {
+		if err != nil || st.trusts() != nil {
 			return space{}
 		}
 		total, used = t, u
@@ -189,6 +189,9 @@ func (s *Server) activate(id, node string) (*storage, error) {
 	case st.Type == "pbs" && st.Store == nil:
 		return nil, fail("%s: error fetching datastores - 500 Can't connect to %s:8007 (Connection refused)", id, st.Server)
 	case st.Type == "pbs":
+		if err := st.trusts(); err != nil {
+			return nil, err
+		}
 		if _, _, err := st.Store.Usage(st.place()); err != nil {
 			return nil, fail("%s: error fetching datastores - 500 %s", id, err)
 		}

@@ -53,6 +53,8 @@ type Image struct {
 	// Damage is empty for a good archive; otherwise its data breaks off, and a
 	// restore fails half-way with this text.
 	Damage string `json:"damage,omitempty"`
+	// Firewall is what the guest's firewall file held; empty: it had none.
+	Firewall string `json:"firewall,omitempty"`
 }
 
 // Volume is one disk: its size and what is on it.

@@ -347,7 +347,7 @@ func (s *Server) imageOf(g *guest) Image {
 	for _, key := range []string{"lock", "parent"} {
 		delete(config, key)
 	}
-	image := Image{Kind: g.kind, VMID: g.vmid, Config: config, Disks: map[string]Volume{}}
+	image := Image{Kind: g.kind, VMID: g.vmid, Config: config, Disks: map[string]Volume{}, Firewall: g.firewall.text()}
 	for _, key := range liveDisks(config) {
 		v := s.volumes[volumeOf(key, config[key])]
 		if in, _ := included(g.kind, key, config[key]); in && v != nil {

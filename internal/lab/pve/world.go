@@ -21,6 +21,10 @@ type World struct {
 	Jobs     []Job
 	HA       map[string]string // requested state by service, such as "vm:100": "started"
 
+	// Backups finds the backup server of a pbs storage that is defined while the
+	// server runs; nil: there is none to be found.
+	Backups func(server, datastore string) BackupStore
+
 	Now      func() time.Time // nil: time.Now
 	Location *time.Location   // of the node's clock and schedules; nil: UTC
 	Pace     Pace
