@@ -35,10 +35,11 @@ var allowed = map[string][]string{
 	"internal/history":   {"internal/backup", "internal/plan"},
 	"internal/offsite":   slices.Concat(leaves, systems, []string{"checks", "internal/history"}),
 	"internal/watch":     slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/offsite"}),
+	"internal/incident":  slices.Concat(leaves, systems, []string{"checks", "internal/history", "internal/operation"}),
 	"internal/operation": {"internal/backup", "internal/plan", "internal/secret", "internal/command", "internal/history"},
 	"internal/runbook":   slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/operation", "internal/watch"}),
 
-	"internal/desk": slices.Concat(leaves, systems, []string{"internal/config", "internal/history", "internal/operation", "internal/runbook"}),
+	"internal/desk": slices.Concat(leaves, systems, []string{"internal/config", "internal/history", "internal/incident", "internal/operation", "internal/runbook"}),
 
 	"tui":          slices.Concat(leaves, systems, above, []string{"internal/background", "tui/cells"}),
 	"tui/cells":    {},
@@ -54,7 +55,7 @@ var allowed = map[string][]string{
 var (
 	leaves  = []string{"internal/backup", "internal/plan", "internal/secret", "internal/command"}
 	systems = []string{"proxmox", "pbs", "pbs/datastore", "restic", "pg", "internal/disk"}
-	above   = []string{"checks", "internal/config", "internal/history", "internal/watch", "internal/operation", "internal/runbook", "internal/desk"}
+	above   = []string{"checks", "internal/config", "internal/history", "internal/watch", "internal/incident", "internal/operation", "internal/runbook", "internal/desk"}
 )
 
 func TestWhoMayImportWhom(t *testing.T) {

@@ -11,6 +11,9 @@ func (d *decoder) checkRunbook(cfg *Config) {
 		d.required(key.with("contacts").with("name"), c.Name, "who it is")
 		d.required(key.with("contacts").with("reach"), c.Reach, "a telephone number, a mail address, or both")
 	}
+	if len(cfg.Runbook.Notify) > 0 && cfg.Runbook.Notify[0] == "" {
+		d.wrong(key.with("notify"), "names no program", `write the program and its arguments: ["mail", "-s", "cairn", "ana@example.net"]; it gets the notice on standard input`)
+	}
 	for _, source := range sorted(cfg.Runbook.Keys) {
 		table, name, _ := strings.Cut(source, ".")
 		at := key.with("keys").with(source)

@@ -95,7 +95,7 @@ func (d *Desk) CreateSnapshot(ctx context.Context, g runbook.Guest, name, descri
 
 // DeleteSnapshot plans a snapshot's removal.
 func (d *Desk) DeleteSnapshot(ctx context.Context, g runbook.Guest, name string, force bool) (plan.Plan, error) {
-	return d.free(d.lab.DeleteSnapshot(ctx, g, name, force))
+	return d.unheld(ctx)(d.free(d.lab.DeleteSnapshot(ctx, g, name, force)))
 }
 
 // Backup plans a copy of a guest before risky work.
@@ -155,7 +155,7 @@ func (d *Desk) Start(ctx context.Context, p plan.Plan, why string) (string, erro
 		return "", err
 	}
 	by := d.o.By
-	by.Why = why
+	by.Why, by.Incident = why, d.belong(ctx, p)
 	id, err := d.store.Create(p, by, d.o.Now())
 	if err != nil {
 		return "", err

@@ -21,7 +21,7 @@ func (d *Desk) PostgresBackup(ctx context.Context, source, what string) (plan.Pl
 
 // PostgresForget plans to remove what the retention of a server no longer holds.
 func (d *Desk) PostgresForget(ctx context.Context, source string) (plan.Plan, error) {
-	return d.lab.PostgresForget(ctx, source)
+	return d.unheld(ctx)(d.lab.PostgresForget(ctx, source))
 }
 
 // RestoreDatabase plans to bring a database back from a dump.

@@ -12,7 +12,7 @@ func (d *Desk) RepositoryName(text string) (name string, ok bool) { return d.lab
 
 // RepositoryBackup plans a run of a configured repository.
 func (d *Desk) RepositoryBackup(ctx context.Context, r runbook.BackupRequest) (plan.Plan, error) {
-	return d.lab.RepositoryBackup(ctx, r)
+	return d.unheld(ctx)(d.lab.RepositoryBackup(ctx, r))
 }
 
 // BackupBlocked records that a run of a repository could not begin: a backup that

@@ -143,8 +143,8 @@ func TestAcknowledgementsAndHold(t *testing.T) {
 	if acks, err = s.Acknowledgements(ctx); err != nil || len(acks) != 0 {
 		t.Errorf("acks %v, %v", acks, err)
 	}
-	check(t, s.SetHold(ctx, &Hold{now, "ana", "ransomware"}))
-	check(t, s.SetHold(ctx, &Hold{now.Add(time.Hour), "bob", "also"}))
+	check(t, s.SetHold(ctx, &Hold{Since: now, Who: "ana", Why: "ransomware"}))
+	check(t, s.SetHold(ctx, &Hold{Since: now.Add(time.Hour), Who: "bob", Why: "also"}))
 	h, err := s.HeldBy(ctx)
 	if err != nil || h == nil || h.Who != "ana" || !h.Since.Equal(now) {
 		t.Fatalf("hold %+v, %v: the first one counts", h, err)

@@ -72,6 +72,20 @@ func (s *Store) Acknowledgements(ctx context.Context) (map[string]string, error)
 type Hold struct {
 	Since    time.Time
 	Who, Why string
+	Incident int64 // that holds; 0: somebody asked for it without one
+}
+
+// String says that and why copies are held, and what ends it.
+func (h Hold) String() string {
+	since := h.Since.Local().Format("2006-01-02 15:04")
+	why := h.Why
+	if why == "" {
+		why = "no reason given"
+	}
+	if h.Incident != 0 {
+		return fmt.Sprintf("incident %d is open since %s (%s: %s): nothing is forgotten, pruned, copied or taken away until it is closed: cairn incident close", h.Incident, since, h.Who, why)
+	}
+	return fmt.Sprintf("%s holds all copies since %s (%s); cairn hold off ends that", h.Who, since, why)
 }
 
 // SetHold begins a hold, or ends it when h is nil. Where one is on, its beginning
@@ -88,8 +102,15 @@ func (s *Store) SetHold(ctx context.Context, h *Hold) error {
 	})
 }
 
-// HeldBy returns the hold that is on; nil when none is.
+// HeldBy returns the hold that is on; nil when none is. An open incident is one,
+// whatever else is on.
 func (s *Store) HeldBy(ctx context.Context) (*Hold, error) {
+	if i, err := s.Incident(ctx); err != nil || i != nil {
+		if err != nil {
+			return nil, err
+		}
+		return &Hold{Since: i.Opened, Who: i.Who, Why: i.What, Incident: i.ID}, nil
+	}
 	var h Hold
 	var since int64
 	err := s.db.QueryRowContext(ctx, "SELECT since, who, why FROM hold").Scan(&since, &h.Who, &h.Why)

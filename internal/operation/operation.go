@@ -75,6 +75,8 @@ type Actor struct {
 	Who  string `json:"who"`
 	From string `json:"from"`
 	Why  string `json:"why"`
+
+	Incident int64 `json:"incident,omitempty"` // that was open when it was wanted; 0: none
 }
 
 // Record is what plan.json holds.

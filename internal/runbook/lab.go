@@ -108,8 +108,14 @@ func (l *Lab) cluster(name string) (*proxmox.Client, error) {
 	return nil, fmt.Errorf("no cluster %q is configured any more", name)
 }
 
-// Fingerprint reads the target of p anew and names its state, as the plan did.
+// Fingerprint reads the target of p anew and names its state, as the plan did. It
+// fails where an incident was opened since that p must wait for.
 func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
+	if held, err := l.Held(ctx, p); err != nil {
+		return "", err
+	} else if held != nil {
+		return "", errors.New(held.Why)
+	}
 	if again := l.guestFingerprint(p); again != nil {
 		return again(ctx)
 	}

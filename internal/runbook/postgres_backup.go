@@ -156,7 +156,7 @@ func (l *Lab) held(ctx context.Context) (string, error) {
 	if h == nil {
 		return "", nil
 	}
-	return fmt.Sprintf("%s holds all copies since %s (%s); cairn hold off ends that", h.Who, h.Since.Format("2006-01-02 15:04"), h.Why), nil
+	return h.String(), nil
 }
 
 func bytesText(n int64) string { return pg.SizeText(n) }

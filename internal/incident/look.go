@@ -1,0 +1,167 @@
+package incident
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"cairn/checks"
+	"cairn/internal/backup"
+)
+
+// Seen is what a look at something found.
+type Seen int
+
+// What a look can find. The zero value claims nothing.
+const (
+	NotKnown Seen = iota // it was not asked yet, or the answer is old
+	Answers
+	Silent // it was asked and did not answer, or is not there
+)
+
+func (s Seen) String() string {
+	return [...]string{"not known", "yes", "NO"}[s]
+}
+
+// Look is one thing that was looked up instead of asked.
+type Look struct {
+	Subject string // for a person: "hypervisor pve1", "disk usb"
+	Seen    Seen
+	Text    string // what was seen: "answers, 12 guests", "not mounted"
+}
+
+// Found is what was looked up in a lab.
+type Found struct {
+	Hypervisors []Look
+	Disks       []Look
+	BackupHost  []Look // the Proxmox Backup Servers
+	OffSite     []Look
+	Databases   []Look
+	Signs       []string // what looks like somebody's work: copies that shrank, snapshots that vanished
+	Standbys    []string // that may have copied a mistake
+}
+
+// All lists what was looked up, in the order of the questions.
+func (f Found) All() []Look {
+	return slices.Concat(f.Hypervisors, f.Disks, f.BackupHost, f.Databases, f.OffSite)
+}
+
+// LookUp finds out what answers, from what is known now.
+func LookUp(p checks.Policy, facts checks.Facts, r checks.Report, now time.Time) Found {
+	var f Found
+	for _, name := range sortedKeys(p.Proxmox) {
+		seen := facts.Proxmox[name]
+		look, fresh := looked("hypervisor "+name, seen.At, seen.Err, now)
+		if !fresh || len(seen.Value.Nodes) == 0 {
+			f.Hypervisors = append(f.Hypervisors, look)
+			continue
+		}
+		for _, n := range seen.Value.Nodes {
+			one := Look{Subject: "hypervisor " + n.Name, Seen: Answers, Text: "online"}
+			if !n.Online {
+				one.Seen, one.Text = Silent, "its cluster says that it is offline"
+			}
+			f.Hypervisors = append(f.Hypervisors, one)
+		}
+	}
+	for _, d := range r.Disks {
+		f.Disks = append(f.Disks, lookDisk(d, facts, now))
+	}
+	for _, name := range sortedKeys(p.PBS) {
+		seen := facts.PBS[name]
+		look, _ := looked("PBS "+name, seen.At, seen.Err, now)
+		f.BackupHost = append(f.BackupHost, look)
+	}
+	for _, name := range sortedKeys(p.Restic) {
+		if !p.Restic[name].OffSite() {
+			continue
+		}
+		seen := facts.Restic[name]
+		look, _ := looked("off-site copy restic "+name, seen.At, seen.Err, now)
+		f.OffSite = append(f.OffSite, look)
+	}
+	for _, name := range sortedKeys(p.Postgres) {
+		server := facts.Postgres[name].Value.Server
+		look, _ := looked("PostgreSQL "+name, server.At, server.Err, now)
+		f.Databases = append(f.Databases, look)
+		for range p.Postgres[name].Standbys {
+			f.Standbys = append(f.Standbys, "a standby of "+name)
+		}
+	}
+	for _, problem := range r.Problems {
+		if slices.Contains(suspicious, problem.Code) {
+			f.Signs = append(f.Signs, strings.TrimSuffix(problem.Summary, "."))
+		}
+	}
+	return f
+}
+
+// suspicious are the codes of problems that an attack may cause.
+var suspicious = []string{"shrunk"}
+
+// old is from when on what was seen no longer tells how things stand.
+const old = 30 * time.Minute
+
+// looked says what the latest look at a system found.
+func looked(subject string, at time.Time, err error, now time.Time) (look Look, fresh bool) {
+	look = Look{Subject: subject}
+	switch {
+	case err != nil:
+		look.Seen, look.Text = Silent, "does not answer: "+err.Error()
+		if !at.IsZero() {
+			look.Text = fmt.Sprintf("answered last %s ago; now: %s", backup.Age(now.Sub(at)), err.Error())
+		}
+	case at.IsZero():
+		look.Text = "not asked yet"
+	case now.Sub(at) > old:
+		look.Text = "answered " + backup.Age(now.Sub(at)) + " ago"
+	default:
+		look.Seen, look.Text, fresh = Answers, "answers", true
+	}
+	return look, fresh
+}
+
+func lookDisk(d checks.Disk, facts checks.Facts, now time.Time) Look {
+	seen := facts.Disks[d.Name]
+	look := Look{Subject: "disk " + d.Name}
+	switch {
+	case seen.At.IsZero() && seen.Err == nil:
+		look.Text = "not asked yet"
+	case seen.Err != nil:
+		look.Text = seen.Err.Error()
+	case !d.Present:
+		look.Seen, look.Text = Silent, "it is not there"
+	case !d.Writable:
+		look.Seen, look.Text = Silent, "it is there, and cannot be written"
+	case now.Sub(seen.At) > old:
+		look.Text = "looked at " + backup.Age(now.Sub(seen.At)) + " ago"
+	default:
+		look.Seen, look.Text = Answers, "there, writable"
+	}
+	return look
+}
+
+// silent names what of looks did not answer.
+func silent(looks []Look) []string {
+	var out []string
+	for _, l := range looks {
+		if l.Seen == Silent {
+			out = append(out, l.Subject)
+		}
+	}
+	return out
+}
+
+func sure(looks []Look) bool {
+	return !slices.ContainsFunc(looks, func(l Look) bool { return l.Seen != Answers })
+}
+
+func sortedKeys[T any](m map[string]T) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

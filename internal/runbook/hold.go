@@ -1,0 +1,40 @@
+package runbook
+
+import (
+	"context"
+	"fmt"
+
+	"cairn/internal/plan"
+)
+
+// takesAway are the kinds of step that take a copy away, or carry what may be
+// ruined on to where good copies are. While an incident is open none of them is
+// begun, except as a part of the way back from a scenario.
+var takesAway = map[string]string{
+	kindForgetOld:      "it forgets snapshots",
+	kindPrune:          "it prunes",
+	kindPostgresForget: "it forgets dumps",
+	kindDeleteSnapshot: "it removes a snapshot",
+	kindCopy:           "it copies what may be ruined on to another repository",
+	kindUnstore:        "it takes the disk with the copies away",
+	kindUnmount:        "it takes the disk with the copies away",
+}
+
+// Held says what of p must wait, because an incident is open; nil: nothing must.
+func (l *Lab) Held(ctx context.Context, p plan.Plan) (*plan.Blocker, error) {
+	if l.history == nil || p.Scenario != "" {
+		return nil, nil
+	}
+	for _, s := range p.Steps {
+		why, takes := takesAway[s.Kind]
+		if !takes {
+			continue
+		}
+		hold, err := l.history.HeldBy(ctx)
+		if err != nil || hold == nil || hold.Incident == 0 {
+			return nil, err
+		}
+		return &plan.Blocker{Subject: fmt.Sprintf("incident %d", hold.Incident), Why: why + ", and " + hold.String(), Hint: "when all is validated: cairn incident close"}, nil
+	}
+	return nil, nil
+}
