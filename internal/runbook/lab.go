@@ -132,6 +132,9 @@ func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	if id.Kind == backup.Path {
 		return l.filesFingerprint(ctx, p)
 	}
+	if onlyReads(p) {
+		return p.Fingerprint, nil
+	}
 	if id.Kind == backup.Database || id.Kind == backup.Cluster {
 		return l.postgresFingerprint(ctx, id)
 	}

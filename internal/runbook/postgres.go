@@ -84,6 +84,7 @@ func (l *Lab) postgresFingerprint(ctx context.Context, id backup.AssetID) (strin
 func (l *Lab) postgresSteps() map[string]operation.Executor {
 	all := l.databaseSteps()
 	maps.Copy(all, l.recoverSteps())
+	maps.Copy(all, l.verifySteps())
 	all[kindDump], all[kindBase], all[kindPostgresForget] = &copyStep{l}, &copyStep{l}, &forgetStep{l}
 	return all
 }
