@@ -76,8 +76,12 @@ func (l *Lab) RepositoryBackup(ctx context.Context, r BackupRequest) (plan.Plan,
 		b.block(restic.Source(r.Name), "somebody else runs it: "+run.Unit, "systemctl start "+run.Unit+"; or drop run_by, and it is cairn's to run")
 		return b.Plan, nil
 	}
-	if _, b.Blockers = l.rightDisk(ctx, r.Name); len(b.Blockers) > 0 {
+	var f disk.Facts
+	if f, b.Blockers = l.rightDisk(ctx, r.Name); len(b.Blockers) > 0 {
 		return b.Plan, nil // without its disk nothing else can be said
+	}
+	if f.ErrorsCount > 0 {
+		b.note("The file system of disk.%s has counted %d errors: umount %s && fsck -f %s.", b.cfg.Disk, f.ErrorsCount, f.Mount, f.Device)
 	}
 	b.sources(ctx)
 	if missing := b.survey(ctx); len(b.Blockers) > 0 || missing {
@@ -156,6 +160,7 @@ func (b *backupPlan) survey(ctx context.Context) (missing bool) {
 	var e *restic.Error
 	if errors.As(err, &e) && e.Kind == restic.Missing && b.Init {
 		b.Fingerprint = "no repository"
+		b.guard()
 		b.lab.addRepository(&b.Plan, kindInit, "make the repository", b.initShow(), repositoryArgs{Source: b.Name, From: b.cfg.CopyFrom}, 0)
 		b.copyOrBackup(ctx)
 		return true
@@ -198,9 +203,7 @@ func (b *backupPlan) locks() {
 }
 
 func (b *backupPlan) steps(ctx context.Context) {
-	if b.cfg.Disk != "" || b.cfg.CopyFrom == "" {
-		b.lab.addRepository(&b.Plan, kindGuard, "look again whether the right disk and all sources are there", b.guardShow(), repositoryArgs{Source: b.Name}, 0)
-	}
+	b.guard()
 	if b.Unlock && slices.ContainsFunc(b.facts.Locks, func(l restic.Lock) bool { return l.Stale(b.lab.now()) }) {
 		b.lab.addRepository(&b.Plan, kindUnlock, "remove stale locks", "restic unlock", repositoryArgs{Source: b.Name}, 0)
 	}
@@ -210,12 +213,16 @@ func (b *backupPlan) steps(ctx context.Context) {
 	}
 }
 
-func (b *backupPlan) guardShow() string {
+// guard plans to look again, when the run begins, at what the plan rests on.
+func (b *backupPlan) guard() {
+	if b.cfg.Disk == "" && b.cfg.CopyFrom != "" {
+		return
+	}
 	show := "stat " + strings.Join(b.cfg.Paths, " ")
 	if d, ok := b.lab.config.Disks[b.cfg.Disk]; ok {
 		show = "findmnt " + d.Mount + " -o UUID; " + show
 	}
-	return show
+	b.lab.addRepository(&b.Plan, kindGuard, "look again whether the right disk and all sources are there", show, repositoryArgs{Source: b.Name}, 0)
 }
 
 func (b *backupPlan) copyOrBackup(ctx context.Context) {
@@ -303,7 +310,7 @@ func (b *backupPlan) newest(ctx context.Context) ([]restic.Snapshot, error) {
 		return nil, err
 	}
 	if _, blockers := b.lab.rightDisk(ctx, b.cfg.CopyFrom); len(blockers) > 0 {
-		return nil, fmt.Errorf("%s: %s; %s", blockers[0].Subject, blockers[0].Why, blockers[0].Hint)
+		return nil, refusalOf(blockers[0])
 	}
 	facts, err := from.Survey(ctx)
 	if err != nil {
@@ -448,7 +455,7 @@ func (l *Lab) BackupBlocked(ctx context.Context, p plan.Plan) {
 		return
 	}
 	b := p.Blockers[0]
-	_ = l.missed(ctx, p, fmt.Errorf("blocked: %s: %s; %s", b.Subject, b.Why, b.Hint)) // it is what was given
+	_ = l.missed(ctx, p, fmt.Errorf("blocked: %w", refusalOf(b))) // it is what was given
 }
 
 // missed records that the run which p plans did not begin because of err.
