@@ -56,6 +56,7 @@ func (l *lab) readDisk(name string) medium {
 	full := forecast(l.facts.Past.Fill[name], f.Available, l.now)
 	m.view.FullEarliest, m.view.FullLatest = full.earliest, full.latest
 	m.problems = append(m.problems, judgeForecast(name, full, l.now)...)
+	m.view.Checks = l.diskChecks(cfg, f, full, m.problems)
 	m.view.Note = smartNote(m.view.Smart, unitOf(cfg, f.Unit))
 	return m.settled()
 }

@@ -127,6 +127,7 @@ type Disk struct {
 	Unit         string // which of its disks is in
 	Units        []DiskUnit
 	Shares       []DiskShare // what fills it, the largest first
+	Checks       []DiskCheck // every check of it; none where it is absent
 	Present      bool
 	Writable     bool
 	UsedRatio    float64
