@@ -69,9 +69,10 @@ type FillSample struct {
 
 // Hold says that nothing may be forgotten, since when and why.
 type Hold struct {
-	Since time.Time
-	By    string
-	Why   string
+	Since    time.Time
+	By       string
+	Why      string
+	Incident int64 // that holds; 0: somebody asked for it without one
 }
 
 // Measured sums up the measured runs of one kind.

@@ -32,14 +32,23 @@ func Judge(p Policy, f Facts, now time.Time) Report {
 	problems = append(problems, l.judgeAwayDirs()...)
 	report.Scenarios = l.judgeScenarios(assets)
 	if hold := f.Past.Hold; hold != nil {
-		problems = append(problems, found(backup.Warning, "hold", "incident",
-			fmt.Sprintf("An incident is open since %s (%s: %s): nothing is forgotten, pruned or synced", hold.Since.In(l.home).Format("2006-01-02 15:04"), either(hold.By, "somebody"), either(hold.Why, "no reason given")),
-			"When it is over: cairn hold off"))
+		problems = append(problems, l.judgeHold(*hold))
 	}
 	report.Problems = settle(problems, f.Past, now)
 	report.Status = worstOf(report.Problems)
 	report.freeze(l)
 	return report
+}
+
+// judgeHold says that copies are held, by an open incident or by somebody.
+func (l *lab) judgeHold(h Hold) Problem {
+	since, by, why := h.Since.In(l.home).Format("2006-01-02 15:04"), either(h.By, "somebody"), either(h.Why, "no reason given")
+	if h.Incident != 0 {
+		return found(backup.Warning, "incident", fmt.Sprintf("incident %d", h.Incident),
+			fmt.Sprintf("Incident %d is open since %s (%s: %s): nothing is forgotten, pruned or copied on", h.Incident, since, by, why),
+			"The way back: cairn restore. When all is validated: cairn incident close")
+	}
+	return found(backup.Warning, "hold", "incident", fmt.Sprintf("All copies are held since %s (%s: %s): nothing is forgotten or pruned", since, by, why), "When it is over: cairn hold off")
 }
 
 // judgeSource judges one source. What explains much silences the rest: a source
@@ -342,7 +351,10 @@ func (r *Report) freeze(l *lab) {
 			s := &r.Tiers[i].Sources[j]
 			switch {
 			case l.facts.Past.Hold != nil:
-				s.Frozen = "an incident is open"
+				s.Frozen = "all copies are held"
+				if l.facts.Past.Hold.Incident != 0 {
+					s.Frozen = fmt.Sprintf("incident %d is open", l.facts.Past.Hold.Incident)
+				}
 			case shrunken[s.Name]:
 				s.Frozen = "its newest copy is suspiciously small"
 			case s.Status == backup.Unknown:

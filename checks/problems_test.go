@@ -106,7 +106,13 @@ func TestHoldIsShownAndFreezes(t *testing.T) {
 	f.Past.Hold = &Hold{Since: now.Add(-time.Hour), By: "ana", Why: "ransomware"}
 	r := Judge(p, f, now)
 	want(t, r, backup.Warning, "hold", "ana", "ransomware", "2026-11-21 19:14")
-	if s := sourceOf(t, r, "restic.usb"); s.Frozen != "an incident is open" {
+	if s := sourceOf(t, r, "restic.usb"); s.Frozen != "all copies are held" {
+		t.Errorf("got %+v", s)
+	}
+	f.Past.Hold.Incident = 3
+	r = Judge(p, f, now)
+	want(t, r, backup.Warning, "incident", "Incident 3", "ana", "ransomware", "2026-11-21 19:14")
+	if s := sourceOf(t, r, "restic.usb"); s.Frozen != "incident 3 is open" {
 		t.Errorf("got %+v", s)
 	}
 }

@@ -156,7 +156,7 @@ func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 	hold, err := m.store.HeldBy(ctx)
 	errs[5] = err
 	if hold != nil {
-		p.Hold = &checks.Hold{Since: hold.Since, By: hold.Who, Why: hold.Why}
+		p.Hold = &checks.Hold{Since: hold.Since, By: hold.Who, Why: hold.Why, Incident: hold.Incident}
 	}
 	torn, err := m.store.RunsOfJob(ctx, tornJob, tornKept)
 	errs[7] = err
