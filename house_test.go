@@ -37,7 +37,7 @@ var allowed = map[string][]string{
 	"internal/watch":     slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/offsite"}),
 	"internal/incident":  slices.Concat(leaves, systems, []string{"checks", "internal/history", "internal/operation"}),
 	"internal/operation": {"internal/backup", "internal/plan", "internal/secret", "internal/command", "internal/history"},
-	"internal/runbook":   slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/operation", "internal/watch"}),
+	"internal/runbook":   slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/offsite", "internal/operation", "internal/watch"}),
 
 	"internal/desk": slices.Concat(leaves, systems, []string{"internal/config", "internal/history", "internal/incident", "internal/operation", "internal/runbook"}),
 

@@ -122,6 +122,9 @@ func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	if name, ok := strings.CutPrefix(p.Target, "restic."); ok {
 		return l.stillThere(ctx, p, name)
 	}
+	if name, ok := strings.CutPrefix(p.Target, offSiteTarget); ok {
+		return l.offSiteFingerprint(ctx, p, name)
+	}
 	if name, ok := strings.CutPrefix(p.Target, diskTarget); ok {
 		return l.diskFingerprint(ctx, name)
 	}
@@ -163,6 +166,7 @@ func (l *Lab) Executors() map[string]operation.Executor {
 	maps.Copy(all, l.postgresSteps())
 	maps.Copy(all, l.repositorySteps())
 	maps.Copy(all, l.diskSteps())
+	maps.Copy(all, l.offSiteSteps())
 	all[kindSwap] = &swapStep{}
 	return all
 }

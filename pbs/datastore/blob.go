@@ -17,6 +17,7 @@ type Manifest struct {
 	ID    string
 	Time  time.Time
 	Files []File
+	Notes string // what somebody wrote about it; PVE writes the guest's name
 }
 
 // File is one archive or blob that a manifest names.
@@ -109,6 +110,9 @@ func ReadManifest(raw []byte) (Manifest, error) {
 			Size  json.Number `json:"size"`
 			Csum  string      `json:"csum"`
 		} `json:"files"`
+		Unprotected struct {
+			Notes json.RawMessage `json:"notes"`
+		} `json:"unprotected"`
 	}
 	if err := json.Unmarshal(text, &m); err != nil {
 		return Manifest{}, fmt.Errorf("it is no manifest: %w", err)
@@ -118,6 +122,7 @@ func ReadManifest(raw []byte) (Manifest, error) {
 		return Manifest{}, errors.New("it is no manifest: it does not say of what and when it is")
 	}
 	out := Manifest{Type: m.Type, ID: m.ID, Time: time.Unix(seconds, 0).UTC()}
+	_ = json.Unmarshal(m.Unprotected.Notes, &out.Notes) // what is no text is no note
 	for _, f := range m.Files {
 		size, err := f.Size.Int64()
 		if err != nil && f.Size != "" {

@@ -1,0 +1,504 @@
+package runbook
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/offsite"
+	"cairn/internal/plan"
+	"cairn/pbs/datastore"
+	"cairn/restic"
+)
+
+// The kinds of step that bring back what is off-site.
+const (
+	kindFetch  = "offsite.fetch"
+	kindLayout = "offsite.layout"
+	kindHold   = "offsite.hold"
+)
+
+// offSiteTarget begins the target of a plan that restores from off-site: only one
+// at a time reads a repository for that.
+const offSiteTarget = "offsite."
+
+// OffSiteRestore is what a person wants back from off-site.
+type OffSiteRestore struct {
+	Targets []string  // guests, databases, paths; none: everything
+	From    string    // configured name of the repository; empty: the one whose snapshot is newest
+	At      time.Time // the newest snapshot not after this; zero: the newest of all
+	Dir     string    // directory to restore below; empty: rescue
+	// Infected is when somebody began to change what is here: nothing is taken that
+	// was copied then or later. Zero: nobody did.
+	Infected time.Time
+}
+
+// offSitePlan is a restore from off-site in the making.
+type offSitePlan struct {
+	*plan.Plan
+	lab      *Lab
+	ask      OffSiteRestore
+	name     string // of the repository
+	snapshot restic.Snapshot
+	size     int64           // bytes that it takes at the most
+	stores   map[string]bool // datastores that something is fetched of
+	oldest   time.Time       // of the copies that are taken
+}
+
+// RestoreOffSite plans to bring guests, databases and paths back from the off-site
+// repository, into a directory of their own: of a guest its indexes and the chunks
+// that they name, not the whole datastore.
+func (l *Lab) RestoreOffSite(ctx context.Context, r OffSiteRestore) (plan.Plan, error) {
+	p := plan.Plan{Operation: "restore", Target: offSiteTarget, Created: l.now(), Summary: "Bring back from off-site: " + cmp.Or(strings.Join(r.Targets, ", "), "everything")}
+	b := &offSitePlan{Plan: &p, lab: l, ask: r, stores: map[string]bool{}}
+	if b.ask.Dir = cmp.Or(r.Dir, rescue); !filepath.IsAbs(b.ask.Dir) {
+		return p, fmt.Errorf("%q is no full path: write the directory to restore to from / on", r.Dir)
+	}
+	if err := b.choose(ctx); err != nil {
+		b.block("off-site", err.Error(), "cairn prove shows what is off-site; --from names a repository")
+		return p, nil
+	}
+	p.Target, p.Confirm = offSiteTarget+b.name, b.name
+	p.Fingerprint = b.name + " " + b.snapshot.ID
+	p.WayBack = "remove " + b.ask.Dir
+	p.Notes = append(p.Notes, fmt.Sprintf("Snapshot %s of restic.%s, made %s.", b.snapshot.Short, b.name, b.snapshot.Time.Local().Format("2006-01-02 15:04")))
+	if !r.Infected.IsZero() {
+		b.isolate(ctx)
+	}
+	if err := b.fill(ctx); err != nil {
+		p.Blockers = append(p.Blockers, blocked(restic.Source(b.name), err))
+	}
+	b.room()
+	if !b.oldest.IsZero() {
+		p.Loss = fmt.Sprintf("what was written since these copies were made, the oldest of them %s: %s", b.oldest.Local().Format("2006-01-02 15:04:05"), backup.Age(l.now().Sub(b.oldest)))
+	}
+	p.Estimate = total(p.Steps)
+	return p, nil
+}
+
+func (b *offSitePlan) block(subject, why, hint string) {
+	b.Blockers = append(b.Blockers, plan.Blocker{Subject: subject, Why: why, Hint: hint})
+}
+
+func (b *offSitePlan) note(format string, args ...any) {
+	b.Notes = append(b.Notes, fmt.Sprintf(format, args...))
+}
+
+// choose finds the newest snapshot that may be taken, in the off-site
+// repositories.
+func (b *offSitePlan) choose(ctx context.Context) error {
+	l := b.lab
+	var names []string
+	for _, name := range sortedNames(l.restic) {
+		if l.config.Restic[name].OffSite() {
+			names = append(names, name)
+		}
+	}
+	if b.ask.From != "" {
+		one, ok := l.RepositoryName(b.ask.From)
+		if !ok {
+			return fmt.Errorf("no repository %q is configured", b.ask.From)
+		}
+		names = []string{one}
+	}
+	if len(names) == 0 {
+		return errors.New("no off-site repository is configured: a restic entry is off-site by its site")
+	}
+	var failed error
+	after := 0
+	for _, name := range names {
+		facts, err := l.restic[name].Survey(ctx)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		for _, s := range facts.Snapshots {
+			switch {
+			case !b.allowed(s.Time):
+				after++
+			case s.Time.After(b.snapshot.Time):
+				b.name, b.snapshot = name, s
+			}
+		}
+	}
+	if b.name != "" {
+		return nil
+	}
+	why := fmt.Errorf("%s holds no snapshot", strings.Join(names, ", "))
+	if after > 0 {
+		why = fmt.Errorf("all %d snapshots of %s are later than what was asked for", after, strings.Join(names, ", "))
+	}
+	return errors.Join(why, failed)
+}
+
+// allowed says whether a copy of that time may be taken.
+func (b *offSitePlan) allowed(t time.Time) bool {
+	return (b.ask.At.IsZero() || !t.After(b.ask.At)) && (b.ask.Infected.IsZero() || t.Before(b.ask.Infected))
+}
+
+// fill adds the steps: what holds keys and configurations first, then guest by
+// guest, then databases and the other paths.
+func (b *offSitePlan) fill(ctx context.Context) error {
+	guests, databases, paths := b.sorted()
+	first, later := paths, []string(nil)
+	if len(b.ask.Targets) == 0 {
+		first, later = b.everyPath()
+	}
+	if err := b.paths(ctx, first); err != nil {
+		return err
+	}
+	if len(b.ask.Targets) == 0 || len(guests) > 0 {
+		if err := b.guests(ctx, guests); err != nil {
+			return err
+		}
+	}
+	for _, one := range databases {
+		dirs, err := b.dumpsOf(ctx, one)
+		if err != nil {
+			return err
+		}
+		later = append(later, dirs...)
+	}
+	return b.paths(ctx, later)
+}
+
+// sorted tells guests, databases and paths apart.
+func (b *offSitePlan) sorted() (guests, databases, paths []string) {
+	for _, one := range b.ask.Targets {
+		source, database, ok := b.lab.PostgresName(one)
+		switch {
+		case filepath.IsAbs(one):
+			paths = append(paths, filepath.Clean(one))
+		case ok && database != "":
+			databases = append(databases, source+"/"+database)
+		default:
+			guests = append(guests, one)
+		}
+	}
+	return guests, databases, paths
+}
+
+// everyPath are the paths of the snapshot that are no datastore: those below /etc
+// first, which hold keys and configurations, and the others after the guests.
+func (b *offSitePlan) everyPath() (first, later []string) {
+	for _, one := range b.snapshot.Paths {
+		one = filepath.Clean(one)
+		if slices.ContainsFunc(b.storePaths(), func(store string) bool { return inside(store, one) }) {
+			continue
+		}
+		if strings.Contains(one+"/", "/etc/") {
+			first = append(first, one)
+		} else {
+			later = append(later, one)
+		}
+	}
+	return first, later
+}
+
+// storePaths are the datastores that the snapshot was made of.
+func (b *offSitePlan) storePaths() (found []string) {
+	for _, name := range sortedNames(b.lab.config.PBS) {
+		store := filepath.Clean(b.lab.config.PBS[name].Path)
+		held := func(top string) bool { return inside(store, filepath.Clean(top)) }
+		if b.lab.config.PBS[name].Path != "" && slices.ContainsFunc(b.snapshot.Paths, held) {
+			found = append(found, store)
+		}
+	}
+	return found
+}
+
+// paths adds the restore of paths, and the comparison of every byte.
+func (b *offSitePlan) paths(ctx context.Context, all []string) error {
+	if len(all) == 0 {
+		return nil
+	}
+	for _, one := range all {
+		if at := filepath.Join(b.ask.Dir, one); exists(at) {
+			b.block(at, "it is there already, and what is restored would mix with it", "name another directory with --target, or move it away")
+		}
+	}
+	tree, err := b.lab.restic[b.name].Ls(ctx, restic.How{}, b.snapshot.ID, all, nil)
+	if err != nil {
+		return err
+	}
+	args := repositoryArgs{Source: b.name, Snapshots: []string{b.snapshot.ID}, Target: b.ask.Dir}
+	for _, one := range all {
+		files, size, found := tree.Below(one)
+		if !found || files == 0 {
+			b.block(one, fmt.Sprintf("snapshot %s of restic.%s holds no file there", b.snapshot.Short, b.name), "choose another time with --at, or look at what it holds: restic ls")
+			continue
+		}
+		args.Paths, args.Files, args.Bytes = append(args.Paths, one), args.Files+int64(files), args.Bytes+size
+	}
+	if len(args.Paths) == 0 {
+		return nil
+	}
+	b.size += args.Bytes
+	b.takes(b.snapshot.Time)
+	words := strings.Join(args.Paths, ", ")
+	b.note("%s: as of %s, %d files, %s.", words, b.snapshot.Time.Local().Format("2006-01-02 15:04"), args.Files, bytesText(args.Bytes))
+	b.lab.addRepository(b.Plan, kindRestore, "restore "+words, fmt.Sprintf("restic restore %s --target %s --include %s", b.snapshot.Short, b.ask.Dir, strings.Join(args.Paths, " --include ")), args, args.Bytes)
+	b.lab.addRepository(b.Plan, kindVerify, "compare every byte of it with the repository", fmt.Sprintf("restic dump %s %s", b.snapshot.Short, strings.Join(args.Paths, " ")), args, args.Bytes)
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// takes notes the time of a copy that is taken.
+func (b *offSitePlan) takes(t time.Time) {
+	if b.oldest.IsZero() || t.Before(b.oldest) {
+		b.oldest = t
+	}
+}
+
+// room compares what is free with what all of it takes at the most. Compressed
+// chunks take less than they hold, how much is known when they are there.
+func (b *offSitePlan) room() {
+	free, _, err := restic.Free(b.ask.Dir)
+	switch {
+	case err != nil:
+		b.block(b.ask.Dir, err.Error(), "name another directory with --target")
+	case free < b.size/mostPacked:
+		b.block(b.ask.Dir, fmt.Sprintf("it needs up to %s, and %s are free", bytesText(b.size), bytesText(free)), "name a directory elsewhere with --target, or fewer guests")
+	case free < b.size:
+		b.note("It takes up to %s at %s, and %s are free: that is enough only as far as the chunks are compressed. It can be resumed when there is more.", bytesText(b.size), b.ask.Dir, bytesText(free))
+	}
+}
+
+// mostPacked is how much PBS may have compressed the chunks of a backup.
+const mostPacked = 3
+
+// chunkMost is the size of a chunk of a disk image, bytes; those of archives are
+// about as large.
+const chunkMost = 4 << 20
+
+// offSiteGuest is one backup that is fetched.
+type offSiteGuest struct {
+	store    string
+	backup   datastore.Snapshot
+	need     datastore.Need
+	name     string // of the guest, as the notes of its backup say; empty: they do not
+	priority int
+}
+
+// fetchArgs are the arguments of a step that fetches one backup, or completes the
+// datastore that was fetched into.
+type fetchArgs struct {
+	Source   string `json:"source"`   // configured name of the repository
+	Snapshot string `json:"snapshot"` // full id
+	Store    string `json:"store"`    // the datastore's path in it
+	Dir      string `json:"dir"`      // of the backup below the datastore
+	Target   string `json:"target"`
+	Chunks   int    `json:"chunks"`
+}
+
+func (a fetchArgs) fetch(repo offsite.Fetchable) offsite.Fetch {
+	return offsite.Fetch{Repo: repo, Snapshot: a.Snapshot, Store: a.Store, Target: a.Target}
+}
+
+// guests adds the fetching of the newest backup of each guest that is wanted; none
+// named: of all, by their priority.
+func (b *offSitePlan) guests(ctx context.Context, wanted []string) error {
+	all, err := b.offSiteGuests(ctx, wanted)
+	if err != nil {
+		return err
+	}
+	for _, g := range all {
+		a := fetchArgs{Source: b.name, Snapshot: b.snapshot.ID, Store: g.store, Dir: g.backup.Dir(), Target: b.ask.Dir, Chunks: len(g.need.Chunks)}
+		size := int64(len(g.need.Chunks)) * chunkMost
+		b.size += size
+		b.takes(g.backup.Time)
+		b.stores[g.store] = true
+		name := g.backup.Key()
+		if g.name != "" {
+			name = g.name + " (" + name + ")"
+		}
+		b.note("%s: %d indexes and other files, %d chunks; loses what it wrote in the last %s.", name, len(g.need.Files)+1, len(g.need.Chunks), backup.Age(b.lab.now().Sub(g.backup.Time)))
+		b.lab.addRepository(b.Plan, kindFetch, "fetch "+name+": its indexes, then their chunks", fmt.Sprintf("restic restore %s --target %s --include %s, then %d chunks; every chunk is read against its name",
+			b.snapshot.Short, b.ask.Dir, path.Join(g.store, g.backup.Dir()), len(g.need.Chunks)), a, size)
+	}
+	for _, store := range sortedNames(b.stores) {
+		at := offsite.Fetch{Store: store, Target: b.ask.Dir}.At().Path
+		a := fetchArgs{Source: b.name, Snapshot: b.snapshot.ID, Store: store, Target: b.ask.Dir}
+		b.lab.addRepository(b.Plan, kindLayout, "make it a datastore that a new PBS takes over", fmt.Sprintf("mkdir %s/.chunks/0000 … ffff; chown -R backup:backup %s", at, at), a, 0)
+		b.note("On a new PBS: proxmox-backup-manager datastore create NAME %s --reuse-datastore true", at)
+	}
+	return nil
+}
+
+// offSiteGuests finds the newest backup of each wanted guest in the snapshot, and
+// reads what it needs.
+func (b *offSitePlan) offSiteGuests(ctx context.Context, wanted []string) (all []offSiteGuest, err error) {
+	missing := slices.Clone(wanted)
+	stores := b.storePaths()
+	if len(stores) == 0 {
+		b.block(restic.Source(b.name), fmt.Sprintf("snapshot %s was made of no PBS datastore that is configured", b.snapshot.Short), "path in the pbs entry must say where the datastore lay")
+		return nil, nil
+	}
+	for _, store := range stores {
+		f := offsite.Fetch{Repo: b.lab.restic[b.name], Snapshot: b.snapshot.ID, Store: store, Target: b.ask.Dir}
+		found, err := f.Backups(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range b.newest(found) {
+			cluster := b.clusterOf(store)
+			if len(wanted) > 0 && b.byID(wanted) && !slices.ContainsFunc(wanted, func(w string) bool { return means(w, cluster, one) }) {
+				continue // its name need not be read
+			}
+			g := offSiteGuest{store: store, backup: one, priority: b.priority(cluster, one)}
+			if g.need, err = f.Need(ctx, restic.How{}, one); err != nil {
+				b.block(one.Key(), err.Error(), "an older snapshot may hold it whole: --at")
+				continue
+			}
+			if m, err := datastore.ReadManifest(g.need.Manifest); err == nil {
+				g.name, _, _ = strings.Cut(m.Notes, "\n")
+			}
+			if len(wanted) > 0 {
+				i := slices.IndexFunc(wanted, func(w string) bool { return means(w, cluster, one) || g.name != "" && w == g.name })
+				if i < 0 {
+					continue
+				}
+				missing = slices.DeleteFunc(missing, func(w string) bool { return w == wanted[i] })
+			} else if b.ignored(cluster, one) {
+				continue
+			}
+			all = append(all, g)
+		}
+	}
+	for _, w := range missing {
+		b.block(w, fmt.Sprintf("snapshot %s of restic.%s holds no backup of it%s", b.snapshot.Short, b.name, b.until()), "write its VMID, CLUSTER/VMID, or the name in the notes of its backups; another time with --at")
+	}
+	slices.SortStableFunc(all, func(a, b offSiteGuest) int { return cmp.Compare(a.priority, b.priority) })
+	return all, nil
+}
+
+func (b *offSitePlan) until() string {
+	if b.ask.Infected.IsZero() {
+		return ""
+	}
+	return " from before " + b.ask.Infected.Local().Format("2006-01-02 15:04")
+}
+
+// newest are the newest backups of each group that may be taken.
+func (b *offSitePlan) newest(all []datastore.Snapshot) []datastore.Snapshot {
+	var out []datastore.Snapshot
+	for _, one := range all { // in the order of their keys: of a group the oldest first
+		switch n := len(out); {
+		case !b.allowed(one.Time):
+		case n > 0 && out[n-1].Group() == one.Group():
+			out[n-1] = one
+		default:
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// byID says whether every target is written as an id, so that no names are needed.
+func (b *offSitePlan) byID(wanted []string) bool {
+	return !slices.ContainsFunc(wanted, func(w string) bool {
+		_, err := strconv.Atoi(path.Base(w))
+		return err != nil
+	})
+}
+
+// means says whether a person who writes text means the guest of a backup: "101",
+// "home/101", "vm/101", "NAMESPACE/vm/101".
+func means(text, cluster string, one datastore.Snapshot) bool {
+	text = strings.TrimPrefix(text, "guest:")
+	return slices.Contains([]string{one.ID, cluster + "/" + one.ID, one.Type + "/" + one.ID, one.Group()}, text)
+}
+
+// clusterOf is the cluster whose guests are backed up into a datastore; empty where
+// none or several are.
+func (b *offSitePlan) clusterOf(store string) string {
+	cluster := ""
+	for _, c := range b.lab.config.PBS {
+		if filepath.Clean(c.Path) != store {
+			continue
+		}
+		for _, s := range c.ProxmoxStorages {
+			one, _, _ := strings.Cut(s, "/")
+			if cluster != "" && cluster != one {
+				return ""
+			}
+			cluster = one
+		}
+	}
+	return cluster
+}
+
+const lastOfAll = 1 << 30
+
+// priority puts hosts' own configurations first, then guests as they are
+// configured, then the others.
+func (b *offSitePlan) priority(cluster string, one datastore.Snapshot) int {
+	if one.Type == "host" {
+		return 0
+	}
+	if p := b.lab.config.Guests[cluster+"/"+one.ID].Priority; p > 0 {
+		return p
+	}
+	return lastOfAll
+}
+
+func (b *offSitePlan) ignored(cluster string, one datastore.Snapshot) bool {
+	return one.Type != "host" && b.lab.config.Guests[cluster+"/"+one.ID].Ignore
+}
+
+// dumpsOf finds the newest dump of a database in the snapshot, by its name, and
+// what belongs to it: the globals of the same time.
+func (b *offSitePlan) dumpsOf(ctx context.Context, database string) ([]string, error) {
+	source, name, _ := strings.Cut(database, "/")
+	c := b.lab.config.Postgres[source]
+	if c.Dump == nil {
+		b.block("postgres."+database, "no dumps of it are configured", "dump in the postgres entry says where they lay")
+		return nil, nil
+	}
+	dir := filepath.Clean(c.Dump.Dir)
+	tree, err := b.lab.restic[b.name].Ls(ctx, restic.How{}, b.snapshot.ID, []string{dir}, nil)
+	if err != nil {
+		return nil, err
+	}
+	node, found := tree.Find(dir)
+	dump, globals := "", ""
+	if found {
+		for _, child := range tree.Children(node.ID, 0, tree.Count(node.ID)) {
+			switch {
+			case isDumpOf(child.Name, name) && child.Name > dump:
+				dump = child.Name
+			case isDumpOf(child.Name, "globals") && child.Name > globals:
+				globals = child.Name
+			}
+		}
+	}
+	if dump == "" {
+		b.block("postgres."+database, fmt.Sprintf("snapshot %s of restic.%s holds no dump of it in %s", b.snapshot.Short, b.name, dir), "name the directory itself as a target: "+dir)
+		return nil, nil
+	}
+	out := []string{filepath.Join(dir, dump)}
+	if globals != "" {
+		out = append(out, filepath.Join(dir, globals))
+	}
+	return out, nil
+}
+
+// isDumpOf says whether a name in a dump directory is that of a database: the
+// database's, then something that is no letter or digit.
+func isDumpOf(name, database string) bool {
+	rest, ok := strings.CutPrefix(name, database)
+	return ok && rest != "" && strings.ContainsRune("-_.", rune(rest[0]))
+}
