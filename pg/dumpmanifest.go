@@ -48,6 +48,8 @@ type DumpManifest struct {
 	Files      []DumpedFile     `json:"files"`
 	Rows       int64            `json:"rows"`
 	Bytes      int64            `json:"bytes"`
+
+	foreign *foreignDump // nil: it is a manifest; else the dump has none, and this is what it tells
 }
 
 // DumpedDatabase is the database itself: what pg_restore does not bring back

@@ -16,10 +16,10 @@ type RestoreReady struct {
 }
 
 // PrepareRestore looks whether a dump can be restored into a new database now.
-func (c *Client) PrepareRestore(ctx context.Context, dump string) (RestoreReady, error) {
+func (c *Client) PrepareRestore(ctx context.Context, r RestoreRequest) (RestoreReady, error) {
 	out := RestoreReady{}
 	var err error
-	if out.Manifest, err = ReadDumpManifest(dump); err != nil {
+	if out.Manifest, err = c.describe(ctx, r.Dump, r.Database); err != nil {
 		return out, err
 	}
 	m := out.Manifest
@@ -38,6 +38,13 @@ func (c *Client) PrepareRestore(ctx context.Context, dump string) (RestoreReady,
 	}
 	if out.Missing, err = c.MissingRoles(ctx, m); err != nil {
 		return out, err
+	}
+	if m.NoManifest() {
+		out.Notes = append(out.Notes, "The dump has no manifest of ours: "+m.comparable()+".")
+	}
+	if len(out.Missing) > 0 && r.globals(m) == "" {
+		out.Notes = append(out.Notes, fmt.Sprintf("The roles %s are missing, and the dump does not create them: what they own will be %s's; create them first, or name their dump with --globals.", few(out.Missing), out.Server.Role))
+		out.Missing = nil
 	}
 	conn, err := c.server.connect(ctx, "")
 	if err != nil {
@@ -94,4 +101,12 @@ func extensionNames(m DumpManifest) []string {
 		names = append(names, e.Name)
 	}
 	return names
+}
+
+// comparable says what a restore of a dump without a manifest can be compared with.
+func (m DumpManifest) comparable() string {
+	if m.Counted() {
+		return "what is restored can only be compared with the rows that it holds itself, not with what the database had"
+	}
+	return "rows cannot be compared, only that its tables are there"
 }

@@ -18,10 +18,14 @@ import (
 
 // RestoreRequest says what is restored from where into which new database.
 type RestoreRequest struct {
-	Dump   string   // directory of a dump of ours
-	Into   string   // the new database; it must carry the operation's id
-	Schema string   // only this one; empty: all
-	Table  []string // only the rows of these, SCHEMA.NAME or NAME, without their indexes; empty: all
+	Dump     string   // of ours, or any other that pg_dump or pg_dumpall made
+	Database string   // which one of a dump of pg_dumpall
+	Into     string   // the new database; it must carry the operation's id
+	Schema   string   // only this one; empty: all
+	Table    []string // only the rows of these, SCHEMA.NAME or NAME, without their indexes; empty: all
+	Globals  string   // file or dump with the roles; empty: those of the dump, where it has any
+	Jobs     int      // of pg_restore; 0: as configured
+	Flat     bool     // into the default tablespace: the server lacks some of those that the dump knows
 }
 
 // Whole says whether the request is for all of the dump.
@@ -51,85 +55,11 @@ func BesideName(database, operation string) string {
 // BeforeName is what the live database is called after the swap.
 func BeforeName(database, operation string) string { return sideName(database, "_before_", operation) }
 
-// MissingRoles returns the roles that a dump needs and the server has not.
-func (c *Client) MissingRoles(ctx context.Context, m DumpManifest) ([]string, error) {
-	conn, err := c.server.connect(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	defer shut(ctx, conn)
-	found, err := conn.Query(ctx, `SELECT r FROM unnest($1::text[]) r WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r) ORDER BY 1`, m.Roles)
-	var missing []string
-	if err == nil {
-		missing, err = pgx.CollectRows(found, pgx.RowTo[string])
-	}
-	if err != nil {
-		return nil, explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err)
-	}
-	return missing, nil
-}
-
-// CreateRoles creates the roles that a dump needs and the server has not, as the
-// globals of the dump have them. Roles that are there stay as they are.
-func (c *Client) CreateRoles(ctx context.Context, dump string) ([]string, error) {
-	m, err := ReadDumpManifest(dump)
-	if err != nil {
-		return nil, err
-	}
-	missing, err := c.MissingRoles(ctx, m)
-	if err != nil || len(missing) == 0 {
-		return nil, err
-	}
-	text, err := readLimited(filepath.Join(dump, globalsFile), longestDumpManifest)
-	if err != nil {
-		return nil, fmt.Errorf("reading the globals: %w", err)
-	}
-	conn, err := c.server.connect(ctx, "")
-	if err != nil {
-		return nil, err
-	}
-	defer shut(ctx, conn)
-	statements := roleStatements(string(text), missing)
-	if len(statements) == 0 {
-		return nil, fmt.Errorf("the globals of the dump do not create the missing roles %s: create them by hand", few(missing))
-	}
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return nil, explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err)
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
-	for _, s := range statements {
-		if _, err := tx.Exec(ctx, s, pgx.QueryExecModeSimpleProtocol); err != nil {
-			// The statement may hold the verifier of a password: it is not cited.
-			return nil, fmt.Errorf("creating the missing roles: %w", explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err))
-		}
-	}
-	return missing, tx.Commit(ctx)
-}
-
-// roleStatements picks from the globals what creates the given roles, gives them
-// their attributes and settings, and makes them members of others. pg_dumpall
-// writes each on a line.
-func roleStatements(globals string, roles []string) []string {
-	var all []string
-	for line := range strings.SplitSeq(globals, "\n") {
-		for _, role := range roles {
-			names := []string{role, quote(role)}
-			if slices.ContainsFunc(names, func(name string) bool {
-				return line == "CREATE ROLE "+name+";" || strings.HasPrefix(line, "ALTER ROLE "+name+" WITH ") || strings.HasPrefix(line, "ALTER ROLE "+name+" SET ")
-			}) {
-				all = append(all, line)
-			}
-		}
-	}
-	return all
-}
-
 // Restore makes the new database and brings the dump into it. What an earlier try
 // of the same operation left is dropped first. The text tells of errors that
 // pg_restore passed over: whether they matter is for Validate to say.
 func (c *Client) Restore(ctx context.Context, r RestoreRequest, w Work) (DumpManifest, string, error) {
-	m, err := ReadDumpManifest(r.Dump)
+	m, err := c.describe(ctx, r.Dump, r.Database)
 	if err != nil {
 		return m, "", err
 	}
@@ -141,7 +71,9 @@ func (c *Client) Restore(ctx context.Context, r RestoreRequest, w Work) (DumpMan
 	}
 	said, err := c.load(ctx, m, r, w)
 	if err == nil {
-		err = c.dressUp(ctx, m, r.Into)
+		var more []string
+		more, err = c.dressUp(ctx, m, r.Into)
+		said = strings.Join(append(more, nonEmpty(said)...), "; ")
 	}
 	if err != nil {
 		// It carries our id and nobody uses it: what is half there only fills the disk.
@@ -161,6 +93,9 @@ func (c *Client) createBeside(ctx context.Context, m DumpManifest, into string) 
 		return err
 	}
 	defer shut(ctx, conn)
+	if m.foreign != nil {
+		return c.createForeign(ctx, conn, m.foreign, into)
+	}
 	d := m.Database
 	sql := fmt.Sprintf("CREATE DATABASE %s WITH TEMPLATE template0 ENCODING %s LC_COLLATE %s LC_CTYPE %s", quote(into), literal(d.Encoding), literal(d.Collate), literal(d.CType))
 	if d.Provider == "icu" {
@@ -211,6 +146,10 @@ func (c *Client) load(ctx context.Context, m DumpManifest, r RestoreRequest, w W
 		return "", err
 	}
 	tables := slices.DeleteFunc(slices.Clone(m.Tables), func(t DumpedTable) bool { return !r.takes(t) })
+	if m.foreign != nil && m.foreign.format == "plain" {
+		said, err := c.loadScript(ctx, m, r, w)
+		return strings.Join(said, "; "), err
+	}
 	track := newTracker(tables, func(t DumpedTable) int64 { return t.Rows }, "rows", w)
 	limited, stop := context.WithCancel(ctx)
 	defer stop()
@@ -267,48 +206,97 @@ func (c *Client) pgRestore(ctx context.Context, path string, m DumpManifest, r R
 		return nil, err
 	}
 	defer a.close()
-	from := filepath.Join(r.Dump, dumpDirectory)
-	if m.Format == "custom" {
-		from = filepath.Join(r.Dump, dumpFile)
+	spec := a.spec(w, append([]string{path, "--no-password", "--verbose", "--dbname=" + a.conninfo}, args...)...)
+	if r.Flat {
+		spec.Argv = append(spec.Argv, "--no-tablespaces")
 	}
-	var complaints []string
-	full := false
-	spec := a.spec(w, append(append([]string{path, "--no-password", "--verbose", "--jobs=" + strconv.Itoa(c.jobs()), "--dbname=" + a.conninfo}, args...), from)...)
-	spec.Stderr = func(line []byte) {
-		text := string(line)
-		if strings.Contains(text, "error:") && len(complaints) < mostComplaints {
-			complaints = append(complaints, c.server.scrub(text))
-		}
-		full = full || strings.Contains(text, "No space left")
-		track.line(line)
+	closeInput, err := m.feed(ctx, r, c.jobs(), &spec)
+	if err != nil {
+		return nil, err
 	}
+	said := &complaints{scrub: c.server.scrub}
+	spec.Stderr = func(line []byte) { said.line(line); track.line(line) }
 	result, err := command.Run(ctx, spec)
+	err = errors.Join(err, closeInput())
 	var exit *command.ExitError
 	switch {
-	case full:
-		return complaints, errors.New("the server's disk is full: make room, then try again")
+	case said.full:
+		return said.lines, errors.New("the server's disk is full: make room, then try again")
 	case err == nil:
-		return complaints, nil
+		return said.lines, nil
 	case errors.As(err, &exit) && exit.Code == 1 && strings.Contains(exit.Stderr, "errors ignored on restore"):
-		return complaints, nil // it went on to the end
+		return said.lines, nil // it went on to the end
 	}
-	return complaints, c.server.toolError("pg_restore", result, err)
+	return said.lines, c.server.toolError("pg_restore", result, err)
+}
+
+// feed has pg_restore read the archive. One that is compressed as a whole, or in
+// tar format, is read by one job.
+func (m DumpManifest) feed(ctx context.Context, r RestoreRequest, jobs int, spec *command.Spec) (func() error, error) {
+	if r.Jobs > 0 {
+		jobs = r.Jobs
+	}
+	parallel := "--jobs=" + strconv.Itoa(jobs)
+	switch {
+	case m.foreign == nil && m.Format == "custom":
+		spec.Argv = append(spec.Argv, parallel, filepath.Join(r.Dump, dumpFile))
+	case m.foreign == nil:
+		spec.Argv = append(spec.Argv, parallel, filepath.Join(r.Dump, dumpDirectory))
+	case m.foreign.packed == "" && m.foreign.format != "tar":
+		spec.Argv = append(spec.Argv, parallel, r.Dump)
+	default:
+		return m.foreign.feed(ctx, spec)
+	}
+	return func() error { return nil }, nil
 }
 
 // dressUp gives the new database what pg_restore leaves to --create: settings,
-// grants, comment and limit.
-func (c *Client) dressUp(ctx context.Context, m DumpManifest, into string) error {
+// grants, comment and limit. What of it a dump without our manifest asks for in
+// vain is returned.
+func (c *Client) dressUp(ctx context.Context, m DumpManifest, into string) (said []string, err error) {
 	conn, err := c.server.connect(ctx, "")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer shut(ctx, conn)
-	for _, s := range dressing(m.Database, into) {
+	all := dressing(m.Database, into)
+	if m.foreign != nil {
+		all = m.foreign.dressing(into)
+	}
+	for _, s := range all {
+		_, err := conn.Exec(ctx, s, pgx.QueryExecModeSimpleProtocol)
+		if err == nil {
+			continue
+		}
+		why := explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err)
+		if m.foreign == nil || conn.IsClosed() {
+			return said, fmt.Errorf("bringing back its settings and grants: %w", why)
+		}
+		said = append(said, fmt.Sprintf("%s: %v", s, why))
+	}
+	return said, nil
+}
+
+// createForeign creates the empty database as the dump says that it was, else as
+// the server makes them.
+func (c *Client) createForeign(ctx context.Context, conn *pgx.Conn, f *foreignDump, into string) error {
+	create := f.createStatement(into)
+	if create == "" {
+		create = "CREATE DATABASE " + quote(into) + " WITH TEMPLATE template0"
+	}
+	for _, s := range []string{"DROP DATABASE IF EXISTS " + quote(into), create} {
 		if _, err := conn.Exec(ctx, s, pgx.QueryExecModeSimpleProtocol); err != nil {
-			return fmt.Errorf("bringing back its settings and grants: %w", explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err))
+			return fmt.Errorf("creating the database beside: %w", explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err))
 		}
 	}
 	return nil
+}
+
+func nonEmpty(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return []string{text}
 }
 
 func dressing(d DumpedDatabase, into string) []string {
@@ -418,34 +406,51 @@ func (c *Client) DropBeside(ctx context.Context, name, operation string) error {
 	return nil
 }
 
-// PickDump chooses the newest whole dump of ours of a database that accept takes.
-func (f Facts) PickDump(database string, accept func(Dump) bool) (Dump, error) {
+// PickDump chooses the newest whole dump of a database that accept takes: of ours
+// where there is one, since only that can be compared; else of others. newer is a
+// newer one without a manifest, if there is one.
+func (f Facts) PickDump(database string, accept func(Dump) bool) (picked Dump, newer string, err error) {
 	torn := 0
+	var other Dump
 	for _, d := range f.Dumps.Value {
-		if d.Database != database || !d.Ours || !accept(d) {
+		if d.Database != database && !d.Cluster || d.Globals || !accept(d) {
 			continue
 		}
-		if d.State == backup.Complete {
-			return d, nil
+		whole := d.State == backup.Complete && !d.Encrypted
+		switch {
+		case whole && d.Ours:
+			return d, other.Path, nil
+		case whole && other.Path == "":
+			other = d
+		case !whole:
+			torn++
 		}
-		torn++
+	}
+	if other.Path != "" {
+		return other, "", nil
 	}
 	if f.Dumps.Err != nil {
-		return Dump{}, f.Dumps.Err
+		return Dump{}, "", f.Dumps.Err
 	}
-	return Dump{}, fmt.Errorf("there is no whole dump of %q of ours to restore from (%d are torn or damaged): cairn copies lists what there is", database, torn)
+	return Dump{}, "", fmt.Errorf("there is no whole dump of %q to restore from (%d are torn, damaged or encrypted): cairn copies lists what there is", database, torn)
 }
 
-// OpenDump takes the dump in a directory that a person names.
-func OpenDump(dir string) (Dump, error) {
-	if _, err := os.Stat(dir); err != nil {
+// OpenDump takes the dump that a person names: a directory of ours, or what
+// pg_dump or pg_dumpall wrote. database is what is wanted of it.
+func (c *Client) OpenDump(ctx context.Context, path, database string) (Dump, error) {
+	path = filepath.Clean(path)
+	if _, err := os.Stat(path); err != nil {
 		return Dump{}, fmt.Errorf("there is no dump: %w", err)
 	}
-	c := probeOurs(filepath.Clean(dir))
-	d := Dump{Path: filepath.Clean(dir), Ours: true, State: c.state, Why: c.why, Database: c.database, Taken: c.created}
-	if c.state != backup.Complete {
-		return d, fmt.Errorf("the dump %s cannot be restored from: %s", dir, c.why)
+	if !IsOurs(path) {
+		m, err := c.describe(ctx, path, database)
+		return Dump{Path: path, Format: m.Format, Database: m.Database.Name, Taken: m.Started, Size: m.Bytes, Rows: -1, State: backup.Complete}, err
 	}
-	d.Rows, d.Size = c.ours.Rows, c.ours.Bytes
+	p := probeOurs(path)
+	d := Dump{Path: path, Ours: true, State: p.state, Why: p.why, Database: p.database, Taken: p.created}
+	if p.state != backup.Complete {
+		return d, fmt.Errorf("the dump %s cannot be restored from: %s", path, p.why)
+	}
+	d.Rows, d.Size = p.ours.Rows, p.ours.Bytes
 	return d, nil
 }

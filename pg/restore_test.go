@@ -210,7 +210,7 @@ func TestRestoreMakesMissingRoles(t *testing.T) {
 	if err != nil || len(missing) != 1 {
 		t.Fatal(err, missing)
 	}
-	made, err := client.CreateRoles(t.Context(), dir)
+	made, err := client.CreateRoles(t.Context(), RestoreRequest{Dump: dir})
 	if err != nil || len(made) != 1 {
 		t.Fatal(err, made)
 	}
@@ -218,7 +218,7 @@ func TestRestoreMakesMissingRoles(t *testing.T) {
 	if got := c.ask(t, "postgres", `SELECT rolcanlogin::text || (rolpassword IS NOT NULL)::text FROM pg_authid WHERE rolname = 'lost é'`); got != "truetrue" {
 		t.Error(got)
 	}
-	if made, err = client.CreateRoles(t.Context(), dir); err != nil || len(made) != 0 {
+	if made, err = client.CreateRoles(t.Context(), RestoreRequest{Dump: dir}); err != nil || len(made) != 0 {
 		t.Error("a second time", err, made)
 	}
 }

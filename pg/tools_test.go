@@ -117,7 +117,11 @@ func FuzzWhatOtherToolsSay(f *testing.F) {
 		_, _ = parseDumpManifest(text)
 		_, _ = parseBaseManifest(text)
 		_ = recoveryEnd(string(text))
-		_ = roleStatements(string(text), []string{"x"})
+		var g globals
+		for line := range strings.SplitSeq(string(text), "\n") {
+			g.take(line)
+		}
+		_ = g.statements(g.roles)
 		_ = splitList(string(text))
 		_, _ = ParseTarget(string(text), paris)
 	})

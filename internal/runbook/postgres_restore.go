@@ -25,7 +25,8 @@ const (
 // PostgresRestore is what a person asks for.
 type PostgresRestore struct {
 	Source, Database string
-	Dump             string    // directory of a dump; empty: the newest whole one that is not younger than At
+	Dump             string    // a dump of ours or of others; empty: the newest whole one that is not younger than At
+	Globals          string    // a dump of the globals, where the dump itself has none
 	At               time.Time // zero: now
 	Schema           string
 	Tables           []string
@@ -41,10 +42,11 @@ type databaseArgs struct {
 	Before   string   `json:"before,omitempty"`
 	Schema   string   `json:"schema,omitempty"`
 	Tables   []string `json:"tables,omitempty"`
+	Globals  string   `json:"globals,omitempty"`
 }
 
 func (a databaseArgs) request() pg.RestoreRequest {
-	return pg.RestoreRequest{Dump: a.Dump, Into: a.Into, Schema: a.Schema, Table: a.Tables}
+	return pg.RestoreRequest{Dump: a.Dump, Database: a.Database, Into: a.Into, Schema: a.Schema, Table: a.Tables, Globals: a.Globals}
 }
 
 func (a databaseArgs) swap() pg.Swap {
@@ -64,11 +66,12 @@ func (l *Lab) RestoreDatabase(ctx context.Context, r PostgresRestore) (plan.Plan
 	if r.Swap && (r.Schema != "" || len(r.Tables) > 0) {
 		return plan.Plan{}, fmt.Errorf("a part of a database cannot take its place: leave --swap out, look at what was restored, and copy what is missing")
 	}
-	dump, err := l.chooseDump(ctx, c, r)
+	dump, newer, err := l.chooseDump(ctx, c, r)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	ready, err := c.PrepareRestore(ctx, dump.Path)
+	args := databaseArgs{Source: r.Source, Database: r.Database, Dump: dump.Path, Into: pg.BesideName(r.Database, "{id}"), Before: pg.BeforeName(r.Database, "{id}"), Schema: r.Schema, Tables: r.Tables, Globals: r.Globals}
+	ready, err := c.PrepareRestore(ctx, args.request())
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -77,8 +80,10 @@ func (l *Lab) RestoreDatabase(ctx context.Context, r PostgresRestore) (plan.Plan
 		return p, err
 	}
 	p.Blockers, p.Notes = ready.Blockers, ready.Notes
+	if newer != "" {
+		p.Notes = append(p.Notes, "A newer dump, without a manifest of ours, lies in "+newer+": --from-dump restores from it.")
+	}
 	p.Summary = fmt.Sprintf("Restore database %q of postgres.%s beside the live one, from the dump of %s", r.Database, r.Source, dump.Taken.Local().Format("2006-01-02 15:04:05 MST"))
-	args := databaseArgs{Source: r.Source, Database: r.Database, Dump: dump.Path, Into: pg.BesideName(r.Database, "{id}"), Before: pg.BeforeName(r.Database, "{id}"), Schema: r.Schema, Tables: r.Tables}
 	l.addDatabaseRestore(&p, args, ready)
 	p.Loss, p.WayBack = "nothing: the live database is not touched", fmt.Sprintf("drop what was restored: DROP DATABASE %q", args.Into)
 	if r.Swap {
@@ -100,26 +105,32 @@ func (l *Lab) databasePlan(ctx context.Context, c *pg.Client, source, database, 
 	return p, err
 }
 
-func (l *Lab) chooseDump(ctx context.Context, c *pg.Client, r PostgresRestore) (pg.Dump, error) {
+// chooseDump takes the dump that was named, else the newest whole one; newer is
+// one of others that is newer than that.
+func (l *Lab) chooseDump(ctx context.Context, c *pg.Client, r PostgresRestore) (d pg.Dump, newer string, err error) {
 	if r.Dump != "" {
-		d, err := pg.OpenDump(r.Dump)
-		if err == nil && d.Database != r.Database {
+		d, err := c.OpenDump(ctx, r.Dump, r.Database)
+		if err == nil && d.Database != r.Database && d.Database != "" {
 			err = fmt.Errorf("%s is a dump of %q, not of %q", r.Dump, d.Database, r.Database)
 		}
-		return d, err
+		return d, "", err
 	}
 	f, err := c.Survey(ctx)
 	if err != nil {
-		return pg.Dump{}, err
+		return pg.Dump{}, "", err
 	}
 	return f.PickDump(r.Database, func(d pg.Dump) bool { return r.At.IsZero() || !d.Taken.After(r.At) })
 }
 
 func (l *Lab) addDatabaseRestore(p *plan.Plan, a databaseArgs, ready pg.RestoreReady) {
 	m := ready.Manifest
-	l.addPostgres(p, kindVerifyDump, "read every byte of the dump, before anything rests on it", "sha256 "+filepath.Join(a.Dump, "*"), a, false, m.Bytes)
+	reads, tool := "sha256 "+filepath.Join(a.Dump, "*"), "pg_restore --jobs …"
+	if m.NoManifest() {
+		reads, tool = "read "+a.Dump, m.RestoredBy()
+	}
+	l.addPostgres(p, kindVerifyDump, "read every byte of the dump, before anything rests on it", reads, a, false, m.Bytes)
 	if len(ready.Missing) > 0 {
-		l.addPostgres(p, kindDatabaseRoles, fmt.Sprintf("create %d roles that are missing: %s", len(ready.Missing), strings.Join(ready.Missing, ", ")), "CREATE ROLE …, from "+filepath.Join(a.Dump, "globals.sql"), a, false, 0)
+		l.addPostgres(p, kindDatabaseRoles, fmt.Sprintf("create %d roles that are missing: %s", len(ready.Missing), strings.Join(ready.Missing, ", ")), "CREATE ROLE …, from the globals of the dump", a, false, 0)
 	}
 	what := "the dump"
 	if !a.request().Whole() {
@@ -128,8 +139,12 @@ func (l *Lab) addDatabaseRestore(p *plan.Plan, a databaseArgs, ready pg.RestoreR
 			p.Notes = append(p.Notes, "Tables alone come back without their indexes and constraints: copy from them what is missing.")
 		}
 	}
-	l.addPostgres(p, kindDatabaseRestore, fmt.Sprintf("restore %s into the new database %q", what, a.Into), fmt.Sprintf("CREATE DATABASE %q; pg_restore --jobs … %s", a.Into, a.Dump), a, false, m.Bytes)
-	l.addPostgres(p, kindDatabaseValidate, fmt.Sprintf("compare with the dump: %d tables, %d rows, sequences, constraints, indexes; ANALYZE", len(m.Tables), m.Rows),
+	l.addPostgres(p, kindDatabaseRestore, fmt.Sprintf("restore %s into the new database %q", what, a.Into), fmt.Sprintf("CREATE DATABASE %q; %s %s", a.Into, tool, a.Dump), a, false, m.Bytes)
+	compare := fmt.Sprintf("compare with the dump: %d tables, %d rows, sequences, constraints, indexes; ANALYZE", len(m.Tables), m.Rows)
+	if m.NoManifest() {
+		compare = "compare with the dump as far as it tells: its tables, validity of indexes; ANALYZE"
+	}
+	l.addPostgres(p, kindDatabaseValidate, compare,
 		fmt.Sprintf("SELECT count(*) …; ANALYZE on %q", a.Into), a, false, m.Database.Bytes)
 }
 

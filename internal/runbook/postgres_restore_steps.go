@@ -44,16 +44,20 @@ func (x *databaseStep) Find(context.Context, plan.Step, operation.Intent, *opera
 	return operation.Outcome{State: operation.NotDone}, nil
 }
 
-func (l *Lab) verifyDump(ctx context.Context, _ *pg.Client, a databaseArgs, _ *operation.Task) (operation.Result, error) {
-	m, err := pg.VerifyDump(ctx, a.Dump)
+func (l *Lab) verifyDump(ctx context.Context, c *pg.Client, a databaseArgs, task *operation.Task) (operation.Result, error) {
+	text, bytes, err := c.VerifySource(ctx, a.request(), postgresWork(task))
 	if err != nil {
 		return operation.Result{}, fmt.Errorf("%w; nothing was restored, choose another dump: cairn copies lists them", err)
 	}
-	return l.proven(a.Dump, backup.EveryByteRead, operation.Result{Text: fmt.Sprintf("%d files are what they were", len(m.Files)), Bytes: m.Bytes}), nil
+	return l.proven(a.Dump, backup.EveryByteRead, operation.Result{Text: text, Bytes: bytes}), nil
 }
 
 // proven keeps the proof; where it cannot be kept, the step says so.
+// A dump of others has no place for it.
 func (l *Lab) proven(dir string, level backup.Proof, r operation.Result) operation.Result {
+	if !pg.IsOurs(dir) {
+		return r
+	}
 	if err := pg.RecordProof(dir, level, l.now()); err != nil {
 		r.Status, r.Text = backup.Warning, r.Text+"; "+err.Error()
 	}
@@ -61,7 +65,7 @@ func (l *Lab) proven(dir string, level backup.Proof, r operation.Result) operati
 }
 
 func createRoles(ctx context.Context, c *pg.Client, a databaseArgs, _ *operation.Task) (operation.Result, error) {
-	made, err := c.CreateRoles(ctx, a.Dump)
+	made, err := c.CreateRoles(ctx, a.request())
 	if err != nil {
 		return operation.Result{}, err
 	}
@@ -78,7 +82,7 @@ func restoreDump(ctx context.Context, c *pg.Client, a databaseArgs, task *operat
 	}
 	r := operation.Result{Text: fmt.Sprintf("database %q", a.Into), Bytes: m.Bytes}
 	if said != "" {
-		r.Status, r.Text = backup.Warning, r.Text+"; pg_restore passed over: "+said
+		r.Status, r.Text = backup.Warning, r.Text+"; these errors were passed over: "+said
 	}
 	return r, nil
 }
@@ -92,6 +96,12 @@ func (l *Lab) validate(ctx context.Context, c *pg.Client, a databaseArgs, task *
 		return operation.Result{}, fmt.Errorf("%q differs from its dump in %d places: %s; the live database is as it was, look at what was restored before you use any of it", a.Into, len(findings), pg.ListFindings(findings))
 	}
 	r := operation.Result{Text: fmt.Sprintf("%d tables with %d rows are as they were dumped", len(m.Tables), m.Rows), Bytes: m.Database.Bytes}
+	switch {
+	case m.NoManifest() && m.Counted():
+		r.Text = fmt.Sprintf("%d tables have the %d rows that the dump holds; it has no manifest, so what the database had cannot be compared", len(m.Tables), m.Rows)
+	case m.NoManifest():
+		r.Text = fmt.Sprintf("no manifest: row counts can't be compared; %d tables restored, their indexes and constraints are valid", len(m.Tables))
+	}
 	if !a.request().Whole() {
 		r.Text = "the tables that were asked for have the rows that were dumped"
 		return r, nil

@@ -1,0 +1,487 @@
+package pg
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"cairn/internal/command"
+)
+
+// foreignDump is what is known of a dump that has no manifest of ours.
+type foreignDump struct {
+	path    string
+	format  string // custom, directory, tar, plain
+	packed  string // ".gz", …
+	script  scriptFacts
+	cluster bool
+}
+
+// NoManifest says whether a dump was made by others: what was in it when it was
+// made is not known, so rows cannot be compared with anything but the dump.
+func (m DumpManifest) NoManifest() bool { return m.foreign != nil }
+
+// IsOurs says whether a dump has a manifest of ours.
+func IsOurs(path string) bool {
+	_, err := os.Stat(filepath.Join(path, dumpManifestName))
+	return err == nil
+}
+
+// RestoredBy is the program that restores the dump.
+func (m DumpManifest) RestoredBy() string {
+	if m.Format == "plain" {
+		return "psql --file"
+	}
+	return "pg_restore --jobs …"
+}
+
+// Counted says whether the rows of the tables are known, from the manifest or
+// from the dump itself.
+func (m DumpManifest) Counted() bool {
+	return m.foreign == nil || m.foreign.format == "plain" && !m.foreign.script.Inserts
+}
+
+// describe reads the manifest of a dump, or what a dump without one tells of
+// itself. database is what is wanted of a dump of pg_dumpall.
+func (c *Client) describe(ctx context.Context, path, database string) (DumpManifest, error) {
+	if IsOurs(path) {
+		return ReadDumpManifest(path)
+	}
+	f, err := identify(ctx, path)
+	if err != nil {
+		return DumpManifest{}, fmt.Errorf("%s cannot be restored from: %w", path, err)
+	}
+	if f.format == "plain" {
+		return c.describeScript(ctx, f, database)
+	}
+	return c.describeArchive(ctx, f)
+}
+
+// identify finds out what a dump is from its first bytes: names lie.
+func identify(ctx context.Context, path string) (*foreignDump, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	f := &foreignDump{path: path}
+	if info.IsDir() {
+		f.format = "directory"
+		if _, err := os.Stat(filepath.Join(path, "toc.dat")); err != nil {
+			return nil, errors.New("it has no toc.dat: it is no dump, or was interrupted")
+		}
+		return f, nil
+	}
+	name := parseDumpName(filepath.Base(path), time.UTC)
+	if name.Encrypted {
+		return nil, errors.New("it is encrypted: decrypt it first, and name the decrypted file with --from-dump")
+	}
+	f.packed = name.Packed
+	r, err := f.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	head := make([]byte, tarBlock)
+	n, err := io.ReadFull(r, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, fmt.Errorf("it is empty, or cut at its begin: %w", err)
+	}
+	switch head = head[:n]; {
+	case bytes.HasPrefix(head, []byte(tocMagic)):
+		f.format = "custom"
+	case n == tarBlock && string(head[257:262]) == "ustar" && bytes.HasPrefix(head, []byte("toc.dat\x00")):
+		f.format = "tar"
+	case bytes.Contains(head, plainHead) || bytes.Contains(head, clusterHead):
+		f.format, f.cluster = "plain", bytes.Contains(head, clusterHead)
+	default:
+		return nil, errors.New("it is no dump of pg_dump or pg_dumpall")
+	}
+	return f, nil
+}
+
+// unpacked closes what reads a compressed file.
+type unpacked struct {
+	io.Reader
+	closers []func() error
+}
+
+func (u *unpacked) Close() error {
+	var all error
+	for _, f := range u.closers {
+		all = errors.Join(all, f())
+	}
+	return all
+}
+
+// open reads the dump unpacked.
+func (f *foreignDump) open(ctx context.Context) (io.ReadCloser, error) {
+	return openPacked(ctx, f.path, f.packed)
+}
+
+func openPacked(ctx context.Context, path, packed string) (io.ReadCloser, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	u := &unpacked{closers: []func() error{file.Close}}
+	switch packed {
+	case ".zst", ".zstd":
+		z, err := zstd.NewReader(file, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+		u.Reader, u.closers = z, append(u.closers, func() error { z.Close(); return nil })
+	case ".lz4", ".xz":
+		return u.child(ctx, file, packed), nil
+	default:
+		if u.Reader, err = unpacker(bufio.NewReaderSize(file, 256<<10), packed); err != nil {
+			return nil, errors.Join(fmt.Errorf("it cannot be unpacked: %w", err), file.Close())
+		}
+	}
+	return u, nil
+}
+
+// child has a program unpack what is not unpacked here.
+func (u *unpacked) child(ctx context.Context, file *os.File, packed string) io.ReadCloser {
+	argv := map[string][]string{".lz4": {"lz4", "-dc"}, ".xz": {"xz", "-dc"}}[packed]
+	ctx, stop := context.WithCancel(ctx)
+	r, w := io.Pipe()
+	done := async(func() {
+		_, err := command.Run(ctx, command.Spec{Argv: argv, Stdin: file, Raw: w})
+		_ = w.CloseWithError(err) // it always returns nil; without an error the reader sees the end
+	})
+	u.Reader = r
+	u.closers = append([]func() error{func() error { stop(); err := r.Close(); <-done; return err }}, u.closers...)
+	return u
+}
+
+// describeScript reads the head of a plain dump; of pg_dumpall's all of it, since
+// the database that is wanted may be the last.
+func (c *Client) describeScript(ctx context.Context, f *foreignDump, database string) (DumpManifest, error) {
+	if f.cluster && database == "" {
+		return DumpManifest{}, fmt.Errorf("%s holds all databases of a server: say which one is wanted", f.path)
+	}
+	want := ""
+	if f.cluster {
+		want = database
+	}
+	r, err := f.open(ctx)
+	if err != nil {
+		return DumpManifest{}, err
+	}
+	defer r.Close()
+	if f.script, err = readScript(&boundReader{ctx, r}, want, io.Discard, !f.cluster); err != nil {
+		return DumpManifest{}, fmt.Errorf("%s: %w", f.path, err)
+	}
+	if f.cluster && !contains(f.script.Databases, database) {
+		return DumpManifest{}, fmt.Errorf("%s holds no database %q: it has %s", f.path, database, few(f.script.Databases))
+	}
+	return f.manifest(database), nil
+}
+
+// describeArchive reads the table of contents of a dump in one of pg_restore's
+// formats, and has pg_restore tell what is said of the database itself.
+func (c *Client) describeArchive(ctx context.Context, f *foreignDump) (DumpManifest, error) {
+	t, err := f.contents(ctx, c.zone)
+	if err != nil {
+		return DumpManifest{}, fmt.Errorf("%s: %w", f.path, err)
+	}
+	path, err := c.toolPath(ctx, "pg_restore", majorOf(t.server), false)
+	if err != nil {
+		return DumpManifest{}, err
+	}
+	r, w := io.Pipe()
+	var told error
+	done := async(func() {
+		f.script, told = readScript(r, "", io.Discard, false)
+		_ = r.CloseWithError(told) // it always returns nil
+	})
+	spec := command.Spec{Argv: []string{path, "--create", "--schema-only", "--file=-"}, Raw: w, Dir: "/"}
+	closeInput, err := f.feed(ctx, &spec)
+	if err != nil {
+		return DumpManifest{}, err
+	}
+	result, err := command.Run(ctx, spec)
+	_ = w.Close() // it always returns nil
+	<-done
+	if err = errors.Join(err, closeInput()); err != nil {
+		return DumpManifest{}, c.server.toolError("pg_restore", result, err)
+	}
+	f.script.Version = t.server
+	f.script.Tables = nil
+	for _, one := range t.data {
+		f.script.Tables = append(f.script.Tables, DumpedTable{Schema: one.schema, Name: one.name, Rows: -1})
+	}
+	m := f.manifest(t.database)
+	m.Started = t.created
+	return m, nil
+}
+
+// feed has a program read the dump: by its path, or unpacked from its input.
+func (f *foreignDump) feed(ctx context.Context, spec *command.Spec) (func() error, error) {
+	if f.packed == "" {
+		spec.Argv = append(spec.Argv, f.path)
+		return func() error { return nil }, nil
+	}
+	r, err := f.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	spec.Stdin = r
+	return r.Close, nil
+}
+
+func (f *foreignDump) contents(ctx context.Context, zone *time.Location) (toc, error) {
+	if f.format == "directory" {
+		return openTOC(filepath.Join(f.path, "toc.dat"), zone)
+	}
+	r, err := f.open(ctx)
+	if err != nil {
+		return toc{}, err
+	}
+	defer r.Close()
+	if f.format == "tar" {
+		if err := f.wholeTar(ctx); err != nil {
+			return toc{}, err
+		}
+		if _, err := io.CopyN(io.Discard, r, tarBlock); err != nil {
+			return toc{}, errNoTOC
+		}
+	}
+	return readTOC(r, zone)
+}
+
+// wholeTar walks over the files of a tar: pg_restore never ends on one that was cut.
+func (f *foreignDump) wholeTar(ctx context.Context) error {
+	r, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	counted := &countingReader{Reader: &boundReader{ctx, r}, tell: func(int64) {}}
+	files := tar.NewReader(counted)
+	for {
+		head, err := files.Next()
+		if errors.Is(err, io.EOF) && counted.n%tarBlock == 0 {
+			return nil
+		}
+		if err == nil {
+			_, err = io.CopyN(io.Discard, files, head.Size)
+		}
+		if err != nil {
+			return &Damage{f.path, "it ends too early: it was cut"}
+		}
+	}
+}
+
+// manifest is what is known of the dump, in the form of ours.
+func (f *foreignDump) manifest(database string) DumpManifest {
+	size, changed := measure(f.path)
+	if info, err := os.Stat(f.path); err == nil && !info.IsDir() {
+		size, changed = info.Size(), info.ModTime()
+	}
+	return DumpManifest{Format: f.format, Server: f.script.Version, Tool: f.script.Version, Started: changed, Database: DumpedDatabase{Name: database, Bytes: grown * size, Limit: -1, Defaults: true},
+		Tables: f.script.Tables, Roles: f.script.Owners, Bytes: size, foreign: f}
+}
+
+// grown is about how much larger a database is than its compressed dump.
+const grown = 6
+
+// VerifySource reads every byte of what is to be restored: a dump of ours against
+// its manifest, a script to its last line, an archive as pg_restore would. The
+// error is a *Damage where it is not good.
+func (c *Client) VerifySource(ctx context.Context, r RestoreRequest, w Work) (text string, bytes int64, err error) {
+	m, err := c.describe(ctx, r.Dump, r.Database)
+	if err != nil {
+		return "", 0, err
+	}
+	if m.foreign == nil {
+		m, err := VerifyDump(ctx, r.Dump)
+		return fmt.Sprintf("%d files are what they were", len(m.Files)), m.Bytes, err
+	}
+	bytes, err = m.foreign.verify(ctx, c, w)
+	return "every byte can be read; what was in it when it was made is not known", bytes, err
+}
+
+func (f *foreignDump) verify(ctx context.Context, c *Client, w Work) (int64, error) {
+	size, _ := measure(f.path)
+	if f.format == "plain" {
+		r, err := f.open(ctx)
+		if err != nil {
+			return 0, err
+		}
+		defer r.Close()
+		facts, err := readScript(&boundReader{ctx, r}, "", io.Discard, false)
+		if err == nil && !facts.Complete {
+			err = &Damage{f.path, "its last line, “dump complete”, is missing: it was cut"}
+		}
+		return size, damageOf(f.path, err)
+	}
+	path, err := c.toolPath(ctx, "pg_restore", majorOf(f.script.Version), false)
+	if err != nil {
+		return 0, err
+	}
+	spec := access{}.spec(w, path, "--file="+os.DevNull)
+	closeInput, err := f.feed(ctx, &spec)
+	if err != nil {
+		return 0, err
+	}
+	return size, errors.Join(c.readBy(ctx, f.path, spec), closeInput())
+}
+
+// loadScript runs a plain dump with psql, and returns what it complained of.
+func (c *Client) loadScript(ctx context.Context, m DumpManifest, r RestoreRequest, w Work) ([]string, error) {
+	f := m.foreign
+	path, err := c.toolPath(ctx, "psql", 0, false)
+	if err != nil {
+		return nil, err
+	}
+	a, err := c.server.access(ctx, r.Into, w.application())
+	if err != nil {
+		return nil, err
+	}
+	defer a.close()
+	from, err := f.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	in, out := io.Pipe()
+	want := ""
+	if f.cluster {
+		want = r.Database
+	}
+	var facts scriptFacts
+	var told error
+	counted := &countingReader{Reader: &boundReader{ctx, from}, tell: func(n int64) { w.tell(Progress{Done: n, Total: max(n, m.Database.Bytes), Unit: "bytes"}) }}
+	done := async(func() {
+		facts, told = readScript(counted, want, out, false)
+		_ = out.CloseWithError(told) // it always returns nil
+	})
+	said := &complaints{scrub: c.server.scrub}
+	spec := a.spec(w, path, "--no-psqlrc", "--no-password", "--quiet", "--output="+os.DevNull, "--dbname="+a.conninfo)
+	spec.Stdin, spec.Stderr = in, said.line
+	w.say("psql runs %s", f.path)
+	result, err := command.Run(ctx, spec)
+	_ = in.CloseWithError(io.ErrClosedPipe) // psql may have ended before the script did
+	<-done
+	switch {
+	case said.full:
+		return said.lines, errors.New("the server's disk is full: make room, then try again")
+	case err != nil:
+		return said.lines, c.server.toolError("psql", result, err)
+	case told != nil:
+		return said.lines, damageOf(f.path, told)
+	case !facts.Complete:
+		return said.lines, &Damage{f.path, "its last line, “dump complete”, is missing: it was cut"}
+	}
+	f.script = facts // what it says of the database may stand at its end
+	return said.lines, nil
+}
+
+// count reads a script once more for the rows of its tables.
+func (f *foreignDump) count(ctx context.Context, m *DumpManifest, database string) error {
+	if f.format != "plain" {
+		return nil
+	}
+	want := ""
+	if f.cluster {
+		want = database
+	}
+	r, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if f.script, err = readScript(&boundReader{ctx, r}, want, io.Discard, false); err != nil {
+		return err
+	}
+	m.Tables, m.Rows = f.script.Tables, 0
+	for _, t := range m.Tables {
+		m.Rows += t.Rows
+	}
+	return nil
+}
+
+// complaints collects the errors that a program went on after.
+type complaints struct {
+	scrub func(string) string
+	lines []string
+	count int
+	full  bool
+}
+
+func (s *complaints) line(line []byte) {
+	text := string(line)
+	s.full = s.full || strings.Contains(text, "No space left")
+	if !strings.Contains(text, "error:") && !strings.Contains(text, "ERROR:") {
+		return
+	}
+	if s.count++; len(s.lines) < mostComplaints {
+		s.lines = append(s.lines, s.scrub(text))
+	}
+}
+
+// countingReader tells how many bytes were read through it.
+type countingReader struct {
+	io.Reader
+	n    int64
+	tell func(int64)
+}
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.n += int64(n)
+	r.tell(r.n)
+	return n, err
+}
+
+var createOptions = regexp.MustCompile(`(?s)^CREATE DATABASE .*? WITH TEMPLATE = template0(.*?)(?: TABLESPACE = (?:"[^"]+"|\S+))?;$`)
+
+// createStatement is the statement that made the database, for another name;
+// empty where the dump does not tell.
+func (f *foreignDump) createStatement(into string) string {
+	for _, s := range f.script.Statements {
+		if m := createOptions.FindStringSubmatch(s); m != nil {
+			return "CREATE DATABASE " + quote(into) + " WITH TEMPLATE = template0" + m[1]
+		}
+	}
+	return ""
+}
+
+// dressing is what the dump says of the database itself, for another name.
+func (f *foreignDump) dressing(into string) []string {
+	var all []string
+	for _, s := range f.script.Statements {
+		at, _, ok := statementDatabase(s)
+		if !ok || strings.HasPrefix(s, "CREATE ") || strings.HasPrefix(s, "DROP ") {
+			continue
+		}
+		all = append(all, s[:at[0]]+quote(into)+s[at[1]:])
+	}
+	return all
+}
+
+// boundReader ends a long read with its context.
+type boundReader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (b *boundReader) Read(p []byte) (int, error) {
+	if b.ctx.Err() != nil {
+		return 0, context.Cause(b.ctx)
+	}
+	return b.Reader.Read(p)
+}
