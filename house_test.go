@@ -21,6 +21,7 @@ var allowed = map[string][]string{
 	"internal/command":    {},
 	"internal/background": {},
 	"internal/testkit":    {},
+	"internal/estimate":   {},
 
 	"proxmox":       leaves,
 	"pbs":           leaves,
@@ -29,15 +30,15 @@ var allowed = map[string][]string{
 	"pg":            leaves,
 	"internal/disk": leaves,
 
-	"checks":          slices.Concat(leaves, systems),
+	"checks":          slices.Concat(leaves, systems, []string{"internal/estimate"}),
 	"internal/config": slices.Concat(leaves, systems),
 
-	"internal/history":   {"internal/backup", "internal/plan"},
+	"internal/history":   {"internal/backup", "internal/plan", "internal/estimate"},
 	"internal/offsite":   slices.Concat(leaves, systems, []string{"checks", "internal/history"}),
-	"internal/watch":     slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/offsite"}),
+	"internal/watch":     slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/estimate", "internal/offsite"}),
 	"internal/incident":  slices.Concat(leaves, systems, []string{"checks", "internal/history", "internal/operation"}),
 	"internal/operation": {"internal/backup", "internal/plan", "internal/secret", "internal/command", "internal/history"},
-	"internal/runbook":   slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/offsite", "internal/operation", "internal/watch"}),
+	"internal/runbook":   slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/estimate", "internal/offsite", "internal/operation", "internal/watch"}),
 
 	"internal/desk": slices.Concat(leaves, systems, []string{"internal/config", "internal/history", "internal/incident", "internal/operation", "internal/runbook"}),
 
@@ -55,7 +56,7 @@ var allowed = map[string][]string{
 var (
 	leaves  = []string{"internal/backup", "internal/plan", "internal/secret", "internal/command"}
 	systems = []string{"proxmox", "pbs", "pbs/datastore", "restic", "pg", "internal/disk"}
-	above   = []string{"checks", "internal/config", "internal/history", "internal/watch", "internal/incident", "internal/operation", "internal/runbook", "internal/desk"}
+	above   = []string{"checks", "internal/config", "internal/estimate", "internal/history", "internal/watch", "internal/incident", "internal/operation", "internal/runbook", "internal/desk"}
 )
 
 func TestWhoMayImportWhom(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/disk"
+	"cairn/internal/estimate"
 	"cairn/pbs"
 	"cairn/pg"
 	"cairn/proxmox"
@@ -35,7 +36,8 @@ type Past struct {
 	Since     map[string]time.Time     // when a problem was first seen, by its id
 	Acks      map[string]string        // fingerprints of acknowledged problems, by id
 	Hold      *Hold                    // an incident is open
-	Restores  map[string]Measured      // measured restores, by kind ("proxmox.restore", …)
+	Steps     []estimate.Run           // measured steps of operations, newest first
+	Score     estimate.Score           // how good their predictions were
 	Absent    map[string]time.Time     // when each disk ("usb/a") was last seen
 
 	// First is when the first copy of an asset was seen in a source, by
@@ -73,14 +75,6 @@ type Hold struct {
 	By       string
 	Why      string
 	Incident int64 // that holds; 0: somebody asked for it without one
-}
-
-// Measured sums up the measured runs of one kind.
-type Measured struct {
-	Runs  int
-	Fixed time.Duration
-	Rate  float64 // bytes a second
-	P90   float64 // factor on the median
 }
 
 // Policy is what the lab should look like: the configured tables.

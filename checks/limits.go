@@ -98,5 +98,4 @@ const (
 	assumedHost     = 2 * time.Hour    // a new backup host, its tokens and jobs
 	assumedDisk     = 24 * time.Hour   // to get a new disk
 	assumedP90      = 2.5              // under five samples
-	samplesForP90   = 5
 )

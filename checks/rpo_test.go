@@ -6,6 +6,7 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/disk"
+	"cairn/internal/estimate"
 	"cairn/pg"
 	"cairn/proxmox"
 )
@@ -72,7 +73,7 @@ func TestScenarios(t *testing.T) {
 		t.Errorf("the highest priority: %+v", g)
 	}
 	gigs := float64(32 * gib)
-	if want := time.Minute + time.Duration(gigs/55e6*1e9); g.RTO.Round(time.Second) != want.Round(time.Second) || g.RTOP90 != time.Duration(float64(g.RTO)*2.5) {
+	if want := time.Minute + time.Duration(gigs/55e6*1e9); g.RTO.Round(time.Second) != want.Round(time.Second) || g.RTOP90.Round(time.Second) != (want * 5 / 2).Round(time.Second) {
 		t.Errorf("cold: %s, p90 %s, want %s", g.RTO, g.RTOP90, want)
 	}
 	if s := scenarioOf(t, r, "hypervisor-loss"); s.Target != "pve1" || s.Method != "PBS, 2 guests" || s.RTO <= 2*g.RTO {
@@ -89,20 +90,23 @@ func TestScenarios(t *testing.T) {
 
 func TestMeasuredTimes(t *testing.T) {
 	p, f := home()
-	for _, c := range []struct {
-		runs   int
-		p90    float64
-		factor float64
-	}{{4, 1.3, 2.5}, {5, 1.3, 1.3}, {9, 0, 2.5}} {
-		f.Past.Restores = map[string]Measured{"proxmox.restore": {Runs: c.runs, Fixed: 10 * time.Second, Rate: gib, P90: c.p90}}
-		s := scenarioOf(t, Judge(p, f, now), "guest-loss")
-		if s.RTO != 42*time.Second || s.Basis != "measured" || s.Runs != c.runs || s.RTOP90 != time.Duration(float64(s.RTO)*c.factor) {
-			t.Errorf("%d runs: %+v", c.runs, s)
-		}
+	for range 9 {
+		f.Past.Steps = append(f.Past.Steps, estimate.Run{Kind: "proxmox.restore", Target: "guest:home/101", Bytes: 32 * gib, Took: 42 * time.Second})
 	}
-	f.Past.Restores = map[string]Measured{"proxmox.restore": {Runs: 3}}
-	if s := scenarioOf(t, Judge(p, f, now), "guest-loss"); s.Basis != "assumed" {
-		t.Errorf("no rate was measured: %+v", s)
+	for _, runs := range []int{0, 1, 4, 9} {
+		g := f
+		g.Past.Steps = f.Past.Steps[:runs]
+		s := scenarioOf(t, Judge(p, g, now), "guest-loss")
+		basis := "measured"
+		if runs == 0 {
+			basis = "assumed"
+		}
+		if s.Basis != basis || s.Runs != runs || runs < 5 && s.RTOP90.Round(time.Second) != time.Duration(2.5*float64(s.RTO)).Round(time.Second) {
+			t.Errorf("%d runs: %+v", runs, s)
+		}
+		if runs == 9 && (s.RTO < 40*time.Second || s.RTO > 46*time.Second || s.RTOP90 > 60*time.Second) {
+			t.Errorf("nine equal runs: %+v", s)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"cairn/internal/backup"
+	"cairn/internal/estimate"
 )
 
 // way is how long a way back takes: the sum of its steps.
@@ -36,36 +37,17 @@ func cold(d time.Duration) way {
 	return way{Median: d, P90: time.Duration(float64(d) * assumedP90), assumed: true}
 }
 
-// step estimates one step: measured runs of its kind, or else a fixed time and
-// a rate that are assumed.
-func (l *lab) step(kind string, bytes int64, fixed time.Duration, rate float64) way {
-	m, ok := l.facts.Past.Restores[kind]
-	if !ok || m.Runs <= 0 || bytes > 0 && m.Rate <= 0 {
-		return cold(fixed + atRate(bytes, rate))
-	}
-	median := max(0, m.Fixed) + atRate(bytes, m.Rate)
-	factor := m.P90
-	if m.Runs < samplesForP90 || factor < 1 {
-		factor = assumedP90
-	}
-	return way{Median: median, P90: time.Duration(float64(median) * factor), runs: m.Runs}
-}
-
-func atRate(bytes int64, rate float64) time.Duration {
-	if bytes <= 0 || rate <= 0 {
-		return 0
-	}
-	const longest = 365 * 24 * time.Hour
-	seconds := float64(bytes) / rate
-	if seconds > longest.Seconds() {
-		return longest
-	}
-	return time.Duration(seconds * float64(time.Second))
+// step estimates one step of a kind on a target that moves so many bytes: from
+// measured runs, or else from what is assumed.
+func (l *lab) step(kind, target string, bytes int64, guess estimate.Guess) way {
+	m := estimate.Of(l.facts.Past.Steps, kind, "", target, guess)
+	median, p90 := m.Predict(bytes)
+	return way{Median: median, P90: p90, runs: m.Runs, assumed: m.Runs == 0}
 }
 
 // guestTime is how long a guest's restore from its newest backup takes.
 func (l *lab) guestTime(id backup.AssetID) way {
-	return l.step("proxmox.restore", l.guestBytes(id), assumedFixed, assumedDiskRate)
+	return l.step("proxmox.restore", id.String(), l.guestBytes(id), estimate.Guess{Fixed: assumedFixed, Rate: assumedDiskRate})
 }
 
 // guestBytes is what a restore of a guest writes: the size of its newest backup,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cairn/internal/backup"
+	"cairn/internal/estimate"
 )
 
 // judgeScenarios says what would be lost and how long the way back takes, if
@@ -237,7 +238,7 @@ func (l *lab) diskLoss() []Scenario {
 	var out []Scenario
 	for _, name := range sortedKeys(l.disks) {
 		bytes := l.facts.Disks[name].Value.Used
-		w := cold(assumedDisk).then(l.step("disk.seed", bytes, assumedFixed, assumedDiskRate))
+		w := cold(assumedDisk).then(l.step("restic.restore", "disk."+name, bytes, estimate.Guess{Fixed: assumedFixed, Rate: assumedDiskRate}))
 		none := time.Duration(0)
 		out = append(out, scenario("usb-loss", "disk "+name, "disk."+name, "new disk, seed", w, &none, nil))
 	}
@@ -294,7 +295,7 @@ func (l *lab) siteLoss(assets []Asset) Scenario {
 			bytes += l.assetBytes(a.ID)
 		}
 	}
-	w = w.then(l.step("wan", bytes, 0, assumedWANRate))
+	w = w.then(l.step("offsite.fetch", backup.HomeSite, bytes, estimate.Guess{Rate: assumedWANRate}))
 	var blockers []string
 	if len(none) > 0 {
 		blockers = append(blockers, fmt.Sprintf("%s %s no off-site copy: %s", counted(len(none), "asset"), verb(len(none), "has", "have"), listed(none)))

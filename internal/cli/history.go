@@ -16,7 +16,7 @@ func (a *app) historyCommand() *cobra.Command {
 	var limit int
 	c := &cobra.Command{
 		Use:   "history",
-		Short: "Show who did what, and the latest runs of every job",
+		Short: "Show who did what, the latest runs of every job, and how good estimates were",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return a.history(c.Context(), format, limit) },
 	}
@@ -65,6 +65,10 @@ func (a *app) history(ctx context.Context, format string, limit int) error {
 		if err != nil {
 			return err
 		}
+		estimates, err := scores(ctx, s)
+		if err != nil {
+			return err
+		}
 		if format == "json" {
 			return printJSON(a.env.Out, map[string]any{
 				"schema_version": schemaVersion,
@@ -72,13 +76,14 @@ func (a *app) history(ctx context.Context, format string, limit int) error {
 				"runs": each(runs, func(r backup.Run) runLine {
 					return runLine{r.Source, r.Job, r.Subject, moment(r.Started), moment(r.Ended), r.Status, r.Text}
 				}),
+				"estimates": estimates,
 			})
 		}
-		return a.printHistory(trail, runs)
+		return a.printHistory(trail, runs, estimates)
 	})
 }
 
-func (a *app) printHistory(trail []history.Entry, runs []backup.Run) error {
+func (a *app) printHistory(trail []history.Entry, runs []backup.Run, estimates []kindScore) error {
 	const clock = "2006-01-02 15:04"
 	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "WHEN\tWHO\tFROM\tWHAT\tTARGET\tRESULT\tWHY")
@@ -93,5 +98,6 @@ func (a *app) printHistory(trail []history.Entry, runs []backup.Run) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t\n", r.Started.Local().Format(clock), r.Source, r.Job, took, r.Status, r.Text)
 	}
+	printScores(t, estimates)
 	return t.Flush()
 }

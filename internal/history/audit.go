@@ -4,7 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
+
+	"cairn/internal/estimate"
 )
 
 // Entry is a line of the audit trail: who did what to which target, when, from
@@ -61,6 +64,16 @@ type Measurement struct {
 	Predicted       time.Duration
 	PredictedP90    time.Duration
 	OK              bool
+}
+
+// Run is the measurement as estimates take it. Its medium is the bare name of
+// what the step read from.
+func (m Measurement) Run() estimate.Run {
+	medium := m.Medium
+	if _, name, ok := strings.Cut(medium, "."); ok { // "restic.usb"
+		medium = name
+	}
+	return estimate.Run{Kind: m.Kind, Medium: medium, Target: m.Target, Bytes: m.Bytes, Took: m.Took}
 }
 
 // RecordStep keeps a measurement.

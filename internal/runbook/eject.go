@@ -169,7 +169,7 @@ func (l *Lab) addDiskStep(p *plan.Plan, kind, title, show string, a diskArgs) {
 	}
 	_, short, _ := strings.Cut(kind, ".")
 	p.Steps = append(p.Steps, plan.Step{ID: fmt.Sprintf("%d-%s", len(p.Steps)+1, short), Kind: kind, Title: title, Show: show, Args: text,
-		Estimate: estimate(l.past, kind, 0)})
+		Estimate: l.estimate(p.Target, kind, text, 0)})
 }
 
 // diskStep is a step that acts on a disk.

@@ -1,106 +1,88 @@
 package runbook
 
 import (
-	"slices"
+	"cmp"
+	"encoding/json"
 	"time"
 
+	"cairn/internal/estimate"
 	"cairn/internal/history"
 	"cairn/internal/plan"
 )
 
-// assumed is how long a step takes where nothing was measured: a fixed part and
-// a rate in bytes a second, from runs on ordinary disks, halved.
-type assumed struct {
-	fixed time.Duration
-	rate  float64 // 0: size does not matter
+// assumptions are how long a step takes where nothing was measured: from runs
+// on ordinary disks, halved.
+var assumptions = map[string]estimate.Guess{
+	kindSnapshot:         {Fixed: 5 * time.Second},
+	kindDeleteSnapshot:   {Fixed: 30 * time.Second},
+	kindRollback:         {Fixed: 20 * time.Second},
+	kindStart:            {Fixed: 15 * time.Second},
+	kindCheckRollback:    {Fixed: 2 * time.Second},
+	kindGuestProtect:     {Fixed: time.Second},
+	kindGuestRestore:     {Fixed: 10 * time.Second, Rate: 60 << 20},
+	kindCheckRestored:    {Fixed: 2 * time.Second},
+	kindUnplug:           {Fixed: time.Second},
+	kindCheckGuest:       {Fixed: time.Minute},
+	kindDestroy:          {Fixed: 10 * time.Second},
+	kindShutdown:         {Fixed: 30 * time.Second},
+	kindConfigure:        {Fixed: 2 * time.Second},
+	kindJobs:             {Fixed: time.Second},
+	kindHA:               {Fixed: time.Second},
+	kindCheckProtected:   {Fixed: 2 * time.Second},
+	kindDump:             {Fixed: 2 * time.Second, Rate: 30 << 20},
+	kindBase:             {Fixed: 3 * time.Second, Rate: 70 << 20},
+	kindPostgresForget:   {Fixed: 2 * time.Second},
+	kindVerifyDump:       {Fixed: time.Second, Rate: 200 << 20},
+	kindDatabaseRoles:    {Fixed: time.Second},
+	kindDatabaseRestore:  {Fixed: 2 * time.Second, Rate: 5 << 20},
+	kindDatabaseValidate: {Fixed: 2 * time.Second, Rate: 100 << 20},
+	kindDatabaseSwap:     {Fixed: 2 * time.Second},
+	kindFlushWAL:         {Fixed: 2 * time.Second},
+	kindCopyBase:         {Fixed: time.Second, Rate: 70 << 20},
+	kindRecover:          {Fixed: 8 * time.Second, Rate: 20 << 20},
+	kindExtract:          {Fixed: 2 * time.Second, Rate: 30 << 20},
+	kindDiscard:          {Fixed: 2 * time.Second},
+	kindGuard:            {Fixed: time.Second},
+	kindWait:             {Fixed: time.Second},
+	kindUnlock:           {Fixed: 3 * time.Second},
+	kindInit:             {Fixed: 3 * time.Second},
+	kindResticBackup:     {Fixed: 5 * time.Second, Rate: 50 << 20},
+	kindCopy:             {Fixed: 5 * time.Second, Rate: 10 << 20},
+	kindForgetOld:        {Fixed: 3 * time.Second},
+	kindPrune:            {Fixed: 30 * time.Second},
+	kindCheck:            {Fixed: 5 * time.Second, Rate: 50 << 20},
+	kindRestore:          {Fixed: 3 * time.Second, Rate: 50 << 20},
+	kindVerify:           {Fixed: 3 * time.Second, Rate: 50 << 20},
+	kindSwap:             {Fixed: time.Second},
+	kindSync:             {Fixed: 10 * time.Second},
+	kindUnstore:          {Fixed: 10 * time.Second},
+	kindUnmount:          {Fixed: 2 * time.Second},
+	kindBackup:           {Fixed: 10 * time.Second, Rate: 40 << 20},
 }
 
-var assumptions = map[string]assumed{
-	kindSnapshot:         {fixed: 5 * time.Second},
-	kindDeleteSnapshot:   {fixed: 30 * time.Second},
-	kindRollback:         {fixed: 20 * time.Second},
-	kindStart:            {fixed: 15 * time.Second},
-	kindCheckRollback:    {fixed: 2 * time.Second},
-	kindGuestProtect:     {fixed: time.Second},
-	kindGuestRestore:     {fixed: 10 * time.Second, rate: 60 << 20},
-	kindCheckRestored:    {fixed: 2 * time.Second},
-	kindUnplug:           {fixed: time.Second},
-	kindCheckGuest:       {fixed: time.Minute},
-	kindDestroy:          {fixed: 10 * time.Second},
-	kindShutdown:         {fixed: 30 * time.Second},
-	kindConfigure:        {fixed: 2 * time.Second},
-	kindJobs:             {fixed: time.Second},
-	kindHA:               {fixed: time.Second},
-	kindCheckProtected:   {fixed: 2 * time.Second},
-	kindDump:             {fixed: 2 * time.Second, rate: 30 << 20},
-	kindBase:             {fixed: 3 * time.Second, rate: 70 << 20},
-	kindPostgresForget:   {fixed: 2 * time.Second},
-	kindVerifyDump:       {fixed: time.Second, rate: 200 << 20},
-	kindDatabaseRoles:    {fixed: time.Second},
-	kindDatabaseRestore:  {fixed: 2 * time.Second, rate: 5 << 20},
-	kindDatabaseValidate: {fixed: 2 * time.Second, rate: 100 << 20},
-	kindDatabaseSwap:     {fixed: 2 * time.Second},
-	kindFlushWAL:         {fixed: 2 * time.Second},
-	kindCopyBase:         {fixed: time.Second, rate: 70 << 20},
-	kindRecover:          {fixed: 8 * time.Second, rate: 20 << 20},
-	kindExtract:          {fixed: 2 * time.Second, rate: 30 << 20},
-	kindDiscard:          {fixed: 2 * time.Second},
-	kindGuard:            {fixed: time.Second},
-	kindWait:             {fixed: time.Second},
-	kindUnlock:           {fixed: 3 * time.Second},
-	kindInit:             {fixed: 3 * time.Second},
-	kindResticBackup:     {fixed: 5 * time.Second, rate: 50 << 20},
-	kindCopy:             {fixed: 5 * time.Second, rate: 10 << 20},
-	kindForgetOld:        {fixed: 3 * time.Second},
-	kindPrune:            {fixed: 30 * time.Second},
-	kindCheck:            {fixed: 5 * time.Second, rate: 50 << 20},
-	kindRestore:          {fixed: 3 * time.Second, rate: 50 << 20},
-	kindVerify:           {fixed: 3 * time.Second, rate: 50 << 20},
-	kindSwap:             {fixed: time.Second},
-	kindSync:             {fixed: 10 * time.Second},
-	kindUnstore:          {fixed: 10 * time.Second},
-	kindUnmount:          {fixed: 2 * time.Second},
-	kindBackup:           {fixed: 10 * time.Second, rate: 40 << 20},
+// estimate predicts a step that moves bytes. What it works on and what it reads
+// from stand in its plan's target and its arguments.
+func (l *Lab) estimate(target, kind string, args json.RawMessage, bytes int64) plan.Estimate {
+	var from struct{ Source, Storage string }
+	_ = json.Unmarshal(args, &from) // other shapes name no medium
+	m := estimate.Of(l.past, kind, cmp.Or(from.Source, from.Storage), target, assumptions[kind])
+	median, p90 := m.Predict(bytes)
+	return plan.Estimate{Median: median, P90: p90, Measured: m.Runs}
 }
 
-const (
-	fewRuns   = 5   // below, the spread of runs is not known
-	wideGuess = 2.5 // p90 of what was measured in fewer runs, as a factor on the median
-)
-
-// estimate predicts a step of kind that moves bytes: from runs of its kind, by
-// their seconds, or by their seconds a byte where size matters; else assumed.
-func estimate(past []history.Measurement, kind string, bytes int64) plan.Estimate {
-	var took []time.Duration
+// measured are the runs that estimates rest on, newest first.
+func measured(past []history.Measurement) []estimate.Run {
+	var runs []estimate.Run
 	for _, m := range past {
-		switch {
-		case m.Kind != kind || !m.OK:
-		case bytes > 0 && m.Bytes > 0:
-			took = append(took, time.Duration(float64(m.Took)*float64(bytes)/float64(m.Bytes)))
-		default:
-			took = append(took, m.Took)
+		if m.OK {
+			runs = append(runs, m.Run())
 		}
 	}
-	if len(took) == 0 {
-		a := assumptions[kind]
-		d := a.fixed
-		if a.rate > 0 {
-			d += time.Duration(float64(bytes) / a.rate * float64(time.Second))
-		}
-		return plan.Estimate{Median: d, P90: scale(d, wideGuess)}
-	}
-	slices.Sort(took)
-	e := plan.Estimate{Median: took[len(took)/2], Measured: len(took)}
-	e.P90 = scale(e.Median, wideGuess)
-	if len(took) >= fewRuns {
-		e.P90 = max(e.Median, took[(len(took)*9)/10])
-	}
-	return e
+	return runs
 }
 
-func scale(d time.Duration, by float64) time.Duration { return time.Duration(float64(d) * by) }
-
-// total is the sum of the steps: measured only when every step is.
+// total is the sum of the steps: measured only when every step is. The sum of
+// their p90 is on the safe side: they are rarely all slow at once.
 func total(steps []plan.Step) plan.Estimate {
 	var sum plan.Estimate
 	for i, s := range steps {

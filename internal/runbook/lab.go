@@ -15,6 +15,7 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/config"
+	"cairn/internal/estimate"
 	"cairn/internal/history"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
@@ -27,7 +28,7 @@ type Lab struct {
 	config   *config.Config
 	clusters map[string]*proxmox.Client
 	now      func() time.Time
-	past     []history.Measurement // what steps took so far, newest first
+	past     []estimate.Run // what steps took so far, newest first
 	settle   time.Duration
 	awake    time.Duration // how long a guest that was started may take to show life
 	servers
@@ -37,7 +38,7 @@ type Lab struct {
 // Open makes the lab of a configuration. It connects to nothing. past are the
 // measured steps that estimates rest on, newest first.
 func Open(c *config.Config, secrets secret.Reader, past []history.Measurement, now func() time.Time) *Lab {
-	l := &Lab{config: c, clusters: map[string]*proxmox.Client{}, now: now, past: past, settle: settle, awake: awake}
+	l := &Lab{config: c, clusters: map[string]*proxmox.Client{}, now: now, past: measured(past), settle: settle, awake: awake}
 	for name, cluster := range c.Proxmox {
 		l.clusters[name] = proxmox.New(name, cluster, secrets)
 	}

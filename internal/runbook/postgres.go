@@ -98,7 +98,7 @@ func (l *Lab) addPostgres(p *plan.Plan, kind, title, show string, args any, irre
 	_, short, _ := strings.Cut(kind, ".")
 	p.Steps = append(p.Steps, plan.Step{
 		ID: fmt.Sprintf("%d-%s", len(p.Steps)+1, short), Kind: kind, Title: title, Show: show, Args: text,
-		Irreversible: irreversible, Estimate: estimate(l.past, kind, bytes),
+		Irreversible: irreversible, Estimate: l.estimate(p.Target, kind, text, bytes),
 	})
 }
 

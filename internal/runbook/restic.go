@@ -118,7 +118,7 @@ func (l *Lab) addRepository(p *plan.Plan, kind, title, show string, args any, by
 	}
 	_, short, _ := strings.Cut(kind, ".")
 	p.Steps = append(p.Steps, plan.Step{
-		ID: fmt.Sprintf("%d-%s", len(p.Steps)+1, short), Kind: kind, Title: title, Show: show, Args: text, Estimate: estimate(l.past, kind, bytes),
+		ID: fmt.Sprintf("%d-%s", len(p.Steps)+1, short), Kind: kind, Title: title, Show: show, Args: text, Estimate: l.estimate(p.Target, kind, text, bytes),
 	})
 }
 

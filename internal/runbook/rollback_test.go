@@ -73,9 +73,11 @@ func TestTheTrailAndTheMeasurements(t *testing.T) {
 			t.Errorf("line %d of the trail: %+v", i, e)
 		}
 	}
-	if x.Lab.past, err = x.past.Steps(t.Context(), "", 100); err != nil || len(x.Lab.past) != 4 {
-		t.Fatalf("measured %+v, %v", x.Lab.past, err)
+	steps, err := x.past.Steps(t.Context(), "", 100)
+	if err != nil || len(steps) != 4 {
+		t.Fatalf("measured %+v, %v", steps, err)
 	}
+	x.Lab.past = measured(steps)
 	again := x.rollback("web", "later")
 	if again.Estimate.Basis() != "measured" || again.Estimate.Median >= p.Estimate.Median {
 		t.Errorf("the second estimate is %+v", again.Estimate)

@@ -184,7 +184,7 @@ func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 			p.Runs[r.Source] = r
 		}
 	}
-	return p, errors.Join(append(errs[:], err, failed)...)
+	return p, errors.Join(append(errs[:], err, failed, m.measured(ctx, &p))...)
 }
 
 // verifyJob is the job of a run that read a copy, its subject, to its last byte; an
