@@ -18,7 +18,8 @@ import (
 type Client struct {
 	name     string
 	cfg      Config
-	server   *session
+	reader   *session // that surveys
+	server   *session // that acts; the same without a role of its own
 	standbys []*session
 	now      func() time.Time
 	zone     *time.Location
@@ -38,7 +39,11 @@ type Client struct {
 // PGPASSWORD, PGPASSFILE or ~/.pgpass. The standbys take the same password.
 func New(name string, cfg Config, secrets secret.Reader) *Client {
 	c := &Client{name: name, cfg: cfg, now: time.Now, zone: time.Local, details: map[string]BaseBackup{}}
-	c.server = &session{source: "postgres." + name, dsn: cfg.DSN, password: cfg.Password, secrets: secrets}
+	c.reader = &session{source: "postgres." + name, dsn: cfg.DSN, password: cfg.Password, secrets: secrets}
+	c.server = c.reader
+	if act := cfg.Act; act != nil {
+		c.server = &session{source: "postgres." + name, dsn: withUser(cfg.DSN, act.User), password: act.Password, purpose: "the password of role " + act.User + " of postgres." + name, secrets: secrets}
+	}
 	for i, dsn := range cfg.Standbys {
 		c.standbys = append(c.standbys, &session{source: fmt.Sprintf("standby %d of postgres.%s", i+1, name), dsn: dsn, password: cfg.Password, secrets: secrets})
 	}
@@ -47,10 +52,25 @@ func New(name string, cfg Config, secrets secret.Reader) *Client {
 
 // Close ends the connections.
 func (c *Client) Close() {
+	c.reader.close()
 	c.server.close()
 	for _, s := range c.standbys {
 		s.close()
 	}
+}
+
+// Accept asks for the password of the acting role if a person types it, and has
+// the server accept it.
+func (c *Client) Accept(ctx context.Context) error {
+	if !c.server.password.Ask {
+		return nil
+	}
+	conn, err := c.server.connect(ctx, "")
+	if err != nil {
+		return err
+	}
+	shut(ctx, conn)
+	return nil
 }
 
 // Survey reads the server, its standbys and the directories side by side. What
@@ -63,7 +83,7 @@ func (c *Client) Survey(ctx context.Context) (Facts, error) {
 	f.Name, f.Tools = c.name, c.pgDump(ctx)
 	var server Server
 	var serverErr error
-	asked := async(func() { server, serverErr = c.server.readServer(ctx, c.now) })
+	asked := async(func() { server, serverErr = c.reader.readServer(ctx, c.now) })
 	standbys := make([]Standby, len(c.standbys))
 	var polls []<-chan struct{}
 	for i, s := range c.standbys {

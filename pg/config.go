@@ -11,6 +11,7 @@ import (
 type Config struct {
 	DSN      string        `toml:"dsn"` // without a password
 	Password secret.Source `toml:"password"`
+	Act      *Role         `toml:"act"` // used only to make copies and to restore
 	Dump     *DumpConfig   `toml:"dump"`
 	Base     *BaseConfig   `toml:"base"`
 	WAL      *WALConfig    `toml:"wal"`
@@ -22,6 +23,12 @@ type Config struct {
 	PgBackRest *PgBackRestConfig `toml:"pgbackrest"`
 	Barman     *BarmanConfig     `toml:"barman"`
 	WALG       *WALGConfig       `toml:"walg"`
+}
+
+// Role is another role of the same server.
+type Role struct {
+	User     string        `toml:"user"`
+	Password secret.Source `toml:"password"`
 }
 
 // DumpConfig says which databases are dumped where.

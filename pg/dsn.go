@@ -2,6 +2,7 @@ package pg
 
 import (
 	"errors"
+	"net/url"
 	"regexp"
 	"strings"
 
@@ -29,6 +30,19 @@ var mentionsPassword = regexp.MustCompile(`(?i)password|^postgres(ql)?://[^/@]*:
 func CheckDSN(dsn string) error {
 	_, err := parseDSN(dsn)
 	return err
+}
+
+// withUser is a DSN for another role of the same server.
+func withUser(dsn, user string) string {
+	if strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") {
+		u, err := url.Parse(dsn)
+		if err != nil {
+			return dsn // it says so itself, when it is used
+		}
+		u.User = url.User(user)
+		return u.String()
+	}
+	return dsn + " user=" + literalKey(user) // the last one counts
 }
 
 // parseDSN reads a DSN as libpq does: what it leaves out comes from the

@@ -25,13 +25,19 @@ type Preflight struct {
 	Names    []string         // the databases to dump
 	Expected map[string]int64 // bytes that a dump of each is likely to take; "" for a base backup
 	Blockers []plan.Blocker
+	Unable   map[string][]plan.Blocker // what stands in the way of one database alone
 	Notes    []string
+}
+
+// Able are the databases that nothing stands in the way of.
+func (p Preflight) Able() []string {
+	return slices.DeleteFunc(slices.Clone(p.Names), func(name string) bool { return len(p.Unable[name]) > 0 })
 }
 
 // PrepareDump looks whether databases can be dumped now. None: those of the
 // configuration, else all that take connections.
 func (c *Client) PrepareDump(ctx context.Context, only []string) (Preflight, error) {
-	p := Preflight{Expected: map[string]int64{}}
+	p := Preflight{Expected: map[string]int64{}, Unable: map[string][]plan.Blocker{}}
 	if c.cfg.Dump == nil {
 		return p, fmt.Errorf("postgres.%s has no dump: name its directory in the configuration", c.name)
 	}
@@ -48,8 +54,10 @@ func (c *Client) PrepareDump(ctx context.Context, only []string) (Preflight, err
 	for _, name := range p.Names {
 		n := expectedDump(got.dumps.Value, name, p.Server.Size(name))
 		p.Expected[name] = n
-		need += n
-		p.Blockers = append(p.Blockers, c.mayDump(ctx, name)...)
+		if len(p.Unable[name]) == 0 {
+			need += n
+			p.Unable[name] = c.mayDump(ctx, name)
+		}
 	}
 	p.room(c.cfg.Dump.Dir, need)
 	return p, nil
@@ -112,7 +120,7 @@ func (p *Preflight) choose(only, configured []string) {
 	}
 	for _, name := range p.Names {
 		if !slices.ContainsFunc(p.Server.Databases, func(d Database) bool { return d.Name == name }) && len(p.Server.Databases) > 0 {
-			p.block(fmt.Sprintf("database %q", name), "the server has none of that name", "correct dump.databases, or create it")
+			p.Unable[name] = []plan.Blocker{{Subject: fmt.Sprintf("database %q", name), Why: "the server has none of that name", Hint: "correct dump.databases, or create it"}}
 		}
 	}
 }

@@ -25,7 +25,11 @@ type session struct {
 	source   string // "postgres.erp"
 	dsn      string
 	password secret.Source
+	purpose  string // of the password, for who types it; empty: that of source
 	secrets  secret.Reader
+
+	typing sync.Mutex
+	typed  secret.Secret // by a person, who is asked but once
 
 	mu   sync.Mutex
 	conn *pgx.Conn
@@ -86,7 +90,7 @@ func (s *session) config(ctx context.Context) (*pgx.ConnConfig, error) {
 		return nil, &Error{Source: s.source, Kind: Failed, Why: "its dsn " + err.Error(), Hint: "correct it in the configuration", Err: err}
 	}
 	if !s.password.IsZero() {
-		password, err := s.secrets.Read(ctx, s.password, "the password of "+s.source)
+		password, err := s.secret(ctx)
 		if err != nil {
 			return nil, &Error{Source: s.source, Kind: NoSecret, Why: err.Error(), Err: err}
 		}
@@ -102,6 +106,27 @@ func (s *session) config(ctx context.Context) (*pgx.ConnConfig, error) {
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) {}
 	return cfg, nil
+}
+
+// secret reads the password, anew each time unless a person has to type it.
+func (s *session) secret(ctx context.Context) (secret.Secret, error) {
+	purpose := s.purpose
+	if purpose == "" {
+		purpose = "the password of " + s.source
+	}
+	if !s.password.Ask {
+		return s.secrets.Read(ctx, s.password, purpose)
+	}
+	s.typing.Lock()
+	defer s.typing.Unlock()
+	if !s.typed.Empty() {
+		return s.typed, nil
+	}
+	typed, err := s.secrets.Read(ctx, s.password, purpose)
+	if err == nil {
+		s.typed = typed
+	}
+	return typed, err
 }
 
 func (s *session) scrub(text string) string {

@@ -43,6 +43,9 @@ func (d *decoder) checkFiles(cfg *Config, mode fs.FileMode) {
 	}
 	for name, c := range cfg.Postgres {
 		d.secretFile(path{"postgres", name, "password"}, c.Password)
+		if c.Act != nil {
+			d.secretFile(path{"postgres", name, "act", "password"}, c.Act.Password)
+		}
 	}
 }
 

@@ -87,6 +87,10 @@ func (d *decoder) checkPostgres(cfg *Config) {
 			d.dsn(at.with("standbys").entry(i), s)
 		}
 		d.oneSource(at.with("password"), c.Password, false)
+		if c.Act != nil {
+			d.required(at.with("act").with("user"), c.Act.User, `act = { user = "cairn_act", password = { file = "/etc/cairn/pg-act" } }`)
+			d.oneSource(at.with("act").with("password"), c.Act.Password, false)
+		}
 		refers(d, at.with("disk"), "disk", c.Disk, cfg.Disks)
 		d.postgresTools(cfg, at, c)
 		d.dump(cfg, at.with("dump"), c)

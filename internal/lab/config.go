@@ -74,6 +74,7 @@ func (l *Lab) postgresConfig(say func(string, ...any), file func(string) string)
 	at := func(name string) string { return q(l.dir.at("usb", "pg", name)) }
 	say("\n[postgres.erp]")
 	say("dsn = \"host=127.0.0.1 port=%d user=cairn dbname=postgres\"\npassword = %s", l.db.port, file("pg"))
+	say("act = { user = \"cairn_act\", password = %s }", file("pg-act"))
 	say("dump = { databases = [\"openprod\", \"jasper\"], dir = %s, every = \"24h\", keep = { daily = 7, weekly = 4 } }", at("erp"))
 	say("base = { dir = %s, every = \"7d\", keep = { weekly = 2 } }", at("base"))
 	say("wal = { dir = %s, max_gap = \"15m\" }\ndisk = \"usb\"", at("wal"))

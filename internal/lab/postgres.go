@@ -19,13 +19,14 @@ import (
 
 // cluster is a running PostgreSQL server.
 type cluster struct {
-	bin     string // directory of the programs
-	dir     *directory
-	account *account // who it runs as; nil: as we do
-	secret  string   // of the role cairn
-	port    int
-	server  *command.Server
-	log     *lockedBuffer
+	bin       string // directory of the programs
+	dir       *directory
+	account   *account // who it runs as; nil: as we do
+	secret    string   // of the role cairn, which only looks
+	actSecret string   // of the role cairn_act, which dumps and restores
+	port      int
+	server    *command.Server
+	log       *lockedBuffer
 }
 
 // account is the system user that PostgreSQL runs as when we are root.
@@ -45,7 +46,7 @@ func (l *Lab) startPostgres(ctx context.Context) error {
 		l.note("There is no PostgreSQL in this lab: %v.", err)
 		return nil
 	}
-	c := &cluster{bin: bin, dir: l.dir, secret: l.secret("pg")}
+	c := &cluster{bin: bin, dir: l.dir, secret: l.secret("pg"), actSecret: l.secret("pg-act")}
 	if os.Geteuid() == 0 {
 		if c.account, err = lookup("postgres"); err != nil {
 			l.note("There is no PostgreSQL in this lab: it refuses to run as root, and %v.", err)
@@ -235,7 +236,8 @@ func (c *cluster) sql(ctx context.Context, database, statements string) (string,
 func (c *cluster) seed(ctx context.Context) error {
 	for _, step := range []struct{ database, statements string }{
 		{"postgres", "CREATE ROLE cairn LOGIN PASSWORD '" + c.secret + "'; GRANT pg_monitor, pg_read_all_data TO cairn;" +
-			"CREATE ROLE odoo LOGIN; CREATE DATABASE openprod OWNER odoo; CREATE DATABASE jasper OWNER odoo;"},
+			"CREATE ROLE odoo LOGIN; CREATE ROLE cairn_act LOGIN REPLICATION CREATEDB CREATEROLE BYPASSRLS PASSWORD '" + c.actSecret + "';" +
+			"GRANT pg_monitor, pg_read_all_data, pg_signal_backend, odoo TO cairn_act; CREATE DATABASE openprod OWNER odoo; CREATE DATABASE jasper OWNER odoo;"},
 		{"openprod", `SET ROLE odoo; CREATE TABLE product(id serial PRIMARY KEY, name text NOT NULL, price numeric);
 			INSERT INTO product(name, price) SELECT 'product ' || i, i * 1.5 FROM generate_series(1, 4000) i;
 			CREATE TABLE document(id serial PRIMARY KEY, path text); INSERT INTO document(path) VALUES ('2026/invoice-001.txt'), ('2026/invoice-002.txt');

@@ -13,7 +13,7 @@ func (l *Lab) makeSecrets() error {
 		return fmt.Errorf("making secrets: %w", err)
 	}
 	l.secrets = map[string]string{}
-	for _, name := range []string{"pve-read", "pve-act", "pbs-read", "pbs-act", "pg"} {
+	for _, name := range []string{"pve-read", "pve-act", "pbs-read", "pbs-act", "pg", "pg-act"} {
 		l.secrets[name] = randomHex(16)
 		if err := os.WriteFile(l.secretFile(name), []byte(l.secrets[name]+"\n"), 0o600); err != nil {
 			return fmt.Errorf("making secrets: %w", err)

@@ -26,7 +26,7 @@ type Executor interface {
 
 // Result is how a step that was done ended.
 type Result struct {
-	Status backup.Status // OK, or Warning: done with warnings
+	Status backup.Status // OK, or Warning: done with warnings; Critical: it failed, and a later step says so at the end
 	Text   string        // the system's own words; empty: nothing to say
 	Bytes  int64         // moved, for the measurement; 0: not a matter of size
 	Medium string        // what it read from, for the measurement

@@ -235,7 +235,7 @@ func (r *run) canceller() string {
 // outcome journals how a step ended.
 func (r *run) outcome(ctx context.Context, s plan.Step, began time.Time, result Result, failed error) (ended bool, err error) {
 	state, text := StepDone, result.Text
-	if result.Status == backup.Warning {
+	if result.Status >= backup.Warning {
 		state = StepWarned
 	}
 	if failed != nil {
@@ -244,7 +244,7 @@ func (r *run) outcome(ctx context.Context, s plan.Step, began time.Time, result 
 	if err := r.journal.append(Line{Event: Ended, Step: s.ID, State: state, Text: text}); err != nil {
 		return true, err
 	}
-	r.measure(ctx, s, began, result, failed == nil)
+	r.measure(ctx, s, began, result, failed == nil && result.Status <= backup.Warning)
 	if failed != nil {
 		return true, r.close(ctx, StepFailed, fmt.Sprintf("%s: %s", s.Title, text))
 	}

@@ -21,6 +21,7 @@ const (
 	kindDump           = "postgres.dump"
 	kindBase           = "postgres.base"
 	kindPostgresForget = "postgres.forget"
+	kindLeft           = "postgres.left"
 )
 
 // postgresArgs are the arguments of these steps.
@@ -29,6 +30,8 @@ type postgresArgs struct {
 	Database string   `json:"database,omitempty"`
 	Paths    []string `json:"paths,omitempty"`
 	Segment  int64    `json:"segment,omitempty"`
+	GoOn     bool     `json:"go_on,omitempty"` // where it fails the steps after it go on, and the last one tells
+	Left     []string `json:"left,omitempty"`  // what could not be copied, and why
 }
 
 // servers are the PostgreSQL servers of a lab, and the history that runs of its
@@ -36,6 +39,7 @@ type postgresArgs struct {
 type servers struct {
 	postgres map[string]*pg.Client
 	history  *history.Store // nil: none
+	failed   failures
 }
 
 // openPostgres makes the clients of the configured servers.
@@ -86,6 +90,7 @@ func (l *Lab) postgresSteps() map[string]operation.Executor {
 	maps.Copy(all, l.recoverSteps())
 	maps.Copy(all, l.verifySteps())
 	all[kindDump], all[kindBase], all[kindPostgresForget] = &copyStep{l}, &copyStep{l}, &forgetStep{l}
+	all[kindLeft] = &leftStep{l}
 	return all
 }
 

@@ -2,6 +2,7 @@ package runbook
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -34,15 +35,19 @@ func (l *Lab) PostgresBackup(ctx context.Context, source, what string) (plan.Pla
 	}
 	p.Blockers = l.diskBlockers(ctx, cfg.Disk)
 	if len(p.Blockers) == 0 { // without its disk the directories say nothing
+		var left []plan.Blocker
 		if dumps {
-			err = l.addDumps(ctx, &p, c, source, what)
+			left, err = l.addDumps(ctx, &p, c, source, what)
 		}
 		if bases && err == nil {
-			err = l.addBase(ctx, &p, c, source)
+			var more []plan.Blocker
+			more, err = l.addBase(ctx, &p, c, source)
+			left = append(left, more...)
 		}
 		if err == nil {
 			err = l.addForget(ctx, &p, c, source)
 		}
+		l.addLeft(&p, source, left)
 	}
 	p.Estimate = total(p.Steps)
 	return p, err
@@ -52,35 +57,95 @@ func (l *Lab) postgresPlan(source, operation string) plan.Plan {
 	return plan.Plan{Operation: operation, Target: "postgres." + source, Confirm: source, Created: l.now()}
 }
 
-func (l *Lab) addDumps(ctx context.Context, p *plan.Plan, c *pg.Client, source, what string) error {
+// addDumps adds a step for each database that can be dumped, and returns what
+// stands in the way of the others.
+func (l *Lab) addDumps(ctx context.Context, p *plan.Plan, c *pg.Client, source, what string) ([]plan.Blocker, error) {
 	var only []string
 	if what != "" && what != "dump" {
 		only = []string{what}
 	}
 	ready, err := c.PrepareDump(ctx, only)
-	if err != nil {
-		return err
+	if err != nil || len(ready.Blockers) > 0 {
+		return ready.Blockers, err
 	}
-	p.Blockers = append(p.Blockers, ready.Blockers...)
+	p.Notes = append(p.Notes, ready.Notes...)
 	dir := l.config.Postgres[source].Dump.Dir
-	for _, name := range ready.Names {
+	for _, name := range ready.Able() {
 		l.addPostgres(p, kindDump, fmt.Sprintf("dump database %q with the globals, and count its rows", name),
 			fmt.Sprintf("pg_dump --dbname=%q, pg_dumpall --globals-only → %s", name, filepath.Join(dir, name+"-TIME")),
 			postgresArgs{Source: source, Database: name}, false, ready.Expected[name])
 	}
-	return nil
+	var left []plan.Blocker
+	for _, name := range ready.Names {
+		left = append(left, ready.Unable[name]...)
+	}
+	return left, nil
 }
 
-func (l *Lab) addBase(ctx context.Context, p *plan.Plan, c *pg.Client, source string) error {
+func (l *Lab) addBase(ctx context.Context, p *plan.Plan, c *pg.Client, source string) ([]plan.Blocker, error) {
 	ready, err := c.PrepareBase(ctx)
-	if err != nil {
-		return err
+	if err != nil || len(ready.Blockers) > 0 {
+		return named("base backup", ready.Blockers), err
 	}
-	p.Blockers = append(p.Blockers, ready.Blockers...)
 	dir := l.config.Postgres[source].Base.Dir
 	l.addPostgres(p, kindBase, "take a base backup, and read it back", fmt.Sprintf("pg_basebackup --wal-method=stream, pg_verifybackup → %s", filepath.Join(dir, source+"-TIME")),
 		postgresArgs{Source: source}, false, ready.Expected[""])
-	return nil
+	return nil, nil
+}
+
+// named says of blockers what they stand in the way of.
+func named(what string, all []plan.Blocker) []plan.Blocker {
+	for i := range all {
+		all[i].Subject = what + ", " + all[i].Subject
+	}
+	return all
+}
+
+// addLeft has the plan do what can be done, and end by saying what could not: a
+// base backup that lacks a right costs no dump, and one dump that fails none of
+// the others. Where nothing can be done, that is what blocks the plan.
+func (l *Lab) addLeft(p *plan.Plan, source string, left []plan.Blocker) {
+	copies := 0
+	for _, s := range p.Steps {
+		if s.Kind == kindDump || s.Kind == kindBase {
+			copies++
+		}
+	}
+	switch {
+	case copies == 0:
+		p.Steps, p.Blockers = nil, append(p.Blockers, left...)
+		return
+	case copies+len(left) == 1:
+		return // the operation ends as that one step does
+	}
+	for i := range p.Steps {
+		p.Steps[i].Args = goOn(p.Steps[i])
+	}
+	var why []string
+	for _, b := range left {
+		text := fmt.Sprintf("%s: %s; %s", b.Subject, b.Why, b.Hint)
+		why = append(why, text)
+		p.Notes = append(p.Notes, "Not copied: "+text+".")
+	}
+	title := "see that all is copied"
+	if len(left) > 0 {
+		title = fmt.Sprintf("end as failed: %d cannot be copied", len(left))
+	}
+	l.addPostgres(p, kindLeft, title, "", postgresArgs{Source: source, Left: why}, false, 0)
+}
+
+// goOn are the arguments of a step with the steps after it done where it fails.
+func goOn(s plan.Step) json.RawMessage {
+	var a postgresArgs
+	if s.Kind != kindDump && s.Kind != kindBase || json.Unmarshal(s.Args, &a) != nil {
+		return s.Args
+	}
+	a.GoOn = true
+	text, err := json.Marshal(a)
+	if err != nil { // a struct of plain fields: it cannot fail
+		panic(err)
+	}
+	return text
 }
 
 // PostgresForget plans to remove what the retention of a server no longer holds.
@@ -161,6 +226,31 @@ func (l *Lab) held(ctx context.Context) (string, error) {
 
 func bytesText(n int64) string { return pg.SizeText(n) }
 
+const notCopied = "not copied: "
+
+// leftStep ends an operation that could not copy everything: as a failure, so that
+// a timer's mail or unit says so.
+type leftStep struct{ lab *Lab }
+
+func (x *leftStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
+	_, a, err := openStep(x.lab, s, sourceOf)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	left := append(a.Left, x.lab.failuresOf(ctx, task.Operation, backupJob)...)
+	if len(left) == 0 {
+		return operation.Result{Text: "all is copied"}, nil
+	}
+	now := x.lab.now()
+	text := notCopied + strings.Join(left, "; ")
+	x.lab.record(ctx, backup.Run{Source: "postgres." + a.Source, Job: backupJob, Started: now, Ended: now, Status: backup.Critical, Text: text, ID: task.Operation})
+	return operation.Result{}, errors.New(text)
+}
+
+func (x *leftStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
+	return operation.Outcome{State: operation.NotDone}, nil
+}
+
 // copyStep takes a dump or a base backup.
 type copyStep struct{ lab *Lab }
 
@@ -180,6 +270,10 @@ func (x *copyStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (
 		run.Status, run.Text = backup.Critical, err.Error()
 	}
 	x.lab.record(ctx, run)
+	if err != nil && a.GoOn && ctx.Err() == nil {
+		x.lab.failed.add(task.Operation, failureText(run))
+		return operation.Result{Status: backup.Critical, Text: err.Error()}, nil
+	}
 	return result, err
 }
 

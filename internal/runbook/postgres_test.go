@@ -225,7 +225,7 @@ func TestBackupFromATimer(t *testing.T) {
 		return operationPlan{made}
 	}
 	first := planned("")
-	if len(first.Steps) != 3 || first.Blocked() || first.destroys() {
+	if len(first.Steps) != 4 || first.Steps[3].Kind != kindLeft || first.Blocked() || first.destroys() {
 		t.Fatalf("%+v", first.Plan)
 	}
 	s := d.run(first.Plan)
@@ -292,6 +292,60 @@ func (d *database) restore(r PostgresRestore) operationPlan {
 		d.t.Fatal(err)
 	}
 	return operationPlan{p}
+}
+
+// TestBackupDoesWhatItCan: a base backup that lacks a right, a database that cannot
+// be read, and a dump that fails on the way keep none of the others from being
+// made; the operation ends as failed and says what is missing.
+func TestBackupDoesWhatItCan(t *testing.T) {
+	d := newDatabase(t)
+	d.withShop()
+	d.sql("postgres", "CREATE ROLE dumper LOGIN IN ROLE pg_monitor, pg_read_all_data", "CREATE DATABASE closed", "CREATE DATABASE torn")
+	t.Cleanup(func() {
+		d.sql("postgres", "DROP DATABASE closed", "DROP DATABASE torn", "DROP ROLE dumper")
+	})
+	d.sql("closed", "CREATE TABLE secret (x int)", "ALTER TABLE secret ENABLE ROW LEVEL SECURITY")
+	d.sql("torn", "CREATE TABLE a AS SELECT 1 AS x")
+	cfg := d.config.Postgres["erp"]
+	cfg.DSN = strings.Replace(cfg.DSN, "user=postgres", "user=dumper", 1)
+	cfg.Dump.Databases = []string{shop, "closed", "nosuch", "torn"}
+	d.config.Postgres["erp"] = cfg
+	d.postgres["erp"] = pg.New("erp", cfg, secret.Reader{Getenv: os.Getenv, Scrubber: new(secret.Scrubber)})
+	p, err := d.PostgresBackup(t.Context(), "erp", "")
+	if err != nil || p.Blocked() || len(p.Steps) != 3 {
+		t.Fatalf("%v %+v", err, p)
+	}
+	contains(t, "what is left", strings.Join(p.Notes, "\n"), `Not copied: database "closed": row security hides rows of 1 tables`, "BYPASSRLS", `database "nosuch": the server has none of that name`,
+		"base backup, role dumper: it has no right to replicate", `ALTER ROLE "dumper" REPLICATION`)
+	// Between the plan and the dump somebody takes the database away.
+	d.sql("postgres", "ALTER DATABASE torn CONNECTION LIMIT 0")
+	s := d.run(p)
+	want(t, s, operation.StepFailed)
+	if s.Steps[0].State != operation.StepDone || s.Steps[1].State != operation.StepWarned || s.Steps[2].State != operation.StepFailed {
+		t.Errorf("%+v", s.Steps)
+	}
+	contains(t, "the end", s.Text, "not copied", "closed", "nosuch", "too many connections", "REPLICATION")
+	if own, err := d.past.OwnRuns(t.Context()); err != nil || len(own) == 0 || own[0].Status != backup.Critical {
+		t.Errorf("the run looks well: %+v %v", own, err)
+	}
+	for what, word := range map[string]string{"base": "REPLICATION", "closed": "BYPASSRLS"} {
+		p, err := d.PostgresBackup(t.Context(), "erp", what)
+		if err != nil || !p.Blocked() || !strings.Contains(p.Blockers[0].Hint, word) {
+			t.Errorf("%s alone: %v %+v", what, err, p.Blockers)
+		}
+	}
+	// A role of its own for acting has the right.
+	d.sql("postgres", "CREATE ROLE actor LOGIN SUPERUSER")
+	t.Cleanup(func() { d.sql("postgres", "DROP ROLE actor") })
+	cfg.Act = &pg.Role{User: "actor"}
+	d.config.Postgres["erp"] = cfg
+	d.postgres["erp"] = pg.New("erp", cfg, secret.Reader{Getenv: os.Getenv, Scrubber: new(secret.Scrubber)})
+	if p, err := d.PostgresBackup(t.Context(), "erp", "base"); err != nil || p.Blocked() {
+		t.Errorf("with an acting role: %v %+v", err, p.Blockers)
+	}
+	if f, err := d.postgres["erp"].Survey(t.Context()); err != nil || f.Server.Value.Role != "dumper" {
+		t.Errorf("the survey is %q's: %v", f.Server.Value.Role, err)
+	}
 }
 
 func TestRestoreSwapAndUndo(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"cairn/internal/backup"
 	"cairn/internal/operation"
@@ -107,14 +106,10 @@ func readable(f pg.Facts, part string, all bool) []candidate {
 
 // verifyStep verifies copies, and says at last what was found: one that is bad
 // keeps none of the others from being read.
-type verifyStep struct {
-	lab *Lab
-	mu  sync.Mutex
-	bad map[string][]string // by operation, where there is no history
-}
+type verifyStep struct{ lab *Lab }
 
 func (l *Lab) verifySteps() map[string]operation.Executor {
-	x := &verifyStep{lab: l, bad: map[string][]string{}}
+	x := &verifyStep{l}
 	return map[string]operation.Executor{kindVerifyCopy: x, kindVerifyTool: x, kindVerdict: x}
 }
 
@@ -129,7 +124,7 @@ func (x *verifyStep) Run(ctx context.Context, s plan.Step, task *operation.Task)
 	case kindVerifyTool:
 		return x.tool(ctx, c, a, task)
 	}
-	bad := x.found(ctx, a.Source, task.Operation)
+	bad := x.lab.failuresOf(ctx, task.Operation, verifyJob)
 	if len(bad) == 0 {
 		return operation.Result{Text: "nothing wrong was found"}, nil
 	}
@@ -153,8 +148,8 @@ func (x *verifyStep) copy(ctx context.Context, c *pg.Client, a verifyArgs, task 
 	case err != nil:
 		run.Status, run.Text = backup.Unknown, err.Error()
 	}
-	x.keep(ctx, task.Operation, filepath.Base(a.Path), run)
-	result := operation.Result{Status: min(run.Status, backup.Warning), Text: run.Text, Bytes: e.Bytes}
+	x.keep(ctx, task.Operation, run)
+	result := operation.Result{Status: run.Status, Text: run.Text, Bytes: e.Bytes}
 	if run.Status == backup.Unknown {
 		return result, nil
 	}
@@ -163,7 +158,7 @@ func (x *verifyStep) copy(ctx context.Context, c *pg.Client, a verifyArgs, task 
 	}
 	if e.Ours || isOurs(a.Path) {
 		if kept := pg.KeepVerdict(a.Path, err, run.Ended); kept != nil {
-			result.Status, result.Text = backup.Warning, result.Text+"; "+kept.Error()
+			result.Status, result.Text = max(result.Status, backup.Warning), result.Text+"; "+kept.Error()
 		}
 	}
 	return result, nil
@@ -200,51 +195,25 @@ func (x *verifyStep) tool(ctx context.Context, c *pg.Client, a verifyArgs, task 
 		case f.Read:
 			good++
 		}
-		x.keep(ctx, task.Operation, strings.TrimSpace(a.Tool+" "+f.Label), one)
+		x.keep(ctx, task.Operation, one)
 	}
 	if err != nil {
 		run.Status, run.Text = backup.Unknown, err.Error()
-		x.keep(ctx, task.Operation, a.Tool, run)
-		return operation.Result{Status: backup.Warning, Text: err.Error()}, nil
+		x.keep(ctx, task.Operation, run)
+		return operation.Result{Status: backup.Critical, Text: err.Error()}, nil
 	}
 	if len(bad) > 0 {
-		return operation.Result{Status: backup.Warning, Text: "bad: " + strings.Join(slices.Compact(bad), "; ")}, nil
+		return operation.Result{Status: backup.Critical, Text: "bad: " + strings.Join(slices.Compact(bad), "; ")}, nil
 	}
 	return operation.Result{Text: fmt.Sprintf("%d backups are good", good)}, nil
 }
 
 // keep records a verdict in the history, where the board finds it.
-func (x *verifyStep) keep(ctx context.Context, op, label string, run backup.Run) {
+func (x *verifyStep) keep(ctx context.Context, op string, run backup.Run) {
 	x.lab.record(ctx, run)
-	if run.Status == backup.OK {
-		return
+	if run.Status != backup.OK {
+		x.lab.failed.add(op, failureText(run))
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.bad[op] = append(x.bad[op], label+": "+run.Text)
-}
-
-// found is what this operation found wrong: in this process, and before it was
-// interrupted.
-func (x *verifyStep) found(ctx context.Context, source, op string) []string {
-	x.mu.Lock()
-	all := slices.Clone(x.bad[op])
-	x.mu.Unlock()
-	if x.lab.history == nil {
-		return all
-	}
-	const recent = 500
-	runs, err := x.lab.history.RunsOfJob(ctx, verifyJob, recent)
-	if err != nil {
-		return all // what this process found is known
-	}
-	for _, r := range runs {
-		text := filepath.Base(r.Subject) + ": " + r.Text
-		if r.ID == op && r.Status != backup.OK && strings.HasSuffix(r.Source, "."+source) && !slices.ContainsFunc(all, func(s string) bool { return strings.HasSuffix(s, ": "+r.Text) }) {
-			all = append(all, text)
-		}
-	}
-	return all
 }
 
 // Find answers that it is done again: it only reads.

@@ -13,6 +13,12 @@ import (
 // missing, and has the cluster accept them.
 func (l *Lab) Ready(ctx context.Context, p plan.Plan) error {
 	id, err := backup.ParseAssetID(p.Target)
+	if c := l.postgres[id.Scope]; err == nil && c != nil && (id.Kind == backup.Cluster || id.Kind == backup.Database) && !onlyReads(p) {
+		if err := c.Accept(ctx); err != nil {
+			return fmt.Errorf("trying the acting role of postgres %s: %w", id.Scope, err)
+		}
+		return nil
+	}
 	if err != nil || id.Kind != backup.Guest {
 		return nil
 	}
