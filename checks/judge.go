@@ -31,6 +31,9 @@ func Judge(p Policy, f Facts, now time.Time) Report {
 	report.Disks, problems = disks, append(problems, wrong...)
 	problems = append(problems, l.judgeAwayDirs()...)
 	report.Scenarios = l.judgeScenarios(assets)
+	report.Others = l.judgeOthers(assets)
+	l.settleGoals(report.Scenarios)
+	l.settleGoals(report.Others)
 	if hold := f.Past.Hold; hold != nil {
 		problems = append(problems, l.judgeHold(*hold))
 	}

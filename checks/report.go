@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"slices"
 	"time"
 
 	"cairn/internal/backup"
@@ -14,8 +15,12 @@ type Report struct {
 	Tiers     []Tier
 	Assets    []Asset
 	Disks     []Disk
-	Scenarios []Scenario
+	Scenarios []Scenario // that the board shows
+	Others    []Scenario // that it does not
 }
+
+// EveryScenario lists those that the board shows, and the others.
+func (r Report) EveryScenario() []Scenario { return slices.Concat(r.Scenarios, r.Others) }
 
 // Problem is one thing that is not as it should be.
 type Problem struct {
@@ -158,6 +163,7 @@ type Scenario struct {
 	RPO      *time.Duration // nil: everything, or not known
 	RTO      time.Duration
 	RTOP90   time.Duration
-	Basis    string // measured or assumed
+	Goal     time.Duration // that RTO may take at the most; 0: no limit is configured
+	Basis    string        // measured or assumed
 	Runs     int
 }

@@ -140,7 +140,7 @@ type scenarioJSON struct {
 func writeJSON(w io.Writer, r checks.Report, warnings []string) error {
 	out := reportJSON{
 		SchemaVersion: schemaVersion, GeneratedAt: r.At.UTC().Truncate(time.Second), Status: r.Status,
-		Problems: each(r.Problems, problemOf), Assets: each(r.Assets, assetOf), Disks: each(r.Disks, diskOf), Scenarios: each(r.Scenarios, scenarioOf),
+		Problems: each(r.Problems, problemOf), Assets: each(r.Assets, assetOf), Disks: each(r.Disks, diskOf), Scenarios: each(r.EveryScenario(), scenarioOf),
 		Tiers: each(r.Tiers, func(t checks.Tier) tierJSON {
 			return tierJSON{int(t.Tier), t.Name, t.Status, each(t.Sources, func(s checks.Source) sourceJSON { return sourceOf(s, r.At) })}
 		}),

@@ -32,11 +32,11 @@ func (a *app) listScenarios(ctx context.Context, format string) error {
 		return err
 	}
 	if format == "json" {
-		return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "generated_at": moment(state.Report.At), "scenarios": each(state.Report.Scenarios, scenarioOf)})
+		return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "generated_at": moment(state.Report.At), "scenarios": each(state.Report.EveryScenario(), scenarioOf)})
 	}
 	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SCENARIO\tTARGET\tMETHOD\tWOULD LOSE\tTAKES\tP90\tBASIS\tREADY")
-	for _, s := range state.Report.Scenarios {
+	for _, s := range state.Report.EveryScenario() {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Target, s.Method, lossOf(s), backup.Age(s.RTO), backup.Age(s.RTOP90), s.Basis, readyWord(s))
 	}
 	return t.Flush()

@@ -20,6 +20,15 @@ var ErrNoHistory = errors.New("no history is kept, so no incident can be opened:
 // Contacts are whom the configuration names for the day on which it burns.
 func (d *Desk) Contacts() []config.Contact { return d.o.Config.Runbook.Contacts }
 
+// OpenedIncident returns the open incident as it was opened, which is cheap to ask;
+// nil where none is open.
+func (d *Desk) OpenedIncident(ctx context.Context) (*history.Incident, error) {
+	if d.o.History == nil {
+		return nil, nil
+	}
+	return d.o.History.Incident(ctx)
+}
+
 // Incident returns the open incident with what its operations tell so far; nil
 // where none is open.
 func (d *Desk) Incident(ctx context.Context) (*history.Incident, error) {

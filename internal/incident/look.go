@@ -8,6 +8,7 @@ import (
 
 	"cairn/checks"
 	"cairn/internal/backup"
+	"cairn/proxmox"
 )
 
 // Seen is what a look at something found.
@@ -48,45 +49,28 @@ func (f Found) All() []Look {
 }
 
 // LookUp finds out what answers, from what is known now.
-func LookUp(p checks.Policy, facts checks.Facts, r checks.Report, now time.Time) Found {
+func LookUp(facts checks.Facts, r checks.Report, now time.Time) Found {
 	var f Found
-	for _, name := range sortedKeys(p.Proxmox) {
-		seen := facts.Proxmox[name]
-		look, fresh := looked("hypervisor "+name, seen.At, seen.Err, now)
-		if !fresh || len(seen.Value.Nodes) == 0 {
-			f.Hypervisors = append(f.Hypervisors, look)
-			continue
-		}
-		for _, n := range seen.Value.Nodes {
-			one := Look{Subject: "hypervisor " + n.Name, Seen: Answers, Text: "online"}
-			if !n.Online {
-				one.Seen, one.Text = Silent, "its cluster says that it is offline"
-			}
-			f.Hypervisors = append(f.Hypervisors, one)
-		}
+	for _, name := range sortedKeys(facts.Proxmox) {
+		f.Hypervisors = append(f.Hypervisors, lookNodes(name, facts.Proxmox[name], now)...)
 	}
 	for _, d := range r.Disks {
 		f.Disks = append(f.Disks, lookDisk(d, facts, now))
 	}
-	for _, name := range sortedKeys(p.PBS) {
+	for _, name := range sortedKeys(facts.PBS) {
 		seen := facts.PBS[name]
-		look, _ := looked("PBS "+name, seen.At, seen.Err, now)
-		f.BackupHost = append(f.BackupHost, look)
+		f.BackupHost = append(f.BackupHost, looked("PBS "+name, seen.At, seen.Err, now))
 	}
-	for _, name := range sortedKeys(p.Restic) {
-		if !p.Restic[name].OffSite() {
-			continue
+	for _, name := range sortedKeys(facts.Restic) {
+		if seen := facts.Restic[name]; offSite(r, "restic."+name) {
+			f.OffSite = append(f.OffSite, looked("off-site restic "+name, seen.At, seen.Err, now))
 		}
-		seen := facts.Restic[name]
-		look, _ := looked("off-site copy restic "+name, seen.At, seen.Err, now)
-		f.OffSite = append(f.OffSite, look)
 	}
-	for _, name := range sortedKeys(p.Postgres) {
-		server := facts.Postgres[name].Value.Server
-		look, _ := looked("PostgreSQL "+name, server.At, server.Err, now)
-		f.Databases = append(f.Databases, look)
-		for range p.Postgres[name].Standbys {
-			f.Standbys = append(f.Standbys, "a standby of "+name)
+	for _, name := range sortedKeys(facts.Postgres) {
+		seen := facts.Postgres[name].Value
+		f.Databases = append(f.Databases, looked("PostgreSQL "+name, seen.Server.At, seen.Server.Err, now))
+		for range seen.Standbys {
+			f.Standbys = append(f.Standbys, "the standby of "+name)
 		}
 	}
 	for _, problem := range r.Problems {
@@ -97,6 +81,32 @@ func LookUp(p checks.Policy, facts checks.Facts, r checks.Report, now time.Time)
 	return f
 }
 
+func offSite(r checks.Report, source string) bool {
+	for _, t := range r.Tiers {
+		if t.Tier == backup.OffSite && slices.ContainsFunc(t.Sources, func(s checks.Source) bool { return s.Name == source }) {
+			return true
+		}
+	}
+	return false
+}
+
+// lookNodes tells of each node of a cluster that answers, else of the cluster.
+func lookNodes(name string, seen backup.Observed[proxmox.Facts], now time.Time) []Look {
+	whole := looked("Proxmox "+name, seen.At, seen.Err, now)
+	if whole.Seen != Answers || len(seen.Value.Nodes) == 0 {
+		return []Look{whole}
+	}
+	var out []Look
+	for _, n := range seen.Value.Nodes {
+		one := Look{Subject: "hypervisor " + n.Name, Seen: Answers, Text: "online"}
+		if !n.Online {
+			one.Seen, one.Text = Silent, "its cluster says that it is offline"
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
 // suspicious are the codes of problems that an attack may cause.
 var suspicious = []string{"shrunk"}
 
@@ -104,8 +114,8 @@ var suspicious = []string{"shrunk"}
 const old = 30 * time.Minute
 
 // looked says what the latest look at a system found.
-func looked(subject string, at time.Time, err error, now time.Time) (look Look, fresh bool) {
-	look = Look{Subject: subject}
+func looked(subject string, at time.Time, err error, now time.Time) Look {
+	look := Look{Subject: subject}
 	switch {
 	case err != nil:
 		look.Seen, look.Text = Silent, "does not answer: "+err.Error()
@@ -117,9 +127,9 @@ func looked(subject string, at time.Time, err error, now time.Time) (look Look, 
 	case now.Sub(at) > old:
 		look.Text = "answered " + backup.Age(now.Sub(at)) + " ago"
 	default:
-		look.Seen, look.Text, fresh = Answers, "answers", true
+		look.Seen, look.Text = Answers, "answers"
 	}
-	return look, fresh
+	return look
 }
 
 func lookDisk(d checks.Disk, facts checks.Facts, now time.Time) Look {

@@ -90,23 +90,21 @@ func TestWhatDiffered(t *testing.T) {
 // TestLookUp: what answers, what does not, and what is too old to tell.
 func TestLookUp(t *testing.T) {
 	now := minute(0)
-	p := checks.Policy{Proxmox: map[string]proxmox.Config{"home": {}, "far": {}}, Restic: map[string]restic.Config{"usb": {}, "cloud": {Site: "x"}},
-		Postgres: map[string]pg.Config{"erp": {Standbys: []string{"host=spare"}}}}
 	facts := checks.Facts{
 		Proxmox: map[string]backup.Observed[proxmox.Facts]{
 			"home": {At: minute(-1), Value: proxmox.Facts{Nodes: []proxmox.Node{{Name: "pve1", Online: true}, {Name: "pve2"}}}},
 			"far":  {At: minute(-90), Err: errTimeout}},
-		Postgres: map[string]backup.Observed[pg.Facts]{"erp": {At: now, Value: pg.Facts{Server: backup.Observed[pg.Server]{At: minute(-45)}}}},
+		Postgres: map[string]backup.Observed[pg.Facts]{"erp": {At: now, Value: pg.Facts{Server: backup.Observed[pg.Server]{At: minute(-45)}, Standbys: make([]pg.Standby, 1)}}},
+		Restic:   map[string]backup.Observed[restic.Facts]{"usb": {}, "cloud": {}},
 	}
-	r := checks.Report{Disks: []checks.Disk{{Name: "usb"}}, Problems: []checks.Problem{{Code: "shrunk", Summary: "web01 has shrunk."}, {Code: "stale", Summary: "x"}}}
-	facts.Disks = nil
-	f := LookUp(p, facts, r, now)
+	r := checks.Report{Tiers: []checks.Tier{{Tier: backup.OffSite, Sources: []checks.Source{{Name: "restic.cloud"}}}, {Tier: backup.DurableLocal, Sources: []checks.Source{{Name: "restic.usb"}}}}, Disks: []checks.Disk{{Name: "usb"}}, Problems: []checks.Problem{{Code: "shrunk", Summary: "web01 has shrunk."}, {Code: "stale", Summary: "x"}}}
+	f := LookUp(facts, r, now)
 	var got []string
 	for _, l := range f.All() {
 		got = append(got, l.Subject+": "+l.Seen.String()+": "+l.Text)
 	}
-	want := []string{"hypervisor far: NO: answered last 1h 30m ago; now: it timed out", "hypervisor pve1: yes: online", "hypervisor pve2: NO: its cluster says that it is offline",
-		"disk usb: not known: not asked yet", "PostgreSQL erp: not known: answered 45m ago", "off-site copy restic cloud: not known: not asked yet"}
+	want := []string{"Proxmox far: NO: answered last 1h 30m ago; now: it timed out", "hypervisor pve1: yes: online", "hypervisor pve2: NO: its cluster says that it is offline",
+		"disk usb: not known: not asked yet", "PostgreSQL erp: not known: answered 45m ago", "off-site restic cloud: not known: not asked yet"}
 	if !slices.Equal(got, want) {
 		t.Errorf("looked up:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}

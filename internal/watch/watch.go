@@ -95,7 +95,7 @@ func (w *Watcher) State() *State {
 	slices.Sort(warnings)
 	report := checks.Judge(w.policy, facts, now)
 	if len(w.options.Only) > 0 {
-		report.Assets, report.Scenarios = nil, nil // a copy that was not asked for is not a missing one
+		report.Assets, report.Scenarios, report.Others = nil, nil, nil // a copy that was not asked for is not a missing one
 	}
 	return &State{Facts: facts, Report: report, Surveys: surveys, Warnings: warnings, Only: w.options.Only, ReadOnly: w.readOnly}
 }
