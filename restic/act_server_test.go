@@ -27,35 +27,97 @@ func cache(t testing.TB) map[string]secret.Source {
 	return map[string]secret.Source{"RESTIC_CACHE_DIR": {File: passwordFile(t, t.TempDir())}}
 }
 
-// TestAppendOnly backs up to a server that removes nothing: forgetting is refused
-// in a sentence, soon, and all is still there.
-func TestAppendOnly(t *testing.T) {
+// everything does on a remote repository what cairn does: copy to it, back up to it
+// directly, forget, prune, check, and restore a tree and a file, by content. One
+// that removes nothing refuses in a sentence, soon, and all is still there.
+func everything(t *testing.T, cfg Config, keepsAll bool) {
+	t.Helper()
+	dir := tree(t)
+	local := client(t, Config{Repository: repository(t, versionOf(t, cfg.Binary), cfg.Binary), Binary: cfg.Binary, Paths: []string{dir}})
+	made, err := local.Backup(t.Context(), How{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Paths = []string{dir}
+	far := client(t, cfg)
+	if _, err := far.Survey(t.Context()); err != nil {
+		is(t, err, Missing)
+		if err := far.Init(t.Context(), How{}, local); err != nil {
+			t.Fatal(err)
+		}
+	}
+	copied, err := far.Copy(t.Context(), How{}, local, []string{made.Snapshot, survey(t, local).Snapshots[0].ID})
+	if err != nil || len(copied) != 2 {
+		t.Fatalf("copied %v, %v", copied, err)
+	}
+	direct, err := far.Backup(t.Context(), How{})
+	if err != nil || direct.Added > made.Bytes/10 {
+		t.Errorf("a direct backup shares no chunks with the copy: %+v, %v", direct, err)
+	}
+	began := time.Now()
+	removed, err := far.Forget(t.Context(), How{}, []string{copied[1].ID})
+	left := 3
+	if keepsAll {
+		if e := is(t, err, AppendOnly); len(removed) > 0 || !strings.Contains(e.Error(), "append-only") || time.Since(began) > time.Minute {
+			t.Errorf("removed %v after %s: %s", removed, time.Since(began), e)
+		}
+	} else if left--; err != nil || len(removed) != 1 {
+		t.Errorf("removed %v, %v", removed, err)
+	} else if err := far.Prune(t.Context(), How{}); err != nil {
+		t.Error(err)
+	}
+	if err := far.Check(t.Context(), How{}, 1, 1); err != nil {
+		t.Error(err)
+	}
+	if facts := survey(t, far); len(facts.Snapshots) != left || len(facts.Locks) != 0 {
+		t.Errorf("got %d snapshots, want %d; locks %v", len(facts.Snapshots), left, facts.Locks)
+	}
+	restored(t, far, copied[0].ID, dir, made)
+}
+
+// restored restores a tree, and one file of it, and compares the hashes.
+func restored(t *testing.T, c *Client, id, dir string, made BackupResult) {
+	t.Helper()
+	want := sums(t, dir)
+	expected := Restored{Files: int64(len(want)), Bytes: made.Bytes}
+	all := RestoreRequest{Snapshot: id, Paths: []string{dir}, Target: t.TempDir()}
+	if _, err := c.Restore(t.Context(), How{}, all, expected); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Verify(t.Context(), How{}, all, expected); err != nil || !same(want, sums(t, all.At(dir))) {
+		t.Errorf("the restored tree differs: %v", err)
+	}
+	file := filepath.Join(dir, "d3", "f03")
+	one := RestoreRequest{Snapshot: id, Paths: []string{file}, Target: t.TempDir()}
+	if _, err := c.Restore(t.Context(), How{}, one, Restored{Files: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if got := sums(t, one.Target); len(got) != 1 || got[strings.TrimPrefix(file, "/")] != want["d3/f03"] {
+		t.Errorf("the restored file is %v", got)
+	}
+}
+
+func versionOf(t *testing.T, binary string) string {
+	t.Helper()
+	for version, path := range versions(t) {
+		if path == binary {
+			return version
+		}
+	}
+	t.Fatalf("%s is no known restic", binary)
+	return ""
+}
+
+// TestRestServer: one that removes, and one that does not.
+func TestRestServer(t *testing.T) {
 	each(t, func(t *testing.T, version, binary string) {
 		t.Parallel()
 		dir := t.TempDir()
-		if err := os.CopyFS(filepath.Join(dir, "r"), os.DirFS(repository(t, version, binary))); err != nil {
-			t.Fatal(err)
+		for _, name := range []string{"usual", "kept"} {
+			testkit.ResticRepository(t, filepath.Join(dir, name))
 		}
-		c := client(t, Config{Repository: "rest:http://" + server(t, dir, "--no-auth", "--append-only") + "/r", Binary: binary, Paths: []string{source("a")}, Env: cache(t)})
-		made, err := c.Backup(t.Context(), How{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		removed, err := c.Forget(t.Context(), How{}, []string{made.Snapshot})
-		if e := is(t, err, AppendOnly); len(removed) > 0 || !strings.Contains(e.Error(), "append-only") {
-			t.Errorf("removed %v: %s", removed, e)
-		}
-		if took := time.Since(began); took > time.Minute {
-			t.Errorf("it took %s to be refused", took)
-		}
-		facts := survey(t, c)
-		if len(facts.Snapshots) != 3 || len(facts.Locks) != 0 {
-			t.Errorf("got %d snapshots, locks %v", len(facts.Snapshots), facts.Locks)
-		}
-		if err := c.Check(t.Context(), How{}, 1, 1); err != nil {
-			t.Error(err)
-		}
+		everything(t, Config{Repository: "rest:http://" + server(t, dir, "--no-auth") + "/usual", Binary: binary, Env: cache(t)}, false)
+		everything(t, Config{Repository: "rest:http://" + server(t, dir, "--no-auth", "--append-only") + "/kept", Binary: binary, Env: cache(t)}, true)
 	})
 }
 
@@ -88,51 +150,18 @@ func gateway(t *testing.T) string {
 	return address
 }
 
-// TestObjectStore copies to S3, forgets, checks and restores there.
+// TestObjectStore: S3, and keys that it refuses.
 func TestObjectStore(t *testing.T) {
 	address := gateway(t)
 	each(t, func(t *testing.T, version, binary string) {
 		t.Parallel()
-		dir := tree(t)
-		local := client(t, Config{Repository: repository(t, version, binary), Binary: binary, Paths: []string{dir}})
-		made, err := local.Backup(t.Context(), How{})
-		if err != nil {
-			t.Fatal(err)
-		}
 		env := cache(t)
 		env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"] = secret.Source{File: passwordFile(t, "anna")}, secret.Source{File: passwordFile(t, "s3-secret-value")}
-		cfg := Config{Repository: "s3:http://" + address + "/home-lab/" + version, Binary: binary, Env: env, Paths: []string{dir}}
-		cloud := client(t, cfg)
-		_, err = cloud.Survey(t.Context())
-		is(t, err, Missing)
-		if err := cloud.Init(t.Context(), How{}, local); err != nil {
-			t.Fatal(err)
-		}
-		copied, err := cloud.Copy(t.Context(), How{}, local, []string{made.Snapshot, survey(t, local).Snapshots[0].ID})
-		if err != nil || len(copied) != 2 {
-			t.Fatalf("copied %v, %v", copied, err)
-		}
-		direct, err := cloud.Backup(t.Context(), How{})
-		if err != nil || direct.Added > made.Bytes/10 {
-			t.Errorf("a direct backup shares no chunks with the copy: %+v, %v", direct, err)
-		}
-		if removed, err := cloud.Forget(t.Context(), How{}, []string{copied[1].ID}); err != nil || len(removed) != 1 {
-			t.Errorf("removed %v, %v", removed, err)
-		}
-		if err := errors.Join(cloud.Prune(t.Context(), How{}), cloud.Check(t.Context(), How{}, 1, 1)); err != nil {
-			t.Error(err)
-		}
-		expected := Restored{Files: int64(len(sums(t, dir))), Bytes: made.Bytes}
-		r := RestoreRequest{Snapshot: copied[0].ID, Paths: []string{dir}, Target: t.TempDir()}
-		if _, err := cloud.Restore(t.Context(), How{}, r, expected); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := cloud.Verify(t.Context(), How{}, r, expected); err != nil || !same(sums(t, dir), sums(t, r.At(dir))) {
-			t.Errorf("the restored tree differs: %v", err)
-		}
+		cfg := Config{Repository: "s3:http://" + address + "/home-lab/" + version, Binary: binary, Env: env, Paths: []string{source("a")}}
+		everything(t, cfg, false)
 		cfg.Env["AWS_SECRET_ACCESS_KEY"] = secret.Source{File: passwordFile(t, "another")}
 		began := time.Now()
-		_, err = client(t, cfg).Backup(t.Context(), How{})
+		_, err := client(t, cfg).Backup(t.Context(), How{})
 		if is(t, err, Denied); time.Since(began) > time.Minute {
 			t.Errorf("it took %s to be refused", time.Since(began))
 		}
