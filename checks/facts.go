@@ -48,8 +48,9 @@ type Past struct {
 	// Verdicts are what the latest verification of each copy found, by
 	// CopyKey(source, copy's id); with an empty id that of a whole source.
 	Verdicts map[string]Verdict
-	// Torn says of restic snapshots, by id, why what they hold of a PBS datastore
-	// is no copy: PBS wrote to it while it was read.
+	// Torn says of restic snapshots, by the tag of the operation that made them, why
+	// what they hold of a PBS datastore
+	// is no copy: PBS wrote to it while it was read, or may have.
 	Torn map[string]string
 	// Elsewhere are copies on disks that take turns and are not in now, as they
 	// were last seen.

@@ -202,7 +202,10 @@ func (l *lab) carries(p string) bool {
 // no copy; empty: nothing is known against it. Only what belongs to a datastore of
 // PBS can be torn by it.
 func (l *lab) torn(snap *restic.Snapshot, p string) string {
-	why := cmp.Or(l.facts.Past.Torn[snap.ID], l.facts.Past.Torn[snap.Original])
+	why := ""
+	for _, tag := range snap.Tags { // a copy keeps the tags
+		why = cmp.Or(why, l.facts.Past.Torn[tag])
+	}
 	if why == "" {
 		return ""
 	}

@@ -13,8 +13,10 @@ func TestTornSnapshot(t *testing.T) {
 	p, f := home()
 	usb, cloud := f.Restic["usb"].Value, f.Restic["cloud"].Value
 	newest := usb.Snapshots[len(usb.Snapshots)-1]
-	edit(f.Restic, "cloud", func(v *restic.Facts) { v.Snapshots[len(cloud.Snapshots)-1].Original = newest.ID })
-	f.Past.Torn = map[string]string{newest.ID: "PBS wrote while it was read"}
+	for _, name := range []string{"usb", "cloud"} { // a copy keeps the tags
+		edit(f.Restic, name, func(v *restic.Facts) { v.Snapshots[len(v.Snapshots)-1].Tags = []string{"daily", restic.OperationTag + "20261121-1"} })
+	}
+	f.Past.Torn = map[string]string{restic.OperationTag + "20261121-1": "PBS wrote while it was read"}
 	torn, whole := 0, 0
 	for _, c := range Copies(p, f, now) {
 		ours := c.ID == newest.ID || c.ID == cloud.Snapshots[len(cloud.Snapshots)-1].ID

@@ -190,77 +190,6 @@ func (l *Lab) guard(ctx context.Context, w work) (operation.Result, error) {
 	return operation.Result{Text: text}, nil
 }
 
-const (
-	waitGrain = 15 * time.Second
-	waitLimit = 12 * time.Hour
-)
-
-// writing are jobs of PBS that change a datastore while it is read.
-var writing = []string{"backup", "gc", "prune", "sync"}
-
-// awaitStores waits until PBS writes to the datastores no more.
-func (l *Lab) awaitStores(ctx context.Context, w work) (operation.Result, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, waitLimit, fmt.Errorf("PBS has been writing for %s", backup.Age(waitLimit)))
-	defer cancel()
-	tick := time.NewTicker(l.waitGrain())
-	defer tick.Stop()
-	for {
-		busy, err := l.writers(ctx, w.Stores, l.now(), time.Time{})
-		if err != nil && ctx.Err() == nil {
-			return operation.Result{Status: backup.Warning, Text: "whether PBS writes is not known: " + err.Error()}, nil
-		}
-		if len(busy) == 0 && err == nil {
-			return operation.Result{}, nil
-		}
-		if len(busy) > 0 {
-			w.task.Progress(operation.Progress{Lines: []string{"waiting for " + describeRun(busy[0])}})
-		}
-		select {
-		case <-ctx.Done():
-			return operation.Result{}, context.Cause(ctx)
-		case <-tick.C:
-		}
-	}
-}
-
-func (l *Lab) waitGrain() time.Duration {
-	if l.settle > 0 {
-		return l.settle
-	}
-	return waitGrain
-}
-
-func describeRun(r backup.Run) string {
-	return fmt.Sprintf("%s of %s %s, since %s", r.Job, r.Source, r.Subject, r.Started.Local().Format("15:04"))
-}
-
-// writers are the runs that changed the datastores between two times; until zero:
-// those that run now.
-func (l *Lab) writers(ctx context.Context, stores []string, from, until time.Time) ([]backup.Run, error) {
-	var out []backup.Run
-	for _, store := range stores {
-		c := l.datastores[store]
-		if c == nil {
-			return nil, fmt.Errorf("no datastore pbs.%s is configured any more", store)
-		}
-		runs, complete, err := c.Tasks(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range runs {
-			switch {
-			case !slices.Contains(writing, r.Job):
-			case until.IsZero() && r.Running(), !until.IsZero() && r.Started.Before(until) && (r.Running() || r.Ended.After(from)):
-				out = append(out, r)
-			}
-		}
-		if !complete && len(out) == 0 {
-			return nil, fmt.Errorf("pbs.%s does not show us all of its tasks", store)
-		}
-	}
-	return out, nil
-}
-
 func (l *Lab) unlock(ctx context.Context, w work) (operation.Result, error) {
 	removed, err := w.client.Unlock(ctx, w.how)
 	if err != nil {
@@ -297,7 +226,8 @@ func (l *Lab) findRepository(ctx context.Context, w work) (operation.Outcome, er
 }
 
 func (l *Lab) backUp(ctx context.Context, w work) (operation.Result, error) {
-	made, err := w.client.Backup(ctx, w.how, restic.OperationTag+w.task.Operation)
+	w.mayBeTorn(ctx, l)
+	made, err := w.client.Backup(ctx, w.how, w.tag())
 	if err != nil {
 		return operation.Result{}, err
 	}
@@ -309,31 +239,10 @@ func (l *Lab) backUp(ctx context.Context, w work) (operation.Result, error) {
 		const named = 5
 		warn(fmt.Sprintf("%d files could not be read and are not in it: %s", n, strings.Join(made.Skipped[:min(n, named)], "; ")))
 	}
-	if torn := l.torn(ctx, w, made); torn != "" {
+	if torn := l.torn(ctx, w, made.Started, made.Ended); torn != "" {
 		warn(torn)
 	}
 	return out, nil
-}
-
-// TornJob is the job of a run that says, of the snapshot that is its Subject, that
-// its source was written to while it was read.
-const TornJob = "torn"
-
-// torn looks whether PBS wrote to what was read, and records that.
-func (l *Lab) torn(ctx context.Context, w work, made restic.BackupResult) string {
-	if len(w.Stores) == 0 {
-		return ""
-	}
-	busy, err := l.writers(ctx, w.Stores, made.Started, made.Ended)
-	switch {
-	case err != nil:
-		return "whether PBS wrote to " + strings.Join(w.Stores, ", ") + " meanwhile is not known: " + err.Error()
-	case len(busy) == 0:
-		return ""
-	}
-	text := "torn: PBS wrote while it was read (" + describeRun(busy[0]) + "), so what it holds of that datastore is no copy"
-	l.record(ctx, backup.Run{Source: restic.Source(w.Source), Job: TornJob, Subject: made.Snapshot, Started: made.Started, Ended: made.Ended, Status: backup.Warning, Text: text})
-	return text
 }
 
 // rememberMounts notes on which mount points the sources lay.
@@ -353,17 +262,24 @@ func (l *Lab) findBackup(ctx context.Context, w work) (operation.Outcome, error)
 	if err != nil {
 		return operation.Outcome{}, err
 	}
-	s, there := facts.Made(restic.OperationTag + w.task.Operation)
+	s, there := facts.Made(w.tag())
 	if !there {
 		return operation.Outcome{State: operation.NotDone}, nil
 	}
 	out := operation.Outcome{State: operation.Done, Result: operation.Result{Status: backup.Warning,
 		Text: fmt.Sprintf("snapshot %s is there; whether it lacks files that could not be read is not known, as nobody heard restic's end", s.Short)}}
+	ended := l.now() // at the latest
 	if s.Summary != nil {
-		out.Bytes = s.Summary.Bytes
+		out.Bytes, ended = s.Summary.Bytes, s.Summary.Ended
+	}
+	if torn := l.torn(ctx, w, w.began, ended); torn != "" {
+		out.Text += "; " + torn
 	}
 	return out, nil
 }
+
+// tag is the tag of the snapshot that the operation makes.
+func (w work) tag() string { return restic.OperationTag + w.task.Operation }
 
 func (l *Lab) copySnapshots(ctx context.Context, w work) (operation.Result, error) {
 	from, err := l.repository(w.From)

@@ -2,16 +2,11 @@ package runbook
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,7 +19,6 @@ import (
 	"cairn/internal/plan"
 	"cairn/internal/secret"
 	"cairn/internal/testkit"
-	"cairn/pbs"
 	"cairn/restic"
 )
 
@@ -403,74 +397,6 @@ func TestDiskPulledBeforeTheRun(t *testing.T) {
 		t.Errorf("recorded as %+v", r)
 	}
 	contains(t, "a new plan", blockers(h.plan(BackupRequest{Name: "usb"})), "not mounted on "+mount)
-}
-
-// TestPBSWrites: a job waits for PBS, and what was read while PBS wrote is torn.
-func TestPBSWrites(t *testing.T) {
-	var asked atomic.Int64
-	var busy atomic.Bool
-	busy.Store(true)
-	began := time.Now().Add(-time.Minute).Unix()
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.HasSuffix(r.URL.Path, "/nodes/localhost/tasks") {
-			http.NotFound(w, r)
-			return
-		}
-		row := fmt.Sprintf(`{"upid":"UPID:nas:00000001:00000001:00000001:%08X:backup:usb\\x3avm-101:root@pam:","worker_type":"backup","worker_id":"usb:vm/101","starttime":%d`, began, began)
-		if asked.Add(1); asked.Load() > 5 && !busy.Load() {
-			row += fmt.Sprintf(`,"endtime":%d,"status":"OK"`, time.Now().Add(-30*time.Second).Unix())
-		}
-		if !busy.Load() && r.URL.Query().Get("running") != "" {
-			row = ""
-		} else {
-			row += "}"
-		}
-		fmt.Fprintf(w, `{"data":[%s]}`, row)
-	}))
-	defer server.Close()
-	sum := sha256.Sum256(server.Certificate().Raw)
-	h := newHome(t, func(h *home) {
-		put(t, filepath.Join(h.srv(), "pbs", ".chunks", "x"), "chunk")
-		h.cfg.PBS = map[string]pbs.Config{"nas": {URL: server.URL, Fingerprint: colons(hex.EncodeToString(sum[:])), TokenID: "a@pbs!b", TokenSecret: secret.Source{File: filepath.Join(h.dir, "password")},
-			Datastore: "usb", Path: filepath.Join(h.srv(), "pbs")}}
-	})
-	p := h.plan(BackupRequest{Name: "usb"})
-	if !strings.Contains(stepKinds(p), "wait backup") {
-		t.Fatalf("steps %s", stepKinds(p))
-	}
-	id := h.create(p)
-	ended := make(chan error, 1)
-	go func() { ended <- h.worker().Work(t.Context(), id) }()
-	testkit.Until(t, 20*time.Second, "it waits", func() bool { return asked.Load() > 6 })
-	if n := len(h.facts("usb").Snapshots); n != 0 {
-		t.Error("it did not wait")
-	}
-	busy.Store(false)
-	if err := <-ended; err != nil {
-		t.Fatal(err)
-	}
-	want(t, h.status(id), operation.StepDone)
-	if r := h.last("usb", TornJob); r.Subject != "" {
-		t.Errorf("a copy made after PBS ended is torn: %+v", r)
-	}
-	busy.Store(true)
-	s := h.run(h.plan(BackupRequest{Name: "usb", NoWait: true}))
-	want(t, s, operation.StepDone)
-	made, _ := h.facts("usb").Made(restic.OperationTag + s.ID())
-	if r := h.last("usb", TornJob); r.Subject != made.ID || !strings.Contains(r.Text, "101") {
-		t.Errorf("the torn copy is recorded as %+v", r)
-	}
-	if r := h.last("usb", "backup"); r.Status != backup.Warning || !strings.Contains(r.Text, "torn") {
-		t.Errorf("recorded as %+v", r)
-	}
-}
-
-func colons(hex string) string {
-	var parts []string
-	for i := 0; i < len(hex); i += 2 {
-		parts = append(parts, hex[i:i+2])
-	}
-	return strings.ToUpper(strings.Join(parts, ":"))
 }
 
 // TestFilesComeBack restores beside, compares, swaps, and goes back.

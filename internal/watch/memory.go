@@ -162,7 +162,9 @@ func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 	errs[7] = err
 	p.Torn = map[string]string{}
 	for _, r := range torn {
-		p.Torn[r.Subject] = r.Text
+		if r.Status != backup.OK { // one that is: it was looked, and is whole
+			p.Torn[r.Subject] = r.Text
+		}
 	}
 	verified, failed := m.store.RunsOfJob(ctx, verifyJob, verdictsKept)
 	p.Verdicts = map[string]checks.Verdict{}
@@ -194,8 +196,8 @@ const (
 	verdictsKept = 2000
 )
 
-// tornJob is the job of a run that says of a restic snapshot, its subject, that PBS
-// wrote to what was read; so many of them are remembered.
+// tornJob is the job of a run that says of a restic snapshot, whose tag is its
+// subject, whether PBS wrote to what was read; so many of them are remembered.
 const (
 	tornJob  = "torn"
 	tornKept = 1000
