@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cairn/internal/backup"
 	"cairn/internal/desk"
 	"cairn/internal/plan"
 	"cairn/internal/runbook"
@@ -44,6 +45,9 @@ func (a *app) backup(ctx context.Context, d *desk.Desk, f actFlags, r runbook.Ba
 	}
 	g, err := d.FindGuest(ctx, name)
 	if err != nil {
+		if near := backup.Nearest(name, d.Entries()); near != "" {
+			return plan.Plan{}, fail(ExitUsage, fmt.Errorf("there is no entry and no guest %q: did you mean %s?", name, near))
+		}
 		return plan.Plan{}, err
 	}
 	return d.Backup(ctx, g)

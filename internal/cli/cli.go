@@ -137,6 +137,26 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
+// meant names the subcommand that somebody most likely wanted.
+func meant(c *cobra.Command, args []string) string {
+	if len(args) == 0 || !c.HasSubCommands() {
+		return ""
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	return didYouMean(args[0], names)
+}
+
+// didYouMean is a question with a space after it, or empty.
+func didYouMean(name string, names []string) string {
+	if near := backup.Nearest(name, names); near != "" {
+		return "did you mean " + near + "? "
+	}
+	return ""
+}
+
 // wrapUsage makes wrong arguments of c and its subcommands end with ExitUsage,
 // a missing subcommand too.
 func wrapUsage(c *cobra.Command) {
@@ -154,7 +174,7 @@ func wrapUsage(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return fail(ExitUsage, fmt.Errorf("%w%s; see %s --help", err, form(c), c.CommandPath()))
+				return fail(ExitUsage, fmt.Errorf("%w%s; %ssee %s --help", err, form(c), meant(c, args), c.CommandPath()))
 			}
 			return nil
 		}

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"cairn/internal/backup"
@@ -215,4 +217,10 @@ func (d *Desk) auditResume(ctx context.Context, s operation.Status) {
 func (d *Desk) Work(ctx context.Context, id string) error {
 	w := operation.Worker{Store: d.store, Executors: d.lab.Executors(), Fingerprint: d.lab.Fingerprint, History: d.o.History, Now: d.o.Now}
 	return w.Work(ctx, id)
+}
+
+// Entries are the names of the restic and postgres entries, which cairn backup
+// takes.
+func (d *Desk) Entries() []string {
+	return slices.Concat(slices.Sorted(maps.Keys(d.o.Config.Restic)), slices.Sorted(maps.Keys(d.o.Config.Postgres)))
 }

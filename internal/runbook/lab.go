@@ -70,6 +70,7 @@ func (g Guest) ID() backup.AssetID { return proxmox.Asset(g.Cluster, g.VMID) }
 func (l *Lab) FindGuest(ctx context.Context, name string) (Guest, error) {
 	var found []Guest
 	var failed error
+	var names []string
 	for _, cluster := range slices.Sorted(maps.Keys(l.clusters)) {
 		all, err := l.clusters[cluster].Guests(ctx)
 		if err != nil {
@@ -79,6 +80,7 @@ func (l *Lab) FindGuest(ctx context.Context, name string) (Guest, error) {
 		for _, g := range all {
 			one := Guest{cluster, g}
 			id := strconv.Itoa(g.VMID)
+			names = append(names, g.Name)
 			if name == cluster+"/"+id {
 				return one, nil
 			}
@@ -93,6 +95,9 @@ func (l *Lab) FindGuest(ctx context.Context, name string) (Guest, error) {
 	case failed != nil:
 		return Guest{}, fmt.Errorf("looking for guest %q: %w", name, failed)
 	case len(found) == 0:
+		if near := backup.Nearest(name, names); near != "" {
+			return Guest{}, fmt.Errorf("no guest is called %q: did you mean %s? cairn copies lists them", name, near)
+		}
 		return Guest{}, fmt.Errorf("no guest is called %q: write its name, its VMID, or CLUSTER/VMID; cairn copies lists them", name)
 	}
 	ids := make([]string, len(found))
