@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -15,7 +16,8 @@ func (l *lab) judgeSizes(s *source) []Problem {
 	var labels, grade []string
 	detail := ""
 	note := func(label, id string, now, usual int64) {
-		labels, grade = append(labels, label), append(grade, id)
+		// An acknowledgement holds while it shrinks no further.
+		labels, grade = append(labels, label), append(grade, fmt.Sprintf("%s=%d", id, bits.Len64(uint64(usual/max(now, 1)))))
 		if detail == "" {
 			detail = fmt.Sprintf("%s, usually %s", size(now), size(usual))
 		}

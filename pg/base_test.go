@@ -131,8 +131,6 @@ func TestRetention(t *testing.T) {
 		"the newest is damaged":               {append(whole(day(1, 1), day(2, 1)), at(day(3, 1), 9, backup.Damaged)), backup.Keep{Last: 1}, "", "is damaged"},
 		"an old torn one goes":                {append(whole(day(3, 1), day(2, 1)), at(day(1, 1), 9, backup.Torn)), backup.Keep{Last: 2}, "1101-01", ""},
 		"a damaged one stays to be looked at": {append(whole(day(3, 1), day(2, 1)), at(day(1, 1), 9, backup.Damaged)), backup.Keep{Last: 2}, "", ""},
-		"suspiciously small": {append(whole(day(1, 1), day(2, 1), day(3, 1), day(4, 1)), at(day(5, 1), 40, backup.Complete)), backup.Keep{Last: 1}, "",
-			"less than half"},
 	} {
 		var r Retention
 		r.judge("it", c.copies, c.keep, time.UTC)

@@ -29,14 +29,10 @@ type Retention struct {
 	Frozen []string // databases (or "base backups") of which nothing goes, and why
 }
 
-// shrunk is the share of the median of its predecessors below which the newest
-// copy is suspicious: good ones must not age out behind it.
-const shrunk = 0.5
-
 // Retain tells from a fresh look at the directories what the configured
 // retention no longer holds. Only what is ours can go. Nothing goes of a
-// database whose newest dump is not complete or suspiciously small; the newest
-// complete one never goes.
+// database whose newest dump is not complete; the newest complete one never goes.
+// Whether the newest one is suspiciously small is judged elsewhere.
 func (c *Client) Retain(ctx context.Context, segment int64) ([]Retention, error) {
 	c.survey.Lock()
 	defer c.survey.Unlock()
@@ -111,10 +107,6 @@ func (r *Retention) judge(of string, copies []held, keep backup.Keep, zone *time
 		r.Frozen = append(r.Frozen, fmt.Sprintf("%s: the newest, %s, is %s", of, filepath.Base(newest.Path), newest.state))
 		return
 	}
-	if why := suspicious(whole); why != "" {
-		r.Frozen = append(r.Frozen, of+": "+why)
-		return
-	}
 	stays := keeps(whole, keep, zone)
 	for i, one := range copies {
 		gone := one.state == backup.Torn || one.state == backup.Complete && !stays[one.Path]
@@ -122,24 +114,6 @@ func (r *Retention) judge(of string, copies []held, keep backup.Keep, zone *time
 			r.Doomed = append(r.Doomed, one.Doomed)
 		}
 	}
-}
-
-// suspicious says why the newest copy is not trusted; empty where it is.
-func suspicious(whole []held) string {
-	const least, most = 3, 8
-	if len(whole) <= least {
-		return ""
-	}
-	var sizes []int64
-	for _, one := range whole[1:min(len(whole), most+1)] {
-		sizes = append(sizes, one.Size)
-	}
-	slices.Sort(sizes)
-	median := sizes[len(sizes)/2]
-	if newest := whole[0].Size; float64(newest) < shrunk*float64(median) {
-		return fmt.Sprintf("the newest has %d bytes, less than half of the usual %d: see whether data is missing, then remove it or acknowledge it", newest, median)
-	}
-	return ""
 }
 
 // keeps says which copies a policy keeps: the newest of each of so many distinct

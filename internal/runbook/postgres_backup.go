@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"cairn/checks"
 	"cairn/internal/backup"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
@@ -198,10 +199,9 @@ func (l *Lab) addForget(ctx context.Context, p *plan.Plan, c *pg.Client, source 
 	if len(paths) == 0 {
 		return nil
 	}
-	why, err := l.held(ctx)
-	if err != nil || why != "" {
+	if why := l.postgresFrozen(ctx, c, source); why != "" {
 		p.Notes = append(p.Notes, fmt.Sprintf("%d copies are past the retention and stay: %s.", len(paths), why))
-		return err
+		return nil
 	}
 	p.Loss = fmt.Sprintf("%d copies that the retention no longer holds (%s)", len(paths), bytesText(bytes))
 	l.addPostgres(p, kindPostgresForget, fmt.Sprintf("forget %d copies that the retention no longer holds", len(paths)), "rm -r "+strings.Join(names, " "),
@@ -222,6 +222,37 @@ func (l *Lab) held(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	return h.String(), nil
+}
+
+// postgresFrozen says why nothing of a server may be forgotten now; empty where it
+// may: an incident is open, or a newest copy is suspiciously small, as the board
+// judges it, and nobody acknowledged that.
+func (l *Lab) postgresFrozen(ctx context.Context, c *pg.Client, source string) string {
+	now := l.now()
+	past := checks.Past{}
+	if why, err := l.held(ctx); err != nil || why != "" {
+		return why
+	}
+	if l.history != nil {
+		var err error
+		if past.Acks, err = l.history.Acknowledgements(ctx); err != nil {
+			return "what was acknowledged is not known: " + err.Error()
+		}
+	}
+	f, err := c.Survey(ctx)
+	if err != nil {
+		return "whether a newest copy is suspiciously small is not known: " + err.Error()
+	}
+	cfg := l.config.Postgres[source]
+	cfg.Disk = "" // only its copies are judged
+	report := checks.Judge(checks.Policy{Postgres: map[string]pg.Config{source: cfg}, Home: l.config.Home},
+		checks.Facts{Postgres: map[string]backup.Observed[pg.Facts]{source: {Value: f, At: now, Tried: now}}, Past: past}, now)
+	for _, p := range report.Problems {
+		if p.Code == "shrunk" && p.Subject == "postgres."+source && !p.Acknowledged {
+			return strings.TrimSuffix(p.Summary, ".") + "; cairn ack " + p.ID + " if that is right"
+		}
+	}
+	return ""
 }
 
 func bytesText(n int64) string { return pg.SizeText(n) }
@@ -353,11 +384,7 @@ func (x *forgetStep) Run(ctx context.Context, s plan.Step, _ *operation.Task) (o
 	if err != nil {
 		return operation.Result{}, err
 	}
-	why, err := x.lab.held(ctx)
-	if err != nil {
-		return operation.Result{}, err
-	}
-	if why != "" {
+	if why := x.lab.postgresFrozen(ctx, c, a.Source); why != "" {
 		return operation.Result{Status: backup.Warning, Text: "nothing was forgotten: " + why}, nil
 	}
 	gone, err := c.Forget(ctx, a.Segment, a.Paths)

@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"cairn/checks"
 	"cairn/internal/backup"
 	"cairn/internal/operation"
 	"cairn/internal/secret"
@@ -88,4 +90,54 @@ func (d *database) dumpsOf(t *testing.T, name string) (all []pg.Dump) {
 		t.Fatal(fmt.Errorf("no dump of %q: %+v", name, f.Dumps))
 	}
 	return all
+}
+
+// TestAShrunkenDumpFreezesForget: good dumps must not age out behind one that
+// lost most of its rows, until a person says that it is right.
+func TestAShrunkenDumpFreezesForget(t *testing.T) {
+	d := newDatabase(t)
+	d.withShop()
+	dump := func() {
+		t.Helper()
+		if _, _, err := d.postgres["erp"].Dump(t.Context(), shop, pg.Work{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.sql(shop, "INSERT INTO a SELECT g, md5(g::text) FROM generate_series(1, 60000) g")
+	for range 4 {
+		dump()
+	}
+	d.sql(shop, "DELETE FROM a")
+	dump()
+	p, err := d.PostgresForget(t.Context(), "erp")
+	if err != nil || !p.Blocked() {
+		t.Fatalf("%v %+v", err, p)
+	}
+	contains(t, "frozen", p.Blockers[0].Hint, "3 copies are past the retention and stay", "suspiciously small", "less than 50 %", "cairn ack shrunk:postgres.erp if that is right")
+	ack := func() {
+		t.Helper()
+		f, err := d.postgres["erp"].Survey(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		for _, p := range checks.Judge(checks.Policy{Postgres: d.config.Postgres}, checks.Facts{Postgres: map[string]backup.Observed[pg.Facts]{"erp": {Value: f, At: now, Tried: now}}}, now).Problems {
+			if p.ID == "shrunk:postgres.erp" {
+				if err := d.past.Acknowledge(t.Context(), p.ID, p.Fingerprint, "ana", now); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+		}
+		t.Fatal("the board does not tell of it")
+	}
+	ack()
+	if p, err = d.PostgresForget(t.Context(), "erp"); err != nil || p.Blocked() || len(p.Steps) != 1 {
+		t.Fatalf("acknowledged: %v %+v", err, p)
+	}
+	contains(t, "what would go", p.Steps[0].Show, "rm -r ")
+	want(t, d.run(p), operation.StepDone)
+	if left := d.dumpsOf(t, shop); len(left) != 2 {
+		t.Errorf("%d dumps are left", len(left))
+	}
 }
