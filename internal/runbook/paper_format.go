@@ -30,7 +30,7 @@ func (p Paper) Markdown() string {
 			b.WriteString("\n")
 		}
 		if len(x.Commands) > 0 {
-			fmt.Fprintf(&b, "```sh\n%s\n```\n\n", strings.Join(x.Commands, "\n"))
+			fmt.Fprintf(&b, "```bash\n%s\n```\n\n", strings.Join(x.Commands, "\n"))
 		}
 	}
 	return b.String()

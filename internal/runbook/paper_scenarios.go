@@ -1,7 +1,6 @@
 package runbook
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/url"
@@ -26,87 +25,6 @@ func quoted(word string) string {
 
 // rescue is where the off-site copy is laid down.
 const rescue = "/srv/rescue"
-
-// siteLoss is the way back from the off-site copy alone: its key, its repository,
-// and then what is in it, the small things first.
-func (w *paperWriter) siteLoss() {
-	b := Block{Title: "Everything is gone but the off-site copy (site-loss, ransomware)", Level: 2}
-	var off []string
-	for _, name := range slices.Sorted(maps.Keys(w.c.Restic)) {
-		if w.c.Restic[name].OffSite() {
-			off = append(off, name)
-		}
-	}
-	if len(off) == 0 {
-		b.Text = []string{"THERE IS NO OFF-SITE COPY in the configuration: nothing comes back from here."}
-		w.add(b)
-		return
-	}
-	b.Text = []string{"On a new host with Debian, as root. A key is typed from where it is kept, into a file that only root reads; the commands do the rest as they stand. After ransomware put the time before the infection in place of \"latest\": restic snapshots lists them."}
-	w.add(b)
-	for i, name := range off {
-		w.fromOffSite(name, i+1)
-	}
-	then := Block{Title: "Then", Level: 3, Text: []string{"Go on with \"The backup host is gone\" on the datastore that was brought back below " + rescue + ", then with \"A hypervisor is gone\", guest by guest in the order above; no disk is mounted for that any more, because the datastore lies here:"}}
-	for _, name := range slices.Sorted(maps.Keys(w.c.PBS)) {
-		if path := w.c.PBS[name].Path; path != "" {
-			then.Commands = append(then.Commands, "mkdir -p "+quoted(path), fmt.Sprintf("mount --bind %s %s", quoted(rescue+path), quoted(path)))
-		}
-	}
-	w.add(then)
-}
-
-// fromOffSite is how one repository is opened and laid down.
-func (w *paperWriter) fromOffSite(name string, number int) {
-	c := w.c.Restic[name]
-	kept := cmp.Or(w.c.Runbook.Keys["restic."+name], "NOT WRITTEN DOWN")
-	key := "/root/restic-" + name + ".key"
-	b := Block{Title: fmt.Sprintf("%d. Repository %s", number, name), Level: 3, Text: []string{"Its key is kept at: " + kept + "."}}
-	b.Commands = []string{"command -v restic || apt-get install -y restic", "umask 077", "test -s " + key + " || { stty -echo; head -n 1 > " + key + "; stty echo; }"}
-	for _, variable := range slices.Sorted(maps.Keys(c.Env)) {
-		b.Text = append(b.Text, fmt.Sprintf("It also needs %s, which is kept with the key.", variable))
-		b.Commands = append(b.Commands, fmt.Sprintf(`test -n "$%s" || { stty -echo; read -r %s; stty echo; export %s; }`, variable, variable, variable))
-	}
-	restic := fmt.Sprintf("restic -r %s --password-file %s", quoted(c.Where()), key)
-	if c.Where() != c.Repository {
-		b.Text = append(b.Text, "The repository's address holds a password, which is not printed: put it in where *** stands.")
-	}
-	hosts := ""
-	for _, h := range c.Match.Hosts {
-		hosts += " --host " + quoted(h)
-	}
-	b.Commands = append(b.Commands, restic+" snapshots"+hosts, "mkdir -p "+rescue)
-	for _, path := range w.smallFirst(w.pathsOf(name)) {
-		b.Commands = append(b.Commands, fmt.Sprintf("%s restore latest%s --path %s --target %s --include %s", restic, hosts, quoted(path), rescue, quoted(path)))
-	}
-	w.add(b)
-}
-
-// pathsOf are what a repository holds: its own paths, or those of the one that it
-// is copied from.
-func (w *paperWriter) pathsOf(name string) []string {
-	for range len(w.c.Restic) { // a chain of copies ends
-		c := w.c.Restic[name]
-		if len(c.Paths) > 0 || c.CopyFrom == "" {
-			return c.Paths
-		}
-		name = c.CopyFrom
-	}
-	return nil
-}
-
-// smallFirst puts the datastores of a PBS last: they are the bulk.
-func (w *paperWriter) smallFirst(paths []string) []string {
-	var small, large []string
-	for _, p := range paths {
-		if slices.ContainsFunc(slices.Collect(maps.Keys(w.c.PBS)), func(name string) bool { return w.c.PBS[name].Path == p }) {
-			large = append(large, p)
-		} else {
-			small = append(small, p)
-		}
-	}
-	return append(small, large...)
-}
 
 // hostLoss is a new PBS over the datastore that is left.
 func (w *paperWriter) hostLoss() {
