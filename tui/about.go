@@ -35,6 +35,24 @@ func aboutRow(m *Model, id string) *sheet {
 
 // aboutSource tells of a source: how it is judged, then what its system says.
 func aboutSource(m *Model, name string) *sheet {
+	kind, short, _ := strings.Cut(name, ".")
+	return aboutSourceWith(m, name, func() []section {
+		switch kind {
+		case "proxmox":
+			return m.proxmoxSections(short)
+		case "pbs":
+			return m.pbsSections(short)
+		case "restic":
+			return m.resticSections(short)
+		case "postgres":
+			return m.postgresSections(short)
+		}
+		return nil
+	})
+}
+
+// aboutSourceWith tells of a source, with what its system says.
+func aboutSourceWith(m *Model, name string, says func() []section) *sheet {
 	s := &sheet{name: name, source: name}
 	if source := findSource(m.state.Report, name); source != nil {
 		s.name = or(source.Title, name)
@@ -44,17 +62,7 @@ func aboutSource(m *Model, name string) *sheet {
 	} else {
 		return nil
 	}
-	kind, short, _ := strings.Cut(name, ".")
-	switch kind {
-	case "proxmox":
-		s.add(m.proxmoxSections(short)...)
-	case "pbs":
-		s.add(m.pbsSections(short)...)
-	case "restic":
-		s.add(m.resticSections(short)...)
-	case "postgres":
-		s.add(m.postgresSections(short)...)
-	}
+	s.add(says()...)
 	s.sections = slices.DeleteFunc(s.sections, section.isEmpty)
 	return s
 }

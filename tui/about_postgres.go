@@ -3,6 +3,7 @@ package tui
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"cairn/internal/backup"
 	"cairn/pg"
@@ -19,11 +20,16 @@ func (m *Model) postgresSections(name string) []section {
 	}
 	f := seen.Value
 	out = append(out, unread(m, f.Server)...)
+	out = append(out, m.pgDatabases(f), m.pgBases(f), m.pgArchive(f))
 	if f.Server.Known() {
 		v := f.Server.Value
-		out = append(out, m.pgServer(v, f.Tools), pgDatabases(v), m.pgArchiver(v.Archiver), pgSlots(v), pgReplicas(v))
+		out = append(out, m.pgArchiver(v.Archiver), pgSlots(v), pgReplicas(v))
 	}
-	out = append(out, m.pgArchive(f), m.pgDumps(f), m.pgBases(f), pgStandbys(f))
+	out = append(append(out, pgStandbys(f)), m.pgOthers(f)...)
+	out = append(out, m.pgDumps(f))
+	if f.Server.Known() {
+		out = append(out, m.pgServer(f.Server.Value, f.Tools))
+	}
 	var missing []gapText
 	if f.Server.Known() {
 		for _, h := range f.Server.Value.Hidden {
@@ -53,22 +59,84 @@ func (m *Model) pgServer(v pg.Server, tools string) section {
 	return s
 }
 
-func pgDatabases(v pg.Server) section {
-	s := section{title: "DATABASES", none: "none that the role may see", cols: []column{{title: "NAME", grows: true}, {title: "SIZE", right: true}, {title: ""}}}
-	for _, d := range v.Databases {
-		if d.Template {
-			continue
+// pgDatabases are the databases, each with its newest dump: what comes back of it.
+func (m *Model) pgDatabases(f pg.Facts) section {
+	s := section{title: "DATABASES", none: "none that the role may see", cols: []column{{title: "NAME", grows: true}, {title: "SIZE", right: true}, {title: "LAST DUMP"}, {title: "AGE", right: true}, {title: "DUMPED", right: true, drop: 3}, {title: "ROWS", right: true, drop: 2}, {title: "PROVEN", grows: true, drop: 1}}}
+	for _, name := range databaseNames(f) {
+		live, there := databaseOf(f, name)
+		bytes := say(caution, "gone")
+		if there {
+			bytes = words(size(live.Bytes))
+		} else if !f.Server.Known() {
+			bytes = say(doubt, "?")
 		}
-		note := line(nil)
+		row := []line{words(name), bytes, say(caution, "none"), nil, nil, nil, nil}
 		switch {
-		case d.ChecksumFail > 0:
-			note = say(alarm, fmt.Sprintf("%d checksum failures", d.ChecksumFail))
-		case !d.AllowConn:
-			note = say(faint, "allows no connection")
+		case live.ChecksumFail > 0:
+			row[6] = say(alarm, count(int(live.ChecksumFail), "checksum failure", "checksum failures"))
+		case there && !live.AllowConn:
+			row[6] = say(faint, "allows no connection")
 		}
-		s.row(d.Name, words(d.Name), words(size(d.Bytes)), note)
+		if d, ok := newestDump(f, name); ok {
+			row[2], row[3], row[4], row[5] = words(m.clock(d.Taken)), words(m.age(d.Taken)), words(size(d.Size)), words(rowsText(d.Rows))
+			if row[6] == nil {
+				row[6] = m.dumpProof(d)
+			}
+		}
+		s.row("database "+name, row...)
 	}
 	return s
+}
+
+// databaseNames are those of the server, and those of which only dumps are left.
+func databaseNames(f pg.Facts) []string {
+	var out []string
+	for _, d := range f.Server.Value.Databases {
+		if !d.Template {
+			out = append(out, d.Name)
+		}
+	}
+	for _, d := range f.Dumps.Value {
+		if d.Database != "" && !d.Globals && !slices.Contains(out, d.Database) {
+			out = append(out, d.Database)
+		}
+	}
+	return out
+}
+
+func databaseOf(f pg.Facts, name string) (pg.Database, bool) {
+	for _, d := range f.Server.Value.Databases {
+		if d.Name == name {
+			return d, true
+		}
+	}
+	return pg.Database{}, false
+}
+
+// newestDump is the newest whole dump of a database.
+func newestDump(f pg.Facts, name string) (newest pg.Dump, found bool) {
+	for _, d := range f.Dumps.Value {
+		if d.Database == name && !d.Globals && d.State == backup.Complete && d.Taken.After(newest.Taken) {
+			newest, found = d, true
+		}
+	}
+	return newest, found
+}
+
+func rowsText(n int64) string {
+	if n < 0 {
+		return "?"
+	}
+	return fmt.Sprint(n)
+}
+
+// dumpProof says how far a dump is shown to be good.
+func (m *Model) dumpProof(d pg.Dump) line {
+	best := backup.Copy{Taken: d.Taken, Proofs: d.Proofs}.Best()
+	if best.Level == backup.Exists {
+		return say(faint, "only listed")
+	}
+	return words(best.Level.String() + ", " + m.age(best.At) + " ago")
 }
 
 func (m *Model) pgArchiver(a pg.Archiver) section {
@@ -92,7 +160,10 @@ func (m *Model) pgArchiver(a pg.Archiver) section {
 }
 
 func pgSlots(v pg.Server) section {
-	s := section{title: "REPLICATION SLOTS", none: "none", cols: []column{{title: "NAME", grows: true}, {title: "TYPE"}, {title: "ACTIVE"}, {title: "WAL"}, {title: "RETAINS", right: true}}}
+	if len(v.Slots) == 0 {
+		return section{}
+	}
+	s := section{title: "REPLICATION SLOTS (each holds WAL back on the server until it is read)", cols: []column{{title: "NAME", grows: true}, {title: "TYPE"}, {title: "ACTIVE"}, {title: "WAL"}, {title: "RETAINS", right: true}}}
 	for _, slot := range v.Slots {
 		active := words("yes")
 		if !slot.Active {
@@ -144,7 +215,7 @@ func (m *Model) pgArchive(f pg.Facts) section {
 	if a.To.IsZero() {
 		s.fact("point in time", say(caution, "no: no base backup with all the WAL that it needs"))
 	} else {
-		s.word("point in time", "any from "+m.date(a.From)+" to "+m.date(a.To))
+		s.word("point in time", "any from "+m.moments(a.From)+" to "+m.moments(a.To))
 	}
 	for i, g := range a.Gaps {
 		if i == 10 {
@@ -171,7 +242,7 @@ func (m *Model) pgDumps(f pg.Facts) section {
 		return s
 	}
 	s.none = "no dump"
-	s.cols = []column{{title: "DATABASE", grows: true}, {title: "TAKEN"}, {title: "AGE", right: true}, {title: "SIZE", right: true}, {title: "FORMAT", drop: 2}, {title: "STATE", grows: true}}
+	s.cols = []column{{title: "DATABASE", grows: true}, {title: "TAKEN"}, {title: "AGE", right: true}, {title: "SIZE", right: true}, {title: "ROWS", right: true, drop: 2}, {title: "FORMAT", drop: 3}, {title: "STATE", grows: true}}
 	dumps := slices.Clone(f.Dumps.Value)
 	slices.SortStableFunc(dumps, func(a, b pg.Dump) int { return b.Taken.Compare(a.Taken) })
 	for i, d := range dumps {
@@ -182,7 +253,7 @@ func (m *Model) pgDumps(f pg.Facts) section {
 		if d.Globals || name == "" {
 			name = "(roles, tablespaces)"
 		}
-		s.row(d.Path, words(name), words(m.clock(d.Taken)), words(m.age(d.Taken)), words(size(d.Size)), words(d.Format), copyState(d.State, d.Why))
+		s.row(d.Path, words(name), words(m.clock(d.Taken)), words(m.age(d.Taken)), words(size(d.Size)), words(rowsText(d.Rows)), words(d.Format), copyState(d.State, d.Why))
 	}
 	return s
 }
@@ -204,13 +275,50 @@ func pgStandbys(f pg.Facts) section {
 	if len(f.Standbys) == 0 {
 		return section{}
 	}
-	s := section{title: "STANDBYS (no copy: a mistake arrives there too)", cols: []column{{title: "SERVER", grows: true}, {title: "STATE"}, {title: "BEHIND", right: true}, {title: "", grows: true}}}
+	s := section{title: "STANDBYS (continuity, no copy: a mistake arrives there too)", cols: []column{{title: "SERVER", grows: true}, {title: "STATE"}, {title: "BEHIND", right: true}, {title: "LAG", right: true, drop: 1}, {title: "", grows: true}}}
 	for _, one := range f.Standbys {
 		state := say(good, "up")
 		if !one.Up {
 			state = say(alarm, "down")
 		}
-		s.row(one.DSN, words(one.DSN), state, words(size(one.LagBytes)), words(one.Err))
+		lag := "-"
+		if one.Lag > 0 {
+			lag = backup.Age(one.Lag)
+		}
+		s.row(one.DSN, words(one.DSN), state, words(size(one.LagBytes)), words(lag), words(one.Err))
 	}
 	return s
+}
+
+// pgOthers are the backups that other tools make of the server.
+func (m *Model) pgOthers(f pg.Facts) []section {
+	var out []section
+	for _, tool := range f.Others {
+		title := or(map[string]string{"pgbackrest": "pgBackRest", "barman": "Barman", "wal-g": "WAL-G"}[tool.Name], tool.Name)
+		if tool.Instance != "" {
+			title += " " + tool.Instance
+		}
+		s := section{title: title + " (run by itself, watched only)", none: "no backup",
+			cols: []column{{title: "BACKUP", grows: true}, {title: "KIND", drop: 2}, {title: "TAKEN"}, {title: "AGE", right: true}, {title: "TOOK", right: true, drop: 3}, {title: "SIZE", right: true, drop: 1}, {title: "STATE", grows: true}}}
+		if tool.Err != "" {
+			s.sentence(doubt, "Not read: "+tool.Err+". What stands here was read "+m.ago(tool.At)+".")
+		}
+		for _, p := range tool.Problems {
+			s.sentence(caution, p)
+		}
+		for _, b := range slices.Backward(tool.Backups) {
+			took := "-"
+			if !b.Finished.IsZero() && !b.Started.IsZero() {
+				took = backup.Age(b.Finished.Sub(b.Started))
+			}
+			s.row(tool.Name+b.Label, words(b.Label), words(or(b.Kind, "-")), words(m.clock(b.Started)), words(m.age(b.Started)), words(took), words(sizeOr(b.Size)), copyState(b.State, b.Why))
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// moments writes a moment to the second with its zone: what somebody may type.
+func (m *Model) moments(t time.Time) string {
+	return t.In(m.o.Location).Format("2006-01-02 15:04:05 MST")
 }

@@ -4,16 +4,29 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"cairn/checks"
+	"cairn/internal/backup"
+	"cairn/internal/runbook"
 	"cairn/restic"
 )
 
+// resticSections tell of a repository as it stands beside a list.
 func (m *Model) resticSections(name string) []section {
-	seen, ok := m.state.Facts.Restic[name]
+	return m.repositorySections(&repositoryPage{repo: name})
+}
+
+// repositorySections tell of a repository: its copies first.
+func (m *Model) repositorySections(p *repositoryPage) []section {
+	seen, ok := m.state.Facts.Restic[p.repo]
 	if !ok {
 		return nil
 	}
 	out := unread(m, seen)
+	if p.err != nil {
+		out = append(out, section{title: "HISTORY", text: []line{say(doubt, "Not read: "+p.err.Error())}})
+	}
 	if !seen.Known() {
 		return out
 	}
@@ -22,13 +35,151 @@ func (m *Model) resticSections(name string) []section {
 	for _, i := range f.Incomplete {
 		missing = append(missing, gapText{i.Subject, i.Err})
 	}
-	return append(out, m.resticRepository(f), m.resticLocks(f), m.resticSnapshots(f), m.runs("RUNS OF THE UNIT", f.Runs), gaps(missing))
+	out = append(out, m.resticSnapshots(p, f))
+	runs := f.Runs
+	if p.past != nil {
+		runs = p.past.Runs
+		out = append(out, m.resticCheck(p.past))
+	}
+	return append(out, m.runs("RUNS", runs), m.resticLocks(f), m.resticRepository(p, f), gaps(missing))
 }
 
-func (m *Model) resticRepository(f restic.Facts) section {
+func short(id string, n int) string { return id[:min(n, len(id))] }
+
+// mostRows of a table: more are reached through the command line.
+const mostRows = 400
+
+func (m *Model) resticSnapshots(p *repositoryPage, f restic.Facts) section {
+	s := section{title: snapshotsPart, none: "none",
+		cols: []column{{title: "TAKEN"}, {title: "AGE", right: true}, {title: "SIZE", right: true, drop: 4}, {title: "ADDED", right: true, drop: 5}, {title: "STATE"}, {title: "PATHS", grows: true}, {title: "HOST", drop: 3, most: 16}, {title: "ID", drop: 6}}}
+	sized := slices.ContainsFunc(f.Snapshots, func(one restic.Snapshot) bool { return one.Summary != nil })
+	for i, one := range slices.Backward(f.Snapshots) {
+		if len(f.Snapshots)-i > mostRows {
+			break
+		}
+		total, added := "?", "?"
+		if one.Summary != nil {
+			total, added = size(one.Summary.Bytes), size(one.Summary.Added)
+		}
+		taken := words(m.clock(one.Time))
+		if one.ID == p.marked {
+			taken = taken.add(span{" *", strong})
+		}
+		s.row(one.ID, taken, words(m.age(one.Time)), words(total), words(added), m.snapshotState(p, one),
+			words(strings.Join(one.Paths, " ")), words(one.Hostname), words(or(one.Short, short(one.ID, 8))))
+		s.opens("files:" + p.repo + "/" + one.ID)
+	}
+	if !sized { // restic before 0.17 keeps no sizes
+		s.cols = append(s.cols[:2:2], s.cols[4:]...)
+		for i, r := range s.rows {
+			s.rows[i].cells = append(r.cells[:2:2], r.cells[4:]...)
+		}
+	}
+	return s
+}
+
+const snapshotsPart = "SNAPSHOTS"
+
+// snapshotState says what a snapshot is worth.
+func (m *Model) snapshotState(p *repositoryPage, s restic.Snapshot) line {
+	past := m.state.Facts.Past
+	if past.Torn[s.ID] != "" || past.Torn[s.Original] != "" {
+		return say(alarm, "torn: no copy")
+	}
+	if p.past != nil && len(p.past.Paths) > 0 && !slices.ContainsFunc(s.Paths, func(path string) bool {
+		return slices.ContainsFunc(p.past.Paths, func(own string) bool { return within(own, path) || within(path, own) })
+	}) {
+		return say(faint, "parked: its paths are not backed up any more")
+	}
+	best := backup.Proven{}
+	for _, one := range past.Proofs[checks.CopyKey(restic.Source(p.repo), s.ID)] {
+		if one.Level > best.Level {
+			best = one
+		}
+	}
+	word := say(plain, "listed")
+	if best.Level > backup.Exists {
+		word = say(good, best.Level.String()+" "+m.age(best.At)+" ago")
+	}
+	if past.Hold != nil {
+		word = word.add(span{", held", caution})
+	}
+	return word
+}
+
+func within(path, dir string) bool {
+	dir = strings.TrimSuffix(dir, "/")
+	return path == dir || strings.HasPrefix(path, dir+"/")
+}
+
+// resticCheck is how much of the repository was read lately.
+func (m *Model) resticCheck(v *runbook.RepositoryView) section {
+	s := section{title: "CHECK"}
+	c := v.Coverage
+	if v.RunBy != "" && !slices.ContainsFunc(v.Runs, func(r backup.Run) bool { return r.Job == restic.CheckJob }) {
+		s.sentence(doubt, "Somebody else runs it ("+v.RunBy+"): whether its data is ever read is not known. c reads a part.")
+		return s
+	}
+	tone := plain
+	if c.Read < c.Parts {
+		tone = caution
+	}
+	oldest := "one was never read"
+	if !c.Oldest.IsZero() {
+		oldest = "the oldest read " + m.ago(c.Oldest)
+	}
+	if !v.Past {
+		oldest = "no history is kept: what was read is not known"
+	}
+	s.fact("read", say(tone, fmt.Sprintf("%d of %s in the last %s; %s", c.Read, count(c.Parts, "part", "parts"), backup.Age(c.Within), oldest)))
+	s.word("covers", fmt.Sprintf("the whole repository in %s, a part every %s; next is part %s", backup.Age(time.Duration(c.Parts)*v.Every), every(v.Every), c.Part()))
+	return s
+}
+
+func (m *Model) resticLocks(f restic.Facts) section {
+	s := section{title: "LOCKS", none: "none", cols: []column{{title: "AGE"}, {title: "KIND"}, {title: "HELD", grows: true}, {title: "BY"}, {title: "PID", right: true}, {title: "HOST", grows: true}}}
+	for _, l := range f.Locks {
+		kind := words("shared")
+		if l.Exclusive {
+			kind = say(caution, "exclusive")
+		}
+		held := words("yes")
+		switch {
+		case l.Dead:
+			held = say(caution, "no: its process is gone")
+		case l.Stale(m.now):
+			held = say(caution, "no: not renewed for "+backup.Age(restic.StaleAge))
+		}
+		s.row(l.ID, words(m.age(l.Time)), kind, held, words(l.Username), words(fmt.Sprint(l.PID)), words(l.Hostname))
+	}
+	if stale := slices.ContainsFunc(f.Locks, func(l restic.Lock) bool { return l.Stale(m.now) }); stale {
+		s.sentence(caution, "U removes those that nobody holds; cairn never does so by itself.")
+	}
+	return s
+}
+
+func (m *Model) resticRepository(p *repositoryPage, f restic.Facts) section {
 	s := section{title: "REPOSITORY"}
-	s.word("id", or(short(f.ID, 10), "not known"))
-	s.word("restic", or(f.Version, "not known"))
+	if v := p.past; v != nil {
+		s.word("at", v.Where)
+		switch {
+		case v.CopyFrom != "":
+			s.word("holds", "copies of restic."+v.CopyFrom)
+		case len(v.Paths) > 0:
+			s.word("holds", strings.Join(v.Paths, " "))
+		}
+		if v.RunBy != "" {
+			s.word("run by", v.RunBy+": cairn watches only")
+		}
+		removes := "yes, as far as is known"
+		if !v.AppendOnly.IsZero() {
+			removes = "no: append-only or immutable, as it turned out " + m.ago(v.AppendOnly)
+		}
+		s.word("may forget", removes)
+	}
+	if source := findSource(m.state.Report, restic.Source(p.repo)); source != nil && source.Frozen != "" {
+		s.fact("frozen", say(caution, "nothing is forgotten now: "+source.Frozen))
+	}
 	s.word("size", sizeOr(f.Size))
 	if f.Running {
 		s.word("now", "a backup runs")
@@ -36,36 +187,12 @@ func (m *Model) resticRepository(f restic.Facts) section {
 	if f.Others > 0 {
 		s.word("others", count(f.Others, "snapshot", "snapshots")+" of somebody else")
 	}
-	return s
-}
-
-func short(id string, n int) string { return id[:min(n, len(id))] }
-
-func (m *Model) resticLocks(f restic.Facts) section {
-	s := section{title: "LOCKS", none: "none", cols: []column{{title: "AGE"}, {title: "KIND"}, {title: "HOST", grows: true}, {title: "USER"}, {title: "PROCESS", right: true}}}
-	for _, l := range f.Locks {
-		kind := words("shared")
-		if l.Exclusive {
-			kind = say(caution, "exclusive")
+	s.word("id", or(short(f.ID, 10), "not known"))
+	s.word("restic", or(f.Version, "not known"))
+	if p.past != nil {
+		for _, text := range p.past.Lacks {
+			s.word("", "it "+text)
 		}
-		s.row(l.ID, words(m.age(l.Time)), kind, words(l.Hostname), words(l.Username), words(fmt.Sprint(l.PID)))
-	}
-	return s
-}
-
-func (m *Model) resticSnapshots(f restic.Facts) section {
-	s := section{title: fmt.Sprintf("SNAPSHOTS (%d)", len(f.Snapshots)), none: "none",
-		cols: []column{{title: "ID"}, {title: "TAKEN"}, {title: "AGE", right: true}, {title: "SIZE", right: true, drop: 4}, {title: "ADDED", right: true, drop: 3}, {title: "HOST", drop: 2, most: 20}, {title: "PATHS", grows: true, drop: 1}, {title: "TAGS", drop: 2, most: 20}}}
-	for i, one := range slices.Backward(f.Snapshots) {
-		if len(f.Snapshots)-i > 200 {
-			break
-		}
-		total, added := "?", "?"
-		if one.Summary != nil {
-			total, added = size(one.Summary.Bytes), size(one.Summary.Added)
-		}
-		s.row(one.ID, words(or(one.Short, short(one.ID, 8))), words(m.clock(one.Time)), words(m.age(one.Time)), words(total), words(added),
-			words(one.Hostname), words(strings.Join(one.Paths, " ")), words(strings.Join(one.Tags, " ")))
 	}
 	return s
 }

@@ -412,9 +412,9 @@ func TestAnOperationIsFollowedToItsEnd(t *testing.T) {
 	u.desk.operations = []operation.Status{rollingBack()}
 	u.m.lookAround()
 	u.settle()
-	u.does("o", "enter", "l")
+	u.does("o", "enter")
 	page := u.m.top().(*operationPage)
-	u.sees("exceeds the size of thin pool")
+	u.sees("goes on")
 	done := rollingBack()
 	done.State, done.Ended = operation.StepFailed, noon
 	done.Steps[1].State, done.Steps[1].Ended, done.Steps[1].Text = operation.StepFailed, noon, "can't rollback: unable to parse volume"

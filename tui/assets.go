@@ -18,7 +18,7 @@ func assetsScreen(*Model) screen {
 		about: aboutRow,
 		needs: func(m *Model) int {
 			total := 1
-			for _, n := range natural(matrix(m)) {
+			for _, n := range natural(matrix(m, false)) {
 				total += n + gap
 			}
 			return total
@@ -37,23 +37,32 @@ func assetsScreen(*Model) screen {
 }
 
 // matrixSource is a column of the matrix.
-type matrixSource struct{ name, title string }
+type matrixSource struct {
+	name, title string
+	brief       string // its title where cells are short
+	tier        backup.Tier
+}
 
 // lead is how many columns stand before the sources: name, detail, live copy.
 const lead = 3
 
-// matrix makes a row an asset: the leading columns, every source, the verdict.
-func matrix(m *Model) (cols []column, rows [][]line) {
+// matrix makes a row an asset: the leading columns, every source, the verdict. In
+// its short form the sources' words are cut to what tells them apart.
+func matrix(m *Model, short bool) (cols []column, rows [][]line) {
 	sources := matrixSources(m.state.Report)
 	cols = []column{{title: "ASSET", grows: true, most: 24}, {title: "", most: 18}, {title: "LIVE", most: 6}}
 	for _, s := range sources {
-		cols = append(cols, column{title: strings.ToUpper(s.title), most: 13})
+		title := s.title
+		if short {
+			title = s.brief
+		}
+		cols = append(cols, column{title: strings.ToUpper(title), most: 13})
 	}
 	cols = append(cols, column{title: "3-2-1", most: 16})
 	for _, a := range m.state.Report.Assets {
 		row := []line{words(or(a.Name, a.ID.String())), say(faint, a.Detail), words(or(a.Live, "-"))}
 		for _, s := range sources {
-			row = append(row, heldCell(m, a, s.name))
+			row = append(row, heldCell(m, a, s.name, short))
 		}
 		rows = append(rows, append(row, verdict(a)))
 	}
@@ -61,8 +70,12 @@ func matrix(m *Model) (cols []column, rows [][]line) {
 }
 
 func assetItems(m *Model, w int, shift *int) ([]line, []item) {
-	cols, rows := matrix(m)
-	keep, hidden := columnsFor(natural(cols, rows), shift, w)
+	cols, rows := matrix(m, false)
+	keep, hidden := columnsFor(natural(cols, rows), shift, w, 0)
+	if hidden > 0 { // shorter words rather than a source that nobody sees
+		cols, rows = matrix(m, true)
+		keep, hidden = columnsFor(natural(cols, rows), shift, w, lastOffSite(m.state.Report))
+	}
 	cols = pick(cols, keep)
 	for i := range rows {
 		rows[i] = pick(rows[i], keep)
@@ -80,32 +93,45 @@ func assetItems(m *Model, w int, shift *int) ([]line, []item) {
 	return []line{top, line{{" ", plain}}.join(head)}, items
 }
 
+// lastOffSite says whether the last source is off-site: its column is kept in
+// sight, since it is the one that is missed most. It counts such columns: 0 or 1.
+func lastOffSite(r checks.Report) int {
+	if all := matrixSources(r); len(all) > 0 && all[len(all)-1].tier == backup.OffSite {
+		return 1
+	}
+	return 0
+}
+
 // columnsFor chooses which columns of the matrix are shown in w cells, so that
-// the name and the verdict always are: rather fewer leading columns than fewer
-// sources; where not all sources fit, those from shift on.
-func columnsFor(widths []int, shift *int, w int) (keep []int, hidden int) {
+// the name, the verdict and the last pinned sources always are: rather fewer
+// leading columns than fewer sources; where not all sources fit, those from shift
+// on.
+func columnsFor(widths []int, shift *int, w, pinned int) (keep []int, hidden int) {
 	last := len(widths) - 1
 	sources := last - lead
+	free := sources - pinned // those that may be out of sight
 	need := func(leading, from, to int) int {
 		n := min(widths[0], 16) + gap + widths[last]
 		for i := 1; i < leading; i++ {
 			n += widths[i] + gap
 		}
-		for i := from; i < to; i++ {
-			n += widths[lead+i] + gap
+		for i := range sources {
+			if i >= from && i < to || i >= free {
+				n += widths[lead+i] + gap
+			}
 		}
 		return n
 	}
-	leading, from, to := lead, 0, sources
-	for leading > 1 && need(leading, 0, sources) > w {
+	leading, from, to := lead, 0, free
+	for leading > 1 && need(leading, 0, free) > w {
 		leading--
 	}
-	if need(leading, 0, sources) > w {
+	if need(leading, 0, free) > w {
 		if w >= 100 {
 			leading = lead
 		}
-		from = min(*shift, max(sources-1, 0))
-		for from > 0 && need(leading, from-1, sources) <= w {
+		from = min(*shift, max(free-1, 0))
+		for from > 0 && need(leading, from-1, free) <= w {
 			from--
 		}
 		for to > from+1 && need(leading, from, to) > w {
@@ -114,11 +140,12 @@ func columnsFor(widths []int, shift *int, w int) (keep []int, hidden int) {
 	}
 	*shift = from
 	for i := range widths {
-		if i < leading || i == last || i >= lead+from && i < lead+to {
+		source := i - lead
+		if i < leading || i == last || i >= lead && i < last && (source >= from && source < to || source >= free) {
 			keep = append(keep, i)
 		}
 	}
-	return keep, sources - (to - from)
+	return keep, free - (to - from)
 }
 
 func pick[T any](all []T, which []int) []T {
@@ -133,32 +160,51 @@ func pick[T any](all []T, which []int) []T {
 
 func matrixSources(r checks.Report) []matrixSource {
 	var out []matrixSource
+	kinds := map[string]int{}
 	for _, t := range r.Tiers {
 		for _, s := range t.Sources {
-			title := or(s.Title, s.Name)
+			kind, name, _ := strings.Cut(s.Name, ".")
+			kinds[kind]++
+			title, brief := or(s.Title, s.Name), name
 			if t.Tier == backup.LocalRollback {
-				title = "snap"
+				title, brief = "snap", "snap "+name
 				if len(t.Sources) > 1 {
-					title = "snap " + strings.TrimPrefix(s.Name, "proxmox.")
+					title = brief
 				}
 			}
-			out = append(out, matrixSource{s.Name, strings.Replace(title, "PostgreSQL", "PG", 1)})
+			out = append(out, matrixSource{s.Name, strings.Replace(title, "PostgreSQL", "PG", 1), brief, t.Tier})
+		}
+	}
+	for i, s := range out { // the only one of its kind is known by that
+		kind, _, _ := strings.Cut(s.name, ".")
+		if word := map[string]string{"proxmox": "snap", "pbs": "PBS", "postgres": "PG"}[kind]; word != "" && kinds[kind] == 1 {
+			out[i].brief = word
 		}
 	}
 	return out
 }
 
-func heldCell(m *Model, a checks.Asset, source string) line {
+// briefWords are the words of the matrix where there is little room.
+var briefWords = map[string]string{"verified": "ver", "in snap": "in", "restored": "rest", "running": "run", "unverified": "unv"}
+
+func heldCell(m *Model, a checks.Asset, source string, short bool) line {
 	for _, h := range a.Held {
 		if h.Source != source {
 			continue
 		}
+		word := h.Word
+		if short {
+			word = or(briefWords[word], word)
+		}
 		if h.Taken.IsZero() {
-			return say(toneOf(h.Status), or(h.Word, "none"))
+			return say(toneOf(h.Status), or(word, "none"))
 		}
 		text := m.age(h.Taken)
-		if h.Word != "" {
-			text += " " + h.Word
+		if short {
+			text, _, _ = strings.Cut(text, " ")
+		}
+		if word != "" {
+			text += " " + word
 		}
 		if h.Status == backup.OK {
 			return words(text)
@@ -172,5 +218,29 @@ func verdict(a checks.Asset) line {
 	if a.Parked {
 		return say(faint, or(a.Word, "parked"))
 	}
-	return say(toneOf(a.Status), or(a.Word, statusWord(a.Status)))
+	return say(toneOf(a.Status), or(lateWhere(a), or(a.Word, statusWord(a.Status))))
+}
+
+// lateWhere names the copy that makes an asset late: that one is, while others are
+// current; empty: it is not late.
+func lateWhere(a checks.Asset) string {
+	if a.Word != "LATE" {
+		return ""
+	}
+	var late []string
+	for _, h := range a.Held {
+		if h.Status == backup.Warning || h.Status == backup.Critical {
+			_, name, _ := strings.Cut(h.Source, ".")
+			late = append(late, name)
+		}
+	}
+	switch len(late) {
+	case 0:
+		return "a part late"
+	case 1, 2:
+		if text := strings.Join(late, ", ") + " late"; len(text) <= 16 {
+			return text
+		}
+	}
+	return count(len(late), "copy late", "copies late")
 }

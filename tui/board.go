@@ -1,7 +1,6 @@
 package tui
 
 import (
-	"fmt"
 	"slices"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -205,13 +204,5 @@ func (p *boardPart) hidden(top, h int) string {
 			below++
 		}
 	}
-	switch {
-	case above > 0 && below > 0:
-		return fmt.Sprintf("%d above, %d below", above, below)
-	case above > 0:
-		return fmt.Sprintf("%d above", above)
-	case below > 0:
-		return fmt.Sprintf("%d more below", below)
-	}
-	return ""
+	return hiddenRows(above, below)
 }

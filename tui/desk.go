@@ -31,6 +31,10 @@ type Desk interface {
 	Operation(id string) (operation.Status, error)
 	Cancel(id string) error
 	Resume(ctx context.Context, id string) error
+	LogDesk
+	RepositoryDesk
+	PostgresDesk
+	DiskDesk
 }
 
 // How long a call may take, with the time to type a secret. Reading one guest

@@ -30,6 +30,7 @@ type fakeDesk struct {
 	err        error     // what every read and planning fails with
 	refuse     error     // what Start fails with
 	done       []string
+	systems    systemDesk
 }
 
 func (d *fakeDesk) note(format string, args ...any) {
@@ -268,7 +269,6 @@ var actingGoldens = []struct {
 	{"review-refused", func(d *fakeDesk) { d.refuse = errGone }, append(toReview[:len(toReview):len(toReview)], "web01", "ctrl+g")},
 	{"operations", nil, []string{"o"}},
 	{"operation-running", func(d *fakeDesk) { d.operations = []operation.Status{rollingBack()} }, []string{"o", "enter"}},
-	{"operation-log", func(d *fakeDesk) { d.operations = []operation.Status{rollingBack()} }, []string{"o", "enter", "l"}},
 	{"operation-cancel", func(d *fakeDesk) { d.operations = []operation.Status{rollingBack()} }, []string{"o", "enter", "c"}},
 	{"operation-done", nil, []string{"o", "enter"}},
 	{"operation-interrupted", nil, []string{"o", "j", "enter"}},

@@ -55,6 +55,8 @@ func (d *dialog) view(_ *Model, w, h int) []line {
 			out = append(out, words("  ").join(row))
 		}
 	}
-	out = out[:min(len(out), max(h-2, 0))]
+	if room := max(h-2, 1); len(out) > room {
+		out = append(out[:room-1:room-1], say(faint, "  …"))
+	}
 	return append(out, nil, words(" ").join(d.asks.line(true)))
 }

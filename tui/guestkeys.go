@@ -47,7 +47,8 @@ func guestName(m *Model, id backup.AssetID) string {
 	return "guest " + id.Name
 }
 
-// guestKeys act on the guest of a row; without one they stay, with the reason.
+// guestKeys act on what a row is about; what cannot be done there stays, with the
+// reason.
 func guestKeys(m *Model, row string) []binding {
 	id, ok := guestOf(m, row)
 	why := m.deskless()
@@ -55,12 +56,17 @@ func guestKeys(m *Model, row string) []binding {
 		why = "this row is no guest; a shows them all"
 	}
 	name := guestName(m, id)
-	return []binding{
+	keys := []binding{
 		{keys: []string{"s"}, label: "snapshots", help: "the guest's snapshots: make, remove, roll back", why: why,
 			do: func(m *Model) tea.Cmd { return m.open(newSnapshots(id, name)) }},
-		{keys: []string{"b"}, label: "back up", help: "copy the guest before risky work", grade: reversible, why: why,
-			do: func(m *Model) tea.Cmd { return m.open(backUp(m, id, name)) }},
+		backUpKey(m, row),
 	}
+	if disk, ok := diskOf(m, row); ok {
+		eject := ejectKey(m, disk)
+		eject.label = "" // the bottom row of the board stays as it is
+		keys = append(keys, eject)
+	}
+	return keys
 }
 
 // guestKeys are those of the chosen row's guest, else of the page's own. Pages
@@ -70,7 +76,7 @@ func (l *listing) guestKeys(m *Model) []binding {
 	if at := l.list.at(); at >= 0 && l.list.items[at].opens != "" {
 		row = l.list.items[at].opens
 	}
-	if _, ok := guestOf(m, row); ok {
+	if _, ok := guestOf(m, row); ok || l.about != nil && row != "" {
 		return guestKeys(m, row)
 	}
 	if _, ok := guestOf(m, l.key); ok {

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -86,6 +87,48 @@ func (l *list) view(w, h int) []line {
 	l.top = window(l.top, from, to, len(lines), h)
 	lines = lines[l.top:min(l.top+h, len(lines))]
 	return lines
+}
+
+// framed is view, with a last line that says how many rows are out of sight; a
+// page that ends without it would seem to be whole.
+func (l *list) framed(w, h int) []line {
+	total := 0
+	for _, it := range l.items {
+		total += len(it.lines)
+	}
+	if total <= h || h < 3 {
+		return l.view(w, h)
+	}
+	lines := l.view(w, h-1)
+	return append(lines, ends(nil, say(faint, hiddenRows(l.outside(h-1))+" "), w))
+}
+
+// outside counts the rows above and below the window of h lines.
+func (l *list) outside(h int) (above, below int) {
+	at := 0
+	for _, it := range l.items {
+		switch {
+		case it.id == "":
+		case at < l.top:
+			above++
+		case at >= l.top+h:
+			below++
+		}
+		at += len(it.lines)
+	}
+	return above, below
+}
+
+func hiddenRows(above, below int) string {
+	switch {
+	case above > 0 && below > 0:
+		return fmt.Sprintf("%d above, %d below", above, below)
+	case above > 0:
+		return fmt.Sprintf("%d above", above)
+	case below > 0:
+		return fmt.Sprintf("%d more below", below)
+	}
+	return ""
 }
 
 func (l *list) draw(w int) (lines []line, from, to int) {

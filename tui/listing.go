@@ -143,7 +143,7 @@ func (l *listing) view(m *Model, w, h int) []line {
 	if l.list.rows() == 0 {
 		out = append(out, words(" "+l.nothing(m)))
 	} else {
-		out = append(out, l.list.view(left, h-len(out))...)
+		out = append(out, l.list.framed(left, h-len(out))...)
 	}
 	if right == 0 {
 		return out

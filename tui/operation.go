@@ -19,7 +19,6 @@ type operationPage struct {
 	known  bool
 	err    error
 	said   error // why a cancel or resume did not work
-	log    bool
 	top    int
 	height int
 	total  int
@@ -116,7 +115,7 @@ func (p *operationPage) keys(m *Model) []binding {
 		undo.label = ""
 	}
 	keys := []binding{cancel, resume, undo,
-		{keys: []string{"l"}, label: "log", help: "the latest lines of its log, or not", do: func(*Model) tea.Cmd { p.log = !p.log; return nil }}}
+		{keys: []string{"l"}, label: "log", help: "all that its steps said", why: m.deskless(), do: func(m *Model) tea.Cmd { return m.open(newLog(p.op)) }}}
 	scroll := func(by int) func(*Model) tea.Cmd {
 		return func(*Model) tea.Cmd { p.top = max(0, min(p.top+by*max(p.height-1, 1), p.total-p.height)); return nil }
 	}

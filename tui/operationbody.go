@@ -19,13 +19,26 @@ func (p *operationPage) view(m *Model, w, h int) []line {
 	p.total, p.height = len(body), max(h-len(foot)-1, 1)
 	p.top = max(0, min(p.top, p.total-p.height))
 	var out []line
-	for _, l := range append(body[p.top:min(p.top+p.height, len(body)):len(body)], nil) {
+	for _, l := range body[p.top:min(p.top+p.height, len(body))] {
 		out = append(out, words(" ").join(l))
 	}
+	out = append(out, p.ruler(w))
 	for _, l := range foot {
 		out = append(out, words(" ").join(l))
 	}
 	return out
+}
+
+// ruler says what of the steps is out of sight.
+func (p *operationPage) ruler(w int) line {
+	below := p.total - p.top - p.height
+	switch {
+	case below > 0:
+		return ends(nil, say(caution, count(below, "more line", "more lines")+": pgdn "), w)
+	case p.top > 0:
+		return ends(nil, say(faint, "more above: pgup "), w)
+	}
+	return nil
 }
 
 // body is what it does, step by step.
@@ -50,7 +63,7 @@ func (p *operationPage) body(m *Model, w int) []line {
 		}
 		out = append(out, p.step(m, w, step.Title, s.Steps[i])...)
 	}
-	return append(out, p.logLines(w)...)
+	return out
 }
 
 // since says how long it has run, or what it took.
@@ -122,23 +135,8 @@ func (p *operationPage) progress(w int, step string) []line {
 		full := int(ratio*float64(n) + 0.5)
 		out = append(out, line{{"    ", plain}, {strings.Repeat("█", full), good}, {strings.Repeat("░", n-full), faint}, {text, plain}})
 	}
-	if n := len(g.Lines); n > 0 && !p.log {
+	if n := len(g.Lines); n > 0 {
 		out = append(out, cut(line{{"    ", plain}, {g.Lines[n-1], faint}}, w))
-	}
-	return out
-}
-
-func (p *operationPage) logLines(w int) []line {
-	if !p.log {
-		return nil
-	}
-	out := []line{nil, say(strong, "LOG")}
-	g := p.status.Progress
-	if g == nil || len(g.Lines) == 0 {
-		return append(out, say(faint, "It has said nothing yet."))
-	}
-	for _, l := range g.Lines {
-		out = append(out, cut(say(faint, l), w))
 	}
 	return out
 }

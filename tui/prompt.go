@@ -10,6 +10,7 @@ import (
 // prompt reads a line of text in the bottom row: a filter or a name to go to.
 type prompt struct {
 	mark string
+	keys string // said at the right; empty: of a filter, or of what is offered
 	field
 	pick    int // which of the choices; -1: none
 	changed func(m *Model, text string)
@@ -108,7 +109,7 @@ func (p *prompt) picked(m *Model) *choice {
 }
 
 func (p *prompt) line(_ *Model, w int) line {
-	keys := "enter keeps it  esc drops it"
+	keys := or(p.keys, "enter keeps it  esc drops it")
 	if p.offer != nil {
 		keys = "tab completes  enter goes  esc leaves"
 	}
@@ -210,8 +211,11 @@ func openRow(id string) func(*Model) tea.Cmd {
 		if id, ok := strings.CutPrefix(id, "operation:"); ok {
 			return openOperation(id)(m)
 		}
+		if id, ok := strings.CutPrefix(id, "files:"); ok {
+			return openFiles(m, id)
+		}
 		if s := aboutRow(m, id); s != nil {
-			return m.open(sheetScreen(s, id, aboutRow))
+			return m.open(pageOf(s, id))
 		}
 		return nil
 	}

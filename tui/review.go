@@ -32,6 +32,7 @@ type review struct {
 	grace  grace
 
 	top, height, total int // of the plan's window
+	notesFrom, notes   int // the line on which its notes begin, and how many lines they take
 }
 
 func newReview(name string, under int, build func(context.Context, Desk) (plan.Plan, error)) *review {
@@ -192,6 +193,7 @@ func (r *review) carryOut(m *Model) tea.Cmd {
 func (r *review) view(m *Model, w, h int) []line {
 	foot := r.foot(m, w)
 	body := r.body(m, w-1)
+	r.notesFrom = len(body) - r.notes
 	r.total, r.height = len(body), max(h-len(foot)-1, 1)
 	r.top = max(0, min(r.top, r.total-r.height))
 	seen := body[r.top:min(r.top+r.height, len(body))]
@@ -210,7 +212,14 @@ func (r *review) ruler(w int) line {
 	below := r.total - r.top - r.height
 	switch {
 	case below > 0:
-		return ends(rule(w-22), say(caution, count(below, "more line", "more lines")+": pgdn "), w)
+		text := count(below, "more line", "more lines")
+		if n := r.notesFrom; r.top+r.height <= n && n < r.total {
+			text += ", all notes"
+		} else if n < r.total {
+			text += ", notes"
+		}
+		text += ": pgdn "
+		return ends(rule(w-1-len(text)), say(caution, text), w)
 	case r.top > 0:
 		return ends(rule(w-22), say(faint, "more above: pgup "), w)
 	}

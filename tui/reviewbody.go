@@ -12,6 +12,7 @@ const labelWidth = 14
 
 // body is the plan as a person judges it: what it costs first.
 func (r *review) body(m *Model, w int) []line {
+	r.notes = 0
 	if r.err != nil {
 		return labelled("NO PLAN", alarm, reason(r.err), w)
 	}
@@ -44,12 +45,14 @@ func (r *review) body(m *Model, w int) []line {
 	if !p.Blocked() {
 		out = append(out, labelled("BLOCKERS", good, "none", w)...)
 	}
+	before := len(out)
 	for i, note := range p.Notes {
 		out = append(out, labelled(first(i, "NOTES"), plain, note, w)...)
 	}
 	if strings.Contains(p.WayBack+p.Summary+shown(p.Steps), "{id}") {
 		out = append(out, labelled(first(len(p.Notes), "NOTES"), faint, "ID is the operation's number, which it gets when it starts.", w)...)
 	}
+	r.notes = len(out) - before
 	return out
 }
 

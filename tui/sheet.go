@@ -143,12 +143,13 @@ func (s *sheet) lines(w, h int) []line {
 }
 
 // sheetScreen shows a sheet and makes it anew from each state.
-func sheetScreen(s *sheet, id string, again func(*Model, string) *sheet) screen {
+func sheetScreen(s *sheet, id string, again func(*Model, string) *sheet) *listing {
 	last := s
 	return &listing{
 		key:   id,
 		name:  s.name,
 		of:    s.source,
+		more:  func(_ *Model, l *listing) []binding { return l.sectionKeys() },
 		empty: "There is nothing to tell about it.",
 		items: func(m *Model, w int) ([]line, []item) {
 			if now := again(m, id); now != nil {

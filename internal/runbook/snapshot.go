@@ -86,6 +86,7 @@ func (l *Lab) Backup(ctx context.Context, g Guest) (plan.Plan, error) {
 	case why == "":
 		l.addSnapshot(&p, g, "cairn-{id}", "Before risky work, by cairn operation {id}", false, "make a snapshot")
 		p.WayBack = "cairn snapshot rollback " + g.Name + " cairn-{id}"
+		p.Notes = append([]string{"A snapshot lies on the guest's own storage: it is a way back from a mistake, no backup, and is lost with that storage."}, p.Notes...)
 		p.Notes = append(p.Notes, f.Room()...)
 	case storage != "":
 		l.addBackup(&p, g, storage, "Before risky work, by cairn operation {id}", "make a protected backup, since "+why)
