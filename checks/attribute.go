@@ -210,7 +210,7 @@ func carriesVerification(f *pbs.Facts) func(namespace string) bool {
 func pbsCopy(s *source, id backup.AssetID, f *pbs.Facts, b *pbs.Snapshot, carried bool) backup.Copy {
 	c := backup.Copy{Asset: id, Tier: s.tier, Source: s.name, ID: b.Key(), Kind: "backup",
 		Medium: s.medium, Site: s.site, Taken: b.Time, Size: b.Size, Encrypted: b.Encrypted(), Protected: b.Protected,
-		State: backup.Complete}
+		State: backup.Complete, Safety: strings.HasPrefix(b.Comment, backup.SafetyComment)}
 	switch {
 	case b.InFlight || b.Verify.State == "failed":
 		c.State, c.Why = f.State(*b)

@@ -49,7 +49,7 @@ type freshness struct {
 // not stuck holds judgement where it began: a copy that was not late then is
 // not late while it runs.
 func judgeFreshness(g *group, running, last *backup.Run, now time.Time) freshness {
-	newest := g.newest()
+	newest := g.newestOfSchedule()
 	switch {
 	case g.doubt != "":
 		return freshness{status: backup.Unknown, word: "unknown"}

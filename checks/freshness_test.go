@@ -3,6 +3,7 @@ package checks
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -293,4 +294,30 @@ func ExampleSource_Age() {
 	age, ok := s.Age(now)
 	fmt.Println(backup.Age(age), ok)
 	// Output: 6h true
+}
+
+// A safety copy is a copy, but a job that died does not look alive by it.
+func TestSafetyCopiesKeepNoSchedule(t *testing.T) {
+	old, safety := backup.Copy{State: backup.Complete, Taken: now.Add(-40 * time.Hour)}, backup.Copy{State: backup.Complete, Taken: now, Safety: true}
+	g := &group{expected: true, schedule: scheduled(24*time.Hour, 0, 0, backup.Keep{}), copies: []backup.Copy{safety, old}}
+	if f := judgeFreshness(g, nil, nil, now); f.word != "STALE" || !f.newest.Equal(old.Taken) {
+		t.Errorf("%+v", f)
+	}
+	g.copies = g.copies[:1]
+	if f := judgeFreshness(g, nil, nil, now); f.word != "none" || f.status != backup.Critical {
+		t.Errorf("no copy of the job: %+v", f)
+	}
+	g.schedule = schedule{}
+	if f := judgeFreshness(g, nil, nil, now); f.word != "ok" || !f.newest.Equal(now) {
+		t.Errorf("nothing is scheduled: %+v", f)
+	}
+	p, f := home()
+	edit(f.Proxmox, "home", func(v *proxmox.Facts) {
+		v.Guests[0].Snapshots = append(v.Guests[0].Snapshots, proxmox.Snapshot{Name: backup.SafetySnapshot + "20261121-abc", Taken: now})
+	})
+	for _, c := range Copies(p, f, now) {
+		if strings.Contains(c.ID, backup.SafetySnapshot) != c.Safety {
+			t.Errorf("%+v", c)
+		}
+	}
 }

@@ -49,7 +49,7 @@ func snapshotRuns(runs []backup.Run) []backup.Run {
 func snapshotCopy(s *source, g *proxmox.Guest, snap proxmox.Snapshot) backup.Copy {
 	c := backup.Copy{Asset: guestID(strings.TrimPrefix(s.name, "proxmox."), g.VMID), Tier: s.tier, Source: s.name,
 		ID: strconv.Itoa(g.VMID) + "/" + snap.Name, Kind: "snapshot", Medium: s.medium, Site: s.site, Taken: snap.Taken,
-		State: backup.Complete}
+		State: backup.Complete, Safety: strings.HasPrefix(snap.Name, backup.SafetySnapshot)}
 	switch snap.State {
 	case "":
 	case "prepare":

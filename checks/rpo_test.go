@@ -73,7 +73,7 @@ func TestScenarios(t *testing.T) {
 		t.Errorf("the highest priority: %+v", g)
 	}
 	gigs := float64(32 * gib)
-	if want := time.Minute + time.Duration(gigs/55e6*1e9); g.RTO.Round(time.Second) != want.Round(time.Second) || g.RTOP90.Round(time.Second) != (want * 5 / 2).Round(time.Second) {
+	if want := time.Minute + time.Duration(gigs/55e6*1e9); g.RTO.Round(time.Second) != want.Round(time.Second) || g.RTOP90.Round(time.Second) != (want*5/2).Round(time.Second) {
 		t.Errorf("cold: %s, p90 %s, want %s", g.RTO, g.RTOP90, want)
 	}
 	if s := scenarioOf(t, r, "hypervisor-loss"); s.Target != "pve1" || s.Method != "PBS, 2 guests" || s.RTO <= 2*g.RTO {

@@ -55,6 +55,21 @@ func (g *group) newest() *backup.Copy {
 	return nil
 }
 
+// newestOfSchedule is the newest copy that tells whether a schedule is kept: a
+// safety copy that cairn made before a change would hide that the job is dead.
+// Where nothing is scheduled every copy counts.
+func (g *group) newestOfSchedule() *backup.Copy {
+	if g.schedule.every <= 0 {
+		return g.newest()
+	}
+	for i := range g.copies {
+		if c := &g.copies[i]; c.Usable() && !c.Safety {
+			return c
+		}
+	}
+	return nil
+}
+
 // uploading says whether a copy of this very asset is being made now.
 func (g *group) uploading() bool {
 	return slices.ContainsFunc(g.copies, func(c backup.Copy) bool { return c.State == backup.InFlight })

@@ -115,11 +115,19 @@ type Copy struct {
 	Size        int64     // bytes; 0 when not known
 	Encrypted   bool
 	Protected   bool // it may not be pruned
+	Safety      bool // cairn made it before a change: a copy, but it says nothing of the schedule
 	State       State
 	Why         string // why it is torn or damaged, one sentence; else empty
 	Consistency Consistency
 	Proofs      []Proven // each level that was reached, with its age
 }
+
+// What cairn calls the safety copies that it makes before a change: the name of
+// a snapshot, and the comment of a backup, begin so.
+const (
+	SafetySnapshot = "cairn-before-"
+	SafetyComment  = "Safety copy of cairn operation "
+)
 
 // Usable says whether the copy can be restored from, as far as is known.
 func (c Copy) Usable() bool { return c.State == Complete }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"cairn/internal/backup"
 	"cairn/internal/disk"
 	"cairn/internal/plan"
 	"cairn/proxmox"
@@ -312,7 +313,7 @@ func (l *Lab) addInPlace(ctx context.Context, c *proxmox.Client, p *plan.Plan, r
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: "safety backup", Why: "none can be made: " + no, Hint: "make that possible, or restore beside the guest"})
 		return nil
 	}
-	l.addBackup(p, Guest{g.Cluster, now.Guest}, storage, fmt.Sprintf("Safety copy of cairn operation {id}, before %s was restored over", g.Name), "safety copy: a protected backup of the guest as it is")
+	l.addBackup(p, Guest{g.Cluster, now.Guest}, storage, fmt.Sprintf(backup.SafetyComment+"{id}, before %s was restored over", g.Name), "safety copy: a protected backup of the guest as it is")
 	l.addProtect(p, f, a)
 	path := apiPath(g)
 	l.addStep(p, kindGuestRestore, "destroy the guest and restore it", a.Restore.Show(), a, true, a.Bytes)

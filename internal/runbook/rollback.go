@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"cairn/internal/backup"
 	"cairn/internal/plan"
 	"cairn/proxmox"
 )
@@ -82,7 +83,7 @@ func (l *Lab) addSafetyCopy(ctx context.Context, c *proxmox.Client, f proxmox.Ro
 		why = fmt.Sprintf("the acting token lacks VM.Snapshot on /vms/%d", g.VMID)
 	}
 	if why == "" {
-		l.addSnapshot(p, g, safetyName, fmt.Sprintf("Safety copy of cairn operation {id}, before the rollback to %s", f.Snapshot), false, "safety copy: a snapshot")
+		l.addSnapshot(p, g, safetyName, fmt.Sprintf(backup.SafetyComment+"{id}, before the rollback to %s", f.Snapshot), false, "safety copy: a snapshot")
 		p.WayBack = fmt.Sprintf("roll back to the snapshot %s: cairn operation undo {id}", safetyName)
 		p.Loss += "; the safety copy keeps it"
 		p.Notes = append(p.Notes, f.Room()...)
@@ -93,7 +94,7 @@ func (l *Lab) addSafetyCopy(ctx context.Context, c *proxmox.Client, f proxmox.Ro
 		return err
 	}
 	if storage != "" {
-		l.addBackup(p, g, storage, fmt.Sprintf("Safety copy of cairn operation {id}, before the rollback of %s to %s", g.Name, f.Snapshot), "safety copy: a protected backup, since "+why)
+		l.addBackup(p, g, storage, fmt.Sprintf(backup.SafetyComment+"{id}, before the rollback of %s to %s", g.Name, f.Snapshot), "safety copy: a protected backup, since "+why)
 		p.WayBack = fmt.Sprintf("restore the backup of operation {id} from storage %s", storage)
 		p.Notes = append(p.Notes, backupRoom(f, storage))
 		return nil
@@ -107,14 +108,14 @@ func (l *Lab) addSafetyCopy(ctx context.Context, c *proxmox.Client, f proxmox.Ro
 
 // safetyName is the name of a safety snapshot; the operation's id makes it one
 // that can be found again.
-const safetyName = "cairn-before-{id}"
+const safetyName = backup.SafetySnapshot + "{id}"
 
 // earlierCopies tells of safety copies that earlier operations left: they fill
 // thin pools.
 func earlierCopies(t proxmox.Tree) []string {
 	var names []string
 	for _, s := range t.Snapshots {
-		if strings.HasPrefix(s.Name, "cairn-before-") {
+		if strings.HasPrefix(s.Name, backup.SafetySnapshot) {
 			names = append(names, s.Name)
 		}
 	}
