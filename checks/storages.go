@@ -24,21 +24,35 @@ func (l *lab) findStorages() {
 	if lacks(l.policy.Proxmox, l.facts.Proxmox) {
 		return
 	}
+	all, storages := maps.Clone(l.policy.PBS), map[string][]proxmox.Storage{}
+	for name, cfg := range all {
+		cfg.Datastore = either(cfg.Datastore, l.facts.PBS[name].Value.Datastore)
+		all[name] = cfg
+	}
+	for cluster, seen := range l.facts.Proxmox {
+		storages[cluster] = seen.Value.Storages
+	}
 	found := maps.Clone(l.policy.PBS)
-	for name, cfg := range l.policy.PBS {
-		if len(cfg.ProxmoxStorages) == 0 {
-			cfg.ProxmoxStorages = l.storagesOf(name, cfg)
-			found[name] = cfg
-		}
+	for name, cfg := range found {
+		cfg.ProxmoxStorages = StoragesOf(name, all, storages)
+		found[name] = cfg
 	}
 	l.policy.PBS = found
 }
 
-func (l *lab) storagesOf(name string, cfg pbs.Config) []string {
-	datastore := either(cfg.Datastore, l.facts.PBS[name].Value.Datastore)
+// StoragesOf are the Proxmox storages ("CLUSTER/STORAGE") that write to the
+// datastore of [pbs.name]: those that its table names; else, of the storages of the
+// clusters, those of its server; else, where no other table has a datastore of that
+// name, those with one of its name.
+func StoragesOf(name string, all map[string]pbs.Config, clusters map[string][]proxmox.Storage) []string {
+	cfg := all[name]
+	if len(cfg.ProxmoxStorages) > 0 {
+		return cfg.ProxmoxStorages
+	}
+	datastore := cfg.Datastore
 	var server, named []string
-	for _, cluster := range sortedKeys(l.facts.Proxmox) {
-		for _, st := range l.facts.Proxmox[cluster].Value.Storages {
+	for _, cluster := range sortedKeys(clusters) {
+		for _, st := range clusters[cluster] {
 			ref := cluster + "/" + st.Name
 			switch {
 			case st.Type != "pbs" || datastore == "" || st.Datastore != datastore:
@@ -49,7 +63,7 @@ func (l *lab) storagesOf(name string, cfg pbs.Config) []string {
 			}
 		}
 	}
-	if len(server) == 0 && l.onlyDatastore(name, datastore) {
+	if len(server) == 0 && onlyDatastore(name, all) {
 		server = named
 	}
 	slices.Sort(server)
@@ -57,13 +71,24 @@ func (l *lab) storagesOf(name string, cfg pbs.Config) []string {
 }
 
 // onlyDatastore says whether no other [pbs.NAME] has a datastore of that name.
-func (l *lab) onlyDatastore(name, datastore string) bool {
-	for other, cfg := range l.policy.PBS {
-		if other != name && either(cfg.Datastore, l.facts.PBS[other].Value.Datastore) == datastore {
+func onlyDatastore(name string, all map[string]pbs.Config) bool {
+	for other, cfg := range all {
+		if other != name && cfg.Datastore == all[name].Datastore {
 			return false
 		}
 	}
 	return true
+}
+
+// Behind is the [pbs.NAME] that a storage of a cluster writes to; empty: none, or
+// it cannot be told. storages are the cluster's.
+func Behind(all map[string]pbs.Config, cluster string, storages []proxmox.Storage, storage string) string {
+	for _, name := range sortedKeys(all) {
+		if slices.Contains(StoragesOf(name, all, map[string][]proxmox.Storage{cluster: storages}), cluster+"/"+storage) {
+			return name
+		}
+	}
+	return ""
 }
 
 func sameHost(host, address string) bool {

@@ -21,6 +21,7 @@ type Restoration struct {
 	Storage   string // for all disks; empty: the archive's own (a VM only)
 	Bandwidth int    // KiB/s of the compressed stream; 0: no limit
 	InPlace   bool   // over the guest that has the VMID: it is destroyed first
+	Again     bool   // as it was, because it is gone: its name, addresses and start with the node
 }
 
 // Restore starts a restore and returns its task. What can go wrong shows in the
@@ -57,7 +58,7 @@ func (r Restoration) body() (map[string]any, error) {
 		return nil, fmt.Errorf("%s: VMID %d on node %q is no place for it", r.what(), r.VMID, r.Node)
 	case r.Kind == LXC && r.Storage == "":
 		return nil, fmt.Errorf("%s: a container needs its target storage; PVE would take local", r.what())
-	case !r.InPlace && CheckGuestName(r.Name) != nil:
+	case !r.InPlace && !r.Again && CheckGuestName(r.Name) != nil:
 		return nil, fmt.Errorf("%s: %w", r.what(), CheckGuestName(r.Name))
 	case r.Bandwidth < 0:
 		return nil, fmt.Errorf("%s: a bandwidth of %d KiB/s is none", r.what(), r.Bandwidth)
@@ -72,9 +73,11 @@ func (r Restoration) parameters() map[string]any {
 	} else {
 		body["archive"] = r.Volume
 	}
-	if r.InPlace {
+	switch {
+	case r.InPlace:
 		body["force"] = 1
-	} else {
+	case r.Again:
+	default:
 		body["unique"], body["onboot"] = 1, 0
 		body[nameKey(r.Kind)] = r.Name
 	}

@@ -125,7 +125,7 @@ func (f RestoreFacts) placeBlockers() (blockers []plan.Blocker) {
 	if f.Holder != "" {
 		blockers = append(blockers, plan.Blocker{Subject: fmt.Sprintf("VMID %d", f.VMID), Why: f.Holder + " has it", Hint: "choose a free one with --vmid, or leave it out"})
 	}
-	if name := f.archiveName(); !f.InPlace && name != "" && CheckGuestName(name) != nil {
+	if name := f.archiveName(); !f.InPlace && !f.Again && name != "" && CheckGuestName(name) != nil {
 		blockers = append(blockers, plan.Blocker{Subject: "name " + name, Why: "Proxmox VE refuses it", Hint: "give another with --name"})
 	}
 	for _, t := range f.Tasks {
@@ -262,6 +262,9 @@ func (f RestoreFacts) rightsBlockers() (blockers []plan.Blocker) {
 	}
 	if f.InPlace {
 		need(made, "restore over the guest", "VM.Allocate", "VM.Backup")
+	} else if f.Again {
+		need(made, "make the guest again", "VM.Allocate")
+		need(made, "start it", "VM.PowerMgmt")
 	} else {
 		need(made, "make the new guest", "VM.Allocate")
 		need(made, "give it a name and keep it from starting with the node", "VM.Config.Options")

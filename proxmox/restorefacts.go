@@ -19,6 +19,7 @@ type RestoreQuery struct {
 	VMID    int    // of the restored guest
 	Storage string // for its disks; empty: the archive's own
 	InPlace bool
+	Again   bool // as it was: the guest is gone
 	Roomy   bool // a person says that the disks are mostly empty: thin storages may be smaller
 }
 

@@ -54,7 +54,9 @@ func Open(ctx context.Context, o Options) (*Desk, error) {
 	}
 	lab := runbook.Open(o.Config, o.Secrets, past, o.Now)
 	lab.Keep(o.History)
-	return &Desk{o: o, store: store, lab: lab}, nil
+	d := &Desk{o: o, store: store, lab: lab}
+	lab.Conduct(d)
+	return d, nil
 }
 
 // Close drops the connections.

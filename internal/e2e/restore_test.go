@@ -23,15 +23,19 @@ func (b *bench) newestPoint(guest string) (id, taken string) {
 		Points []struct {
 			ID      string `json:"id"`
 			TakenAt string `json:"taken_at"`
+			Open    bool   `json:"in_flight"`
 		} `json:"points"`
 	}
 	if err := json.Unmarshal([]byte(b.must(0, "restore", "guest-loss", guest, "--points", "--format", "json").out), &list); err != nil {
 		b.t.Fatal(err)
 	}
-	if len(list.Points) == 0 {
-		b.t.Fatalf("%s has no backup", guest)
+	for _, p := range list.Points {
+		if !p.Open {
+			return p.ID, p.TakenAt
+		}
 	}
-	return list.Points[0].ID, list.Points[0].TakenAt
+	b.t.Fatalf("%s has no backup", guest)
+	return "", ""
 }
 
 // restored looks whether guest 111 is what the backup of that time holds, made

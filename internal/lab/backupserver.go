@@ -30,7 +30,7 @@ func (l *Lab) startServers() error {
 		return fmt.Errorf("starting the cluster: %w", err)
 	}
 	l.home.history(l.PVE)
-	return nil
+	return l.writeConfigurations()
 }
 
 func (l *Lab) pbsWorld() (pbs.World, error) {

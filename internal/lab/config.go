@@ -21,7 +21,7 @@ func (l *Lab) writeConfig() error {
 	say("fingerprints = [%s]", q(l.PVE.Fingerprint()))
 	say("token_id = \"cairn@pve!read\"\ntoken_secret = %s", file("pve-read"))
 	say("act = { token_id = \"cairn@pve!act\", token_secret = %s }", file("pve-act"))
-	say("snapshots = { max_age = \"30d\" }")
+	say("snapshots = { max_age = \"30d\" }\nconfig_copy = %s", q(l.dir.at("host", "etc", "pve")))
 	say("\n[guest.\"home/100\"]\npriority = 2\nrto = \"15m\"\nrpo = \"30h\"\ncheck_port = 80")
 	say("\n[guest.\"home/101\"]\npriority = 1\nrto = \"30m\"\nrpo = \"30h\"\ndatabase = true")
 	say("\n[guest.\"home/110\"]\nignore = true")
@@ -35,7 +35,7 @@ func (l *Lab) writeConfig() error {
 		say("path = %s\ndisk = \"usb\"", q(l.dir.at("usb", "pbs")))
 	}
 	say("proxmox_storages = [\"home/%s\"]", storage)
-	say("every = \"24h\"\nkeep = { daily = 5 }\nverify_max_age = \"30d\"")
+	say("every = \"24h\"\nkeep = { daily = 5 }\nverify_max_age = \"30d\"\nconfig_copy = %s", q(l.dir.at("host", "etc", "proxmox-backup")))
 	l.resticConfig(say, file)
 	l.postgresConfig(say, file)
 	l.diskConfig(say)

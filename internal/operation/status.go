@@ -19,9 +19,9 @@ const (
 	StepWarned  State = "done with warnings"
 	StepFailed  State = "failed"
 	Cancelled   State = "cancelled"
-	WasRefused  State = "refused"     // nothing was done
-	NeedsYou    State = "needs you"   // nobody can tell what was done: a person must look
-	Interrupted State = "interrupted" // its worker is gone; it can be resumed
+	WasRefused  State = "refused"       // nothing was done
+	NeedsYou    State = "needs you"     // nobody can tell what was done: a person must look
+	Interrupted State = "interrupted"   // its worker is gone; it can be resumed
 	WaitsForYou State = "waits for you" // a person has something to do first; then it is resumed
 )
 

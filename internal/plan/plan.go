@@ -61,6 +61,7 @@ type Plan struct {
 	Loss        string    `json:"loss"`               // what would be lost, in one sentence
 	WayBack     string    `json:"way_back"`           // how to undo it; empty: it cannot be undone
 	Undoes      string    `json:"undoes,omitempty"`   // id of the operation that it takes back; empty: none
+	PartOf      string    `json:"part_of,omitempty"`  // id of the operation that it is a part of; empty: none
 	Scenario    string    `json:"scenario,omitempty"` // that it is the way back from; empty: none
 	Estimate    Estimate  `json:"estimate"`
 }

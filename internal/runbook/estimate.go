@@ -32,6 +32,9 @@ var assumptions = map[string]estimate.Guess{
 	kindDump:             {Fixed: 2 * time.Second, Rate: 30 << 20},
 	kindBase:             {Fixed: 3 * time.Second, Rate: 70 << 20},
 	kindPostgresForget:   {Fixed: 2 * time.Second},
+	kindVerifyCopy:       {Fixed: time.Second, Rate: 200 << 20},
+	kindVerifyTool:       {Fixed: time.Minute},
+	kindVerdict:          {},
 	kindVerifyDump:       {Fixed: time.Second, Rate: 200 << 20},
 	kindDatabaseRoles:    {Fixed: time.Second},
 	kindDatabaseRestore:  {Fixed: 2 * time.Second, Rate: 5 << 20},
@@ -58,6 +61,9 @@ var assumptions = map[string]estimate.Guess{
 	kindUnstore:          {Fixed: 10 * time.Second},
 	kindUnmount:          {Fixed: 2 * time.Second},
 	kindBackup:           {Fixed: 10 * time.Second, Rate: 40 << 20},
+	kindAttach:           {Fixed: 5 * time.Second},
+	kindRejob:            {Fixed: 2 * time.Second},
+	kindServerJobs:       {Fixed: 2 * time.Second},
 }
 
 // estimate predicts a step that moves bytes. What it works on and what it reads

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"cairn/checks"
 	"cairn/internal/backup"
 	"cairn/internal/disk"
 	"cairn/internal/plan"
@@ -27,6 +28,8 @@ type GuestRestore struct {
 	VMID      int       // of the restored guest; 0: a free one
 	Bandwidth int       // KiB/s; 0: no limit
 	InPlace   bool      // over the guest itself
+	Again     bool      // as it was, under its own VMID: it is gone
+	Volume    string    // this very backup; empty: chosen by the above
 	Roomy     bool      // the disks are mostly empty
 	LeaveOff  bool      // do not start it
 }
@@ -85,7 +88,7 @@ func chooseGuestPoint(points []proxmox.RestorePoint, r GuestRestore) (chosen pro
 	var usable, running []proxmox.RestorePoint
 	for _, p := range points {
 		switch {
-		case r.From != "" && p.Storage != r.From, !r.At.IsZero() && p.Taken.After(r.At), r.Guest.Kind != "" && p.Kind != r.Guest.Kind:
+		case r.Volume != "" && p.Volume != r.Volume, r.From != "" && p.Storage != r.From, !r.At.IsZero() && p.Taken.After(r.At), r.Guest.Kind != "" && p.Kind != r.Guest.Kind:
 		case p.InFlight:
 			running = append(running, p)
 		case p.Usable():
@@ -99,7 +102,7 @@ func chooseGuestPoint(points []proxmox.RestorePoint, r GuestRestore) (chosen pro
 		return chosen, nil, false
 	}
 	chosen = usable[0]
-	if r.Unproven || !r.At.IsZero() {
+	if r.Unproven || r.Volume != "" || !r.At.IsZero() {
 		return chosen, nil, true
 	}
 	for _, p := range usable {
@@ -136,7 +139,7 @@ func (l *Lab) RestoreGuest(ctx context.Context, r GuestRestore) (plan.Plan, erro
 		p.Blockers = append(p.Blockers, noPoint(r, points, missing))
 		return p, nil
 	}
-	q := proxmox.RestoreQuery{Guest: r.Guest.VMID, Volume: point.Volume, Node: r.Node, VMID: r.VMID, Storage: r.Storage, InPlace: r.InPlace, Roomy: r.Roomy}
+	q := proxmox.RestoreQuery{Guest: r.Guest.VMID, Volume: point.Volume, Node: r.Node, VMID: r.VMID, Storage: r.Storage, InPlace: r.InPlace, Again: r.Again, Roomy: r.Roomy}
 	if err := l.place(ctx, c, r, point, &q); err != nil {
 		return p, err
 	}
@@ -156,7 +159,7 @@ func (l *Lab) place(ctx context.Context, c *proxmox.Client, r GuestRestore, poin
 		q.Node = point.Node
 	}
 	switch {
-	case r.InPlace:
+	case r.InPlace, r.Again && q.VMID == 0:
 		q.VMID = r.Guest.VMID
 	case q.VMID == 0:
 		q.VMID, err = c.NextID(ctx)
@@ -219,14 +222,18 @@ func (l *Lab) restorePlan(ctx context.Context, c *proxmox.Client, r GuestRestore
 	if name == "" {
 		name = g.Name
 	}
-	a := guestArgs{Cluster: g.Cluster, VMID: f.VMID, Guest: proxmox.NameFor(name, g.VMID, restoredMark), Storage: l.medium(g.Cluster, f.Point.Storage), Bytes: f.Bytes()}
+	a := guestArgs{Cluster: g.Cluster, VMID: f.VMID, Guest: proxmox.NameFor(name, g.VMID, restoredMark), Storage: l.medium(g.Cluster, f.Storages, f.Point.Storage), Bytes: f.Bytes()}
 	a.Restore = &restoreArgs{Restoration: proxmox.Restoration{Volume: f.Volume, Kind: f.Point.Kind, Node: f.Node, VMID: f.VMID, Name: a.Guest,
-		Storage: f.Storage, Bandwidth: r.Bandwidth, InPlace: r.InPlace}, Query: f.RestoreQuery, Disks: diskSizes(f), Room: roomOf(f)}
+		Storage: f.Storage, Bandwidth: r.Bandwidth, InPlace: r.InPlace, Again: r.Again}, Query: f.RestoreQuery, Disks: diskSizes(f), Room: roomOf(f)}
 	if r.InPlace {
 		a.Guest = g.Name
 		err := l.addInPlace(ctx, c, &p, r, g, f, a)
 		p.Estimate = total(p.Steps)
 		return p, err
+	}
+	if r.Again {
+		l.addAgain(&p, g, name, f, a, r.LeaveOff)
+		return p, nil
 	}
 	p.Summary = fmt.Sprintf("Restore %s from its backup of %s, beside it, as %s %d", nameOf(g), f.Point.Taken.UTC().Format("2006-01-02 15:04 UTC"), a.Guest, f.VMID)
 	if p.Loss != "" {
@@ -294,6 +301,24 @@ func (l *Lab) addProtect(p *plan.Plan, f proxmox.RestoreFacts, a guestArgs) {
 	l.addStep(p, kindGuestProtect, "protect the backup, so that nothing prunes it", show, a, false, 0)
 }
 
+// addAgain are the steps of a restore of a guest that is gone, to what it was.
+func (l *Lab) addAgain(p *plan.Plan, g Guest, name string, f proxmox.RestoreFacts, a guestArgs, leaveOff bool) {
+	p.Summary = fmt.Sprintf("Restore %s from its backup of %s, as it was", nameOf(g), f.Point.Taken.UTC().Format("2006-01-02 15:04 UTC"))
+	p.Notes = append(p.Notes, "It gets its own VMID, name and network addresses back: see that what it replaces can never start again.")
+	if a.Guest = name; name == "" {
+		a.Guest = f.Point.Notes
+	}
+	path := fmt.Sprintf("/nodes/%s/%s/%d", f.Node, f.Point.Kind, f.VMID)
+	l.addProtect(p, f, a)
+	l.addStep(p, kindGuestRestore, "restore it", a.Restore.Show(), a, false, a.Bytes)
+	l.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
+	if !leaveOff {
+		l.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
+		l.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)
+	}
+	p.Estimate = total(p.Steps)
+}
+
 // addInPlace are the steps of a restore over the guest itself: a safety backup of
 // what is there comes first.
 func (l *Lab) addInPlace(ctx context.Context, c *proxmox.Client, p *plan.Plan, r GuestRestore, g Guest, f proxmox.RestoreFacts, a guestArgs) error {
@@ -327,14 +352,12 @@ func (l *Lab) addInPlace(ctx context.Context, c *proxmox.Client, p *plan.Plan, r
 }
 
 // medium is what a restore reads from, as measurements name it.
-func (l *Lab) medium(cluster, storage string) string {
-	for _, name := range slices.Sorted(maps.Keys(l.config.PBS)) {
-		if slices.Contains(l.config.PBS[name].ProxmoxStorages, cluster+"/"+storage) {
-			if d := l.config.PBS[name].Disk; d != "" {
-				return "disk." + d
-			}
-			return "pbs." + name
+func (l *Lab) medium(cluster string, storages []proxmox.Storage, storage string) string {
+	if name := checks.Behind(l.config.PBS, cluster, storages, storage); name != "" {
+		if d := l.config.PBS[name].Disk; d != "" {
+			return "disk." + d
 		}
+		return "pbs." + name
 	}
 	return "proxmox." + cluster + "/" + storage
 }
@@ -342,10 +365,15 @@ func (l *Lab) medium(cluster, storage string) string {
 // mediumBlockers looks at the disk that the backup lies on, where it is one of
 // this host: Proxmox VE would see an empty datastore, or one that does not answer.
 func (l *Lab) mediumBlockers(ctx context.Context, cluster string, f proxmox.RestoreFacts) (blockers []plan.Blocker, notes []string) {
-	name, ok := strings.CutPrefix(l.medium(cluster, f.Point.Storage), "disk.")
+	name, ok := strings.CutPrefix(l.medium(cluster, f.Storages, f.Point.Storage), "disk.")
 	if !ok {
 		return nil, nil
 	}
+	return l.copyDiskBlockers(ctx, name)
+}
+
+// copyDiskBlockers are what keeps a backup on a disk of this host from being read.
+func (l *Lab) copyDiskBlockers(ctx context.Context, name string) (blockers []plan.Blocker, notes []string) {
 	cfg := l.config.Disks[name]
 	subject := "disk " + name
 	seen, err := disk.New(name, cfg).Survey(ctx)

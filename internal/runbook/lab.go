@@ -20,6 +20,7 @@ import (
 	"cairn/internal/operation"
 	"cairn/internal/plan"
 	"cairn/internal/secret"
+	"cairn/pbs"
 	"cairn/proxmox"
 )
 
@@ -31,6 +32,10 @@ type Lab struct {
 	past     []estimate.Run // what steps took so far, newest first
 	settle   time.Duration
 	awake    time.Duration // how long a guest that was started may take to show life
+	glance   time.Duration // between two looks at operations that go on at once
+	starter  Starter       // of operations that an operation consists of; nil: none
+
+	backupServers map[string]*pbs.Client
 	servers
 	repositories
 }
@@ -38,9 +43,12 @@ type Lab struct {
 // Open makes the lab of a configuration. It connects to nothing. past are the
 // measured steps that estimates rest on, newest first.
 func Open(c *config.Config, secrets secret.Reader, past []history.Measurement, now func() time.Time) *Lab {
-	l := &Lab{config: c, clusters: map[string]*proxmox.Client{}, now: now, past: measured(past), settle: settle, awake: awake}
+	l := &Lab{config: c, clusters: map[string]*proxmox.Client{}, now: now, past: measured(past), settle: settle, awake: awake, glance: glance, backupServers: map[string]*pbs.Client{}}
 	for name, cluster := range c.Proxmox {
 		l.clusters[name] = proxmox.New(name, cluster, secrets)
+	}
+	for name, server := range c.PBS {
+		l.backupServers[name] = pbs.New(name, server, secrets)
 	}
 	l.openPostgres(secrets)
 	l.openRepositories(secrets)
@@ -51,6 +59,9 @@ func Open(c *config.Config, secrets secret.Reader, past []history.Measurement, n
 func (l *Lab) Close() {
 	for _, c := range l.clusters {
 		c.Close()
+	}
+	for _, c := range l.backupServers {
+		_ = c.Close() // it drops idle connections
 	}
 	l.closePostgres()
 	l.closeRepositories()
@@ -125,6 +136,9 @@ func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	if again := l.guestFingerprint(p); again != nil {
 		return again(ctx)
 	}
+	if strings.HasPrefix(p.Target, "proxmox.") || strings.HasPrefix(p.Target, "pbs.") {
+		return p.Fingerprint, nil // it is gone: there is no state to compare
+	}
 	if name, ok := strings.CutPrefix(p.Target, "restic."); ok {
 		return l.stillThere(ctx, p, name)
 	}
@@ -174,5 +188,6 @@ func (l *Lab) Executors() map[string]operation.Executor {
 	maps.Copy(all, l.diskSteps())
 	maps.Copy(all, l.offSiteSteps())
 	all[kindSwap] = &swapStep{}
+	maps.Copy(all, l.hostSteps())
 	return all
 }

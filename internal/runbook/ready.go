@@ -6,12 +6,16 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/plan"
+	"cairn/proxmox"
 )
 
 // Ready makes certain that the secrets are there which a person types and which
 // the worker of p needs, because it has nobody to ask: it asks for those that are
 // missing, and has the cluster accept them.
 func (l *Lab) Ready(ctx context.Context, p plan.Plan) error {
+	if has(p, kindPerson) {
+		return l.typed(ctx)
+	}
 	id, err := backup.ParseAssetID(p.Target)
 	if c := l.postgres[id.Scope]; err == nil && c != nil && (id.Kind == backup.Cluster || id.Kind == backup.Database) && !onlyReads(p) {
 		if err := c.Accept(ctx); err != nil {
@@ -34,6 +38,25 @@ func (l *Lab) Ready(ctx context.Context, p plan.Plan) error {
 	if cfg.Act != nil && cfg.Act.TokenSecret.Ask {
 		if _, err := c.Privileges(ctx, "/"); err != nil {
 			return fmt.Errorf("trying the acting token of proxmox %s: %w", id.Scope, err)
+		}
+	}
+	return nil
+}
+
+// typed asks for every secret that a person types. A server that is gone accepts
+// none: that it does not answer stops nothing.
+func (l *Lab) typed(ctx context.Context) error {
+	for name, c := range l.clusters {
+		cfg := l.config.Proxmox[name]
+		if cfg.TokenSecret.Ask {
+			if _, err := c.Guests(ctx); err != nil && !proxmox.IsUnreachable(err) {
+				return fmt.Errorf("trying the token of proxmox %s: %w", name, err)
+			}
+		}
+		if cfg.Act != nil && cfg.Act.TokenSecret.Ask {
+			if _, err := c.Privileges(ctx, "/"); err != nil && !proxmox.IsUnreachable(err) {
+				return fmt.Errorf("trying the acting token of proxmox %s: %w", name, err)
+			}
 		}
 	}
 	return nil

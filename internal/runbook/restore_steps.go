@@ -174,7 +174,7 @@ func (l *Lab) checkRestored(ctx context.Context, c *proxmox.Client, a guestArgs,
 		return operation.Result{}, fmt.Errorf("guest %d is locked (%s): %s", a.VMID, g.Lock, proxmox.LockHint(g))
 	case !a.Restore.InPlace && g.Name != a.Guest:
 		return operation.Result{}, fmt.Errorf("guest %d is called %q, not %q: it is not what was restored", a.VMID, g.Name, a.Guest)
-	case !a.Restore.InPlace && g.OnBoot:
+	case !a.Restore.InPlace && !a.Restore.Again && g.OnBoot:
 		return operation.Result{}, fmt.Errorf("guest %d would start with its node", a.VMID)
 	}
 	var missing []string

@@ -3,9 +3,9 @@ package runbook
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
+	"cairn/checks"
 	"cairn/internal/backup"
 	"cairn/internal/plan"
 	"cairn/proxmox"
@@ -176,22 +176,12 @@ func (l *Lab) backupStorage(ctx context.Context, c *proxmox.Client, f proxmox.Ro
 			no = "the acting token lacks Datastore.AllocateSpace on /storage/" + s.Name
 			continue
 		}
-		if l.configured(f.Cluster, s.Name) {
+		if checks.Behind(l.config.PBS, f.Cluster, f.Storages, s.Name) != "" { // that one is watched
 			return s.Name, "", nil
 		}
 		storage = s.Name
 	}
 	return storage, no, nil
-}
-
-// configured says whether a [pbs.NAME] names the storage: that one is watched.
-func (l *Lab) configured(cluster, storage string) bool {
-	for _, c := range l.config.PBS {
-		if slices.Contains(c.ProxmoxStorages, cluster+"/"+storage) {
-			return true
-		}
-	}
-	return false
 }
 
 func listChanges(changes []proxmox.Change) string {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"cairn/checks"
 	"cairn/internal/backup"
 	"cairn/pbs"
 	"cairn/proxmox"
@@ -34,7 +35,7 @@ func (w *Watcher) learn(source string, facts any) []backup.Run {
 func (w *Watcher) guestBackups(f proxmox.Facts) []backup.Run {
 	tasks := map[string]backup.Run{}
 	for _, b := range f.Backups {
-		source := w.pbsBehind(f.Name, b.Storage)
+		source := w.pbsBehind(f, b.Storage)
 		if source == "" || b.Started.IsZero() {
 			continue
 		}
@@ -61,11 +62,9 @@ func (w *Watcher) guestBackups(f proxmox.Facts) []backup.Run {
 	return runs
 }
 
-func (w *Watcher) pbsBehind(cluster, storage string) string {
-	for name, c := range w.policy.PBS {
-		if slices.Contains(c.ProxmoxStorages, cluster+"/"+storage) {
-			return "pbs." + name
-		}
+func (w *Watcher) pbsBehind(f proxmox.Facts, storage string) string {
+	if name := checks.Behind(w.policy.PBS, f.Name, f.Storages, storage); name != "" {
+		return "pbs." + name
 	}
 	return ""
 }

@@ -1,0 +1,174 @@
+package e2e
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/lab"
+	"cairn/internal/lab/pve"
+	"cairn/internal/testkit"
+)
+
+// hash is what content is compared by.
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// onDisk is a bench whose datastore lies on a disk of this host.
+func onDisk(t *testing.T, edits ...string) *bench {
+	t.Helper()
+	l := start(t, lab.Servers|lab.Datastore|lab.USB)
+	l.PVE.SetPace(pve.Pace{Lock: time.Second})
+	path := config(t, l, edits...)
+	b := &bench{t: t, lab: l, config: path, state: filepath.Join(filepath.Dir(path), "state"), program: cairn}
+	must(t, os.MkdirAll(b.state, 0o750))
+	t.Cleanup(b.endWorkers)
+	return b
+}
+
+// backedUp are the guests that come back, with the disk that tells what they are.
+var backedUp = map[int]string{100: "scsi0", 101: "scsi0", 102: "scsi0", 103: "scsi0", 104: "scsi0", 105: "rootfs", 106: "rootfs", 107: "rootfs", 108: "scsi0", 109: "scsi0"}
+
+// promised are the hashes of what the newest backup of each guest holds, as cairn
+// lists the backups, and how old each is.
+func (b *bench) promised() (hashes map[int]string, ages map[int]time.Time) {
+	b.t.Helper()
+	hashes, ages = map[int]string{}, map[int]time.Time{}
+	for vmid := range backedUp {
+		name := b.lab.PVE.Guest(vmid).Config["name"]
+		if name == "" {
+			name = b.lab.PVE.Guest(vmid).Config["hostname"]
+		}
+		_, taken := b.newestPoint(fmt.Sprintf("home/%d", vmid))
+		at, err := time.Parse(time.RFC3339, taken)
+		must(b.t, err)
+		hashes[vmid], ages[vmid] = hash(name+", as of "+at.UTC().Format(time.RFC3339)), at
+	}
+	return hashes, ages
+}
+
+// cameBack compares every guest's content with what was promised.
+func (b *bench) cameBack(want map[int]string) {
+	b.t.Helper()
+	for vmid, disk := range backedUp {
+		g := b.lab.PVE.Guest(vmid)
+		if !g.Exists || hash(g.Content[disk]) != want[vmid] {
+			b.t.Errorf("guest %d: %q (exists %v), hash %s, want %s", vmid, g.Content[disk], g.Exists, hash(g.Content[disk]), want[vmid])
+		}
+	}
+}
+
+// From the loss of the whole cluster to every guest back as its newest backup has
+// it, in the order of priority, and in tomorrow's backup.
+func TestHypervisorLossToItsEnd(t *testing.T) {
+	t.Parallel()
+	b := onDisk(t)
+	want, ages := b.promised()
+	b.must(1, "check")
+	must(t, b.lab.PVE.Write(100, "scsi0", "what came after the backup")) // it will be lost, as announced
+	etc := b.lab.PVE.Etc()
+	b.lab.LosePVE()
+
+	plan := b.must(0, "restore", "hypervisor-loss", "--plan").out
+	oldest := time.Now()
+	for _, at := range ages {
+		if at.Before(oldest) {
+			oldest = at
+		}
+	}
+	for _, part := range []string{"at the most the " + backup.Age(time.Since(oldest)) + " of ", "scp -r root@127.0.0.1:" + b.lab.Dir() + "/host/etc/pve/. /root/etc-pve/",
+		"1. erp-app (101)", "2. web01 (100)", "POST /nodes/{node}/{qemu,lxc} for 10 guests, 2 at once"} {
+		if !strings.Contains(plan, part) {
+			t.Errorf("the plan lacks %q:\n%s", part, plan)
+		}
+	}
+	r := b.must(75, "restore", "hypervisor-loss", "home", "--parallel", "4")
+	id := idIn(t, r.err)
+	if s := b.show(id); s.State != "waits for you" || !strings.Contains(s.Text, "install Proxmox VE") {
+		t.Fatalf("it is %+v", s)
+	}
+	// The terminal may be gone for days. "done" is looked at, not believed.
+	if r := b.must(75, "operation", "done", id); !strings.Contains(r.err, "not yet") {
+		t.Errorf("it says %s", r.err)
+	}
+	must(t, b.lab.NewPVE("root-secret", nil))
+	text, err := os.ReadFile(b.config)
+	must(t, err)
+	b.reconfigure(string(text), "urls = [", fmt.Sprintf("urls = [%q] #", b.lab.PVE.URL()), "fingerprints = [", fmt.Sprintf("fingerprints = [%q] #", b.lab.PVE.Fingerprint()))
+	if r := b.must(75, "operation", "done", id); !strings.Contains(r.err, "not yet") { // nobody knows the tokens there
+		t.Errorf("it says %s", r.err)
+	}
+	b.lab.PVE.Adopt(etc)
+	b.lab.PVE.SetPace(pve.Pace{Lock: time.Second})
+	b.killedAmidRestores(id)
+	b.must(0, "operation", "resume", id)
+	b.want(id, "done")
+	b.cameBack(want)
+	g := b.lab.PVE.Guest(100)
+	if !g.Running || g.Config["name"] != "web01" || !strings.Contains(g.Config["net0"], "BC:24:11:00:00:64") || strings.Contains(g.Config["net0"], "link_down") {
+		t.Errorf("web01 is not what it was: %+v", g)
+	}
+	b.inOrder()
+	if j := b.lab.PVE.Job("backup-nightly"); j["all"] != "1" || j["enabled"] != "1" {
+		t.Errorf("the nightly job is %v", j)
+	}
+}
+
+// killedAmidRestores says that the person is done, and kills the worker once it has
+// begun to restore guests: their own operations go on.
+func (b *bench) killedAmidRestores(id string) {
+	b.t.Helper()
+	done := b.command("operation", "done", id)
+	must(b.t, done.Start())
+	defer func() { _ = done.Wait() }() // it watches until the operation ends, or stops
+	testkit.Until(b.t, limit, "guests are being restored", func() bool {
+		n := 0
+		for _, r := range b.changes() {
+			if r.Method == "POST" && (strings.HasSuffix(r.Path, "/qemu") || strings.HasSuffix(r.Path, "/lxc")) {
+				n++
+			}
+		}
+		return n >= 3
+	})
+	must(b.t, syscall.Kill(b.worker(id), syscall.SIGKILL))
+	testkit.Until(b.t, limit, "the operation is interrupted", func() bool { return b.show(id).State == "interrupted" })
+}
+
+// reconfigure writes the bench's configuration anew, as a person edits it.
+func (b *bench) reconfigure(text string, edits ...string) {
+	b.t.Helper()
+	for i := 0; i < len(edits); i += 2 {
+		if !strings.Contains(text, edits[i]) {
+			b.t.Fatalf("the configuration has no %q", edits[i])
+		}
+		text = strings.Replace(text, edits[i], edits[i+1], 1)
+	}
+	write(b.t, b.config, text)
+}
+
+// inOrder fails the test unless the guest of priority 1 was restored first, then
+// that of priority 2, and both were started before all others.
+func (b *bench) inOrder() {
+	b.t.Helper()
+	var restores, starts []string
+	for _, r := range b.changes() {
+		switch {
+		case r.Method == "POST" && (strings.HasSuffix(r.Path, "/qemu") || strings.HasSuffix(r.Path, "/lxc")):
+			restores = append(restores, r.Path)
+		case strings.HasSuffix(r.Path, "/status/start"):
+			starts = append(starts, r.Path)
+		}
+	}
+	if len(restores) != len(backedUp) || len(starts) < 2 || !strings.Contains(starts[0], "/qemu/101/") || !strings.Contains(starts[1], "/qemu/100/") {
+		b.t.Errorf("restores %d, starts %v", len(restores), starts)
+	}
+}
