@@ -24,7 +24,7 @@ func (l *lab) judgePostgres(s *source) []Problem {
 		out = append(out, judgeServer(s, cfg, f, l.now)...)
 	}
 	if cfg.Dump != nil && observed(f.Dumps, l.now).current {
-		out = append(out, judgeDumps(s, cfg, f)...)
+		out = append(out, l.judgeDumps(s, cfg, f)...)
 	}
 	if cfg.Base != nil && observed(f.Bases, l.now).current {
 		out = append(out, judgeBases(s, f)...)
@@ -132,7 +132,7 @@ func judgeSlots(s *source, slots []pg.Slot) []Problem {
 	var most int64
 	lost := false
 	for _, slot := range slots {
-		holds := !slot.Active && slot.RetainedBytes > slotRetained
+		holds := slot.RetainedBytes > slotRetained // an active reader may lag as well
 		bad := slot.WALStatus == "lost" || slot.WALStatus == "unreserved"
 		if holds || bad {
 			names = append(names, slot.Name)
@@ -148,11 +148,11 @@ func judgeSlots(s *source, slots []pg.Slot) []Problem {
 		why = "has lost WAL that its reader still needs"
 	}
 	return []Problem{found(backup.Warning, "slot", s.name, fmt.Sprintf("A replication slot of %s %s: %s", s.title, why, listed(names)),
-		fmt.Sprintf("Start its reader again, or drop it: SELECT pg_drop_replication_slot('%s')", names[0]), names...)}
+		fmt.Sprintf("Start its reader again, or see why it lags; a slot that nobody needs is dropped: SELECT pg_drop_replication_slot('%s')", names[0]), names...)}
 }
 
 // judgeDumps tells of dumps that broke off and of roles that no dump holds.
-func judgeDumps(s *source, cfg pg.Config, f pg.Facts) []Problem {
+func (l *lab) judgeDumps(s *source, cfg pg.Config, f pg.Facts) []Problem {
 	var torn, grade []string
 	why := ""
 	var newest, globals time.Time
@@ -183,6 +183,9 @@ func judgeDumps(s *source, cfg pg.Config, f pg.Facts) []Problem {
 		out = append(out, found(backup.Warning, "dump-torn", s.name, fmt.Sprintf("The newest dump of %s on %s is no copy: %s", listed(torn), s.title, either(why, "it is not complete")),
 			"See why it broke off (disk full, connection lost), then: "+strings.TrimPrefix(s.again, "Run it again: "), grade...))
 	}
+	if p, missing := l.missingRoles(s, f); missing {
+		out = append(out, p)
+	}
 	grace := max(scheduled(cfg.Dump.Every.Std(), cfg.Dump.Grace.Std(), 0, backup.Keep{}).grace, time.Hour)
 	switch {
 	case newest.IsZero():
@@ -194,6 +197,48 @@ func judgeDumps(s *source, cfg pg.Config, f pg.Facts) []Problem {
 			"Dump them together: pg_dumpall --globals-only > "+cfg.Dump.Dir+"/globals_DATE.sql"))
 	}
 	return out
+}
+
+// missingRoles tells of roles that own something in the newest dump of a database
+// and are in no newest dump of the globals: a restore would give it to others, or
+// stop. Our own dumps hold their globals themselves.
+func (l *lab) missingRoles(s *source, f pg.Facts) (Problem, bool) {
+	var globals *pg.Dump
+	newest := map[string]*pg.Dump{}
+	for i := range f.Dumps.Value { // newest first
+		d := &f.Dumps.Value[i]
+		switch {
+		case stateOf(d.State) != backup.Complete:
+		case d.Globals || d.Cluster:
+			if globals == nil || d.Taken.After(globals.Taken) {
+				globals = d
+			}
+		case newest[d.Database] == nil || d.Taken.After(newest[d.Database].Taken):
+			newest[d.Database] = d
+		}
+	}
+	if globals == nil || len(globals.Roles) == 0 {
+		return Problem{}, false
+	}
+	var missing, of []string
+	for _, name := range sortedKeys(newest) {
+		g := s.index[backup.AssetID{Kind: backup.Database, Scope: f.Name, Name: name}]
+		if newest[name].Ours || g == nil || g.parked != "" {
+			continue
+		}
+		for _, role := range newest[name].Roles {
+			if !slices.Contains(globals.Roles, role) {
+				missing, of = append(missing, role), append(of, name)
+			}
+		}
+	}
+	if len(missing) == 0 {
+		return Problem{}, false
+	}
+	slices.Sort(missing)
+	missing = slices.Compact(missing)
+	return found(backup.Warning, "roles-missing", s.name, fmt.Sprintf("The newest dump of the globals of %s does not create %s, which %s what is in the dumps of %s", s.title, listed(missing), verb(len(missing), "owns", "own"), listed(slices.Compact(of))),
+		"Dump the globals again, with every dump: pg_dumpall --globals-only; or let cairn do both: cairn backup "+f.Name, missing...), true
 }
 
 func laterOf(a, b time.Time) time.Time {

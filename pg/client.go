@@ -280,13 +280,20 @@ func (c *Client) copies(f Facts) []backup.Copy {
 	return all
 }
 
-// pgDump returns the version of pg_dump in PATH, looked up once an hour; empty
-// without one.
+// pgDump returns the version of the newest pg_dump here, in PATH or where
+// distributions keep several, looked up once an hour; empty without one.
 func (c *Client) pgDump(ctx context.Context) string {
 	if now := c.now(); c.toolsAt.IsZero() || now.Sub(c.toolsAt) > time.Hour {
 		c.tools, c.toolsAt = "", now
-		if result, err := command.Run(ctx, command.Spec{Argv: []string{"pg_dump", "--version"}}); err == nil {
-			c.tools = toolVersion(string(result.Stdout))
+		programs := []string{"pg_dump"}
+		if path := newestTool("pg_dump"); path != "" {
+			programs = append(programs, path)
+		}
+		for _, program := range programs {
+			result, err := command.Run(ctx, command.Spec{Argv: []string{program, "--version"}})
+			if version := toolVersion(string(result.Stdout)); err == nil && majorOf(version) > majorOf(c.tools) {
+				c.tools = version
+			}
 		}
 	}
 	return c.tools

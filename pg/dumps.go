@@ -106,7 +106,13 @@ func (s *dumpScan) file(path string, name dumpName, info fs.FileInfo) {
 	}
 	key := cacheKey{path, info.Size(), info.ModTime()}
 	grows := s.cache.changed(key)
-	c := s.cache.get(key, s.now, func() content { return s.prober.file(path, info.Size(), name) })
+	c := s.cache.get(key, s.now, func() content {
+		c := s.prober.file(path, info.Size(), name)
+		if c.cluster {
+			c.roles = rolesIn(path, name.Packed)
+		}
+		return c
+	})
 	if bare && c.state == backup.Damaged {
 		c.foreign = true // nothing but its inside could say that it is a dump
 	}
@@ -207,7 +213,7 @@ func holds(files map[string]int64, name string) bool {
 }
 
 func (s *dumpScan) add(path string, name dumpName, c content, format string, size int64, changed time.Time, grows bool) {
-	d := Dump{Path: path, Format: format, Size: size, State: c.state, Why: c.why, Rows: -1, Version: c.version, Encrypted: name.Encrypted,
+	d := Dump{Path: path, Format: format, Size: size, State: c.state, Why: c.why, Rows: -1, Roles: c.roles, Version: c.version, Encrypted: name.Encrypted,
 		Finished: changed, Taken: takenAt(name, c.created, changed)}
 	s.owner(&d, name, c)
 	if c.state == backup.Complete && c.proof > backup.Exists {
@@ -222,6 +228,22 @@ func (s *dumpScan) add(path string, name dumpName, c content, format string, siz
 		d.State, d.Why, d.Proofs = backup.InFlight, "", nil
 	}
 	s.dumps = append(s.dumps, d)
+}
+
+// rolesIn lists the roles that a dump of the globals creates: they stand at its
+// beginning.
+func rolesIn(path, packed string) []string {
+	text, err := readUnpacked(path, packed) // as far as it can be read
+	if err != nil && len(text) == 0 {
+		return nil
+	}
+	var all []string
+	for line := range strings.Lines(string(text)) {
+		if m := createRole.FindStringSubmatch(strings.TrimRight(line, "\r\n")); m != nil {
+			all = append(all, unquoted(m[1]))
+		}
+	}
+	return all
 }
 
 // takenAt chooses among the time in the name, the time in the dump itself and

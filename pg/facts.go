@@ -102,6 +102,7 @@ type Dump struct {
 	Finished  time.Time       // when its last byte was written
 	Encrypted bool            // gpg, age, …: nothing of it can be read
 	Version   string          // the server's version that it was taken from, if it says so
+	Roles     []string        // that own something in it; of the globals: that it creates. Nil: not known
 }
 
 // BaseBackup is one base backup.

@@ -22,7 +22,8 @@ type content struct {
 	database string
 	version  string
 	created  time.Time
-	cluster  bool // of all databases, or of the globals
+	cluster  bool     // of all databases, or of the globals
+	roles    []string // that own something in it; of the globals: that it creates
 	proof    backup.Proof
 	looked   time.Time
 	partial  bool // there is more to see, when there is time to unpack it
@@ -159,7 +160,7 @@ func (p *prober) custom(f *os.File, size int64, name dumpName) content {
 }
 
 func ofTOC(t toc) content {
-	return content{database: t.database, version: t.server, created: t.created}
+	return content{database: t.database, version: t.server, created: t.created, roles: t.owners}
 }
 
 // packedTOC reads the table of contents, offset bytes into a compressed

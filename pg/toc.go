@@ -20,6 +20,7 @@ type toc struct {
 	format   byte       // 1 custom, 3 tar, 5 directory
 	files    []string   // of a directory: what holds data
 	data     []tocTable // the tables whose rows it holds
+	owners   []string   // the roles that own something in it, sorted
 	last     int64      // of a custom file: where its last block of data begins; 0: none
 	unplaced bool       // of a custom file: it has data whose place is not recorded
 	end      int64      // length of the toc itself, in bytes
@@ -96,6 +97,8 @@ func (r *tocReader) head(t *toc) {
 }
 
 func (r *tocReader) entries(t *toc) {
+	owners := map[string]bool{}
+	defer func() { t.owners = sortedKeys(owners) }()
 	for n := r.int(); n > 0 && r.err == nil; n-- {
 		r.int() // id
 		dumper := r.int() != 0
@@ -115,7 +118,10 @@ func (r *tocReader) entries(t *toc) {
 		if r.version >= 1016 {
 			r.int() // kind of relation
 		}
-		r.skip(2) // owner, with oids
+		if owner := r.name(); owner != "" {
+			owners[owner] = true
+		}
+		r.skip(1) // with oids
 		for r.skip(1) {
 			// a dependency
 		}

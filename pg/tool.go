@@ -76,6 +76,22 @@ func (c *Client) toolPath(ctx context.Context, program string, major int, exact 
 	return program, nil
 }
 
+// newestTool is the newest of a program where distributions keep several; empty:
+// there is none.
+func newestTool(program string) string {
+	best, bestMajor := "", 0
+	for _, place := range toolPlaces {
+		dirs, _ := filepath.Glob(place) // the patterns are ours
+		for _, dir := range dirs {
+			path := filepath.Join(dir, program)
+			if _, err := os.Stat(path); err == nil && majorOfDir(dir) > bestMajor {
+				best, bestMajor = path, majorOfDir(dir)
+			}
+		}
+	}
+	return best
+}
+
 var dirVersion = regexp.MustCompile(`(\d+)[^/]*(/bin)?$`)
 
 func majorOfDir(dir string) int {
