@@ -43,6 +43,9 @@ type Dump struct {
 	Asset  backup.AssetID
 	Path   string
 	Taken  time.Time
+	Shared bool   // it is one of several assets: a dump of a whole server
+	WAL    string // of a base backup: the directory of the archive; empty: there is none
+	From   string // the first segment that it needs
 }
 
 // Holdings is what is compared with what.
@@ -176,6 +179,8 @@ type held struct {
 	taken  time.Time
 	path   string // where it lies
 	store  string // the datastore's path; empty: it is a dump
+	wal    string // of a base backup: the directory of the archive
+	from   string // the first segment of it that is needed
 	backup datastore.Snapshot
 }
 
@@ -193,7 +198,11 @@ func (p *Prover) copies(h Holdings) (all []held, errs []error) {
 		}
 	}
 	for _, d := range h.Dumps {
-		all = append(all, held{source: d.Source, id: d.Path, group: d.Asset.String(), asset: d.Asset.String(), taken: d.Taken, path: d.Path})
+		id := d.Path
+		if d.Shared {
+			id += " of " + d.Asset.Name
+		}
+		all = append(all, held{source: d.Source, id: id, group: d.Asset.String(), asset: d.Asset.String(), taken: d.Taken, path: d.Path, wal: d.WAL, from: d.From})
 	}
 	return all, errs
 }

@@ -209,7 +209,8 @@ func TestWholeBackupsAreProven(t *testing.T) {
 			h.must(os.MkdirAll(filepath.Join(h.dir, "pg", "base"), 0o755))
 			h.must(os.WriteFile(filepath.Join(h.dir, "pg", "base", "base.tar"), []byte("a base backup"), 0o600))
 			asset := backup.AssetID{Kind: backup.Database, Scope: "erp", Name: "db"}
-			h.dumps = []Dump{{"postgres.erp", asset, dump, began}, {"postgres.erp", backup.AssetID{Kind: backup.Cluster, Scope: "erp"}, filepath.Join(h.dir, "pg", "base"), began}}
+			h.dumps = []Dump{{Source: "postgres.erp", Asset: asset, Path: dump, Taken: began},
+				{Source: "postgres.erp", Asset: backup.AssetID{Kind: backup.Cluster, Scope: "erp"}, Path: filepath.Join(h.dir, "pg", "base"), Taken: began}}
 			h.upload(0)
 			got := h.proven()
 			h.expect(got, a, "")
@@ -257,7 +258,7 @@ func TestAnotherSizeIsMissing(t *testing.T) {
 	a, b, c := h.put("101", 0), h.put("102", 0), h.put("103", 0)
 	chunk, index := h.own(a), filepath.Join(h.store.Dir(b), "drive-scsi0.img.fidx")
 	dump := filepath.Join(h.dir, "pg", "db.dump")
-	h.dumps = []Dump{{"postgres.erp", backup.AssetID{Kind: backup.Database, Scope: "erp", Name: "db"}, dump, began}}
+	h.dumps = []Dump{{Source: "postgres.erp", Asset: backup.AssetID{Kind: backup.Database, Scope: "erp", Name: "db"}, Path: dump, Taken: began}}
 	whole := map[string][]byte{dump: []byte("a whole dump")}
 	for _, path := range []string{chunk, index} {
 		raw, err := os.ReadFile(path)

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -87,6 +89,9 @@ func (s *search) dirs() (dirs, stores []string) {
 	for _, c := range s.copies {
 		if c.store == "" {
 			dirs = add(dirs, path.Dir(c.path))
+			if c.wal != "" && holds(s.snapshot, c.wal) {
+				dirs = add(dirs, c.wal)
+			}
 		} else {
 			stores = add(stores, c.store)
 		}
@@ -189,6 +194,9 @@ func (s *search) compared(p *Prover, c held, lack string) history.Compared {
 func (s *search) lack(ctx context.Context, c held) (string, error) {
 	if c.store == "" {
 		files, err := filesOf(c.path)
+		if err == nil && c.wal != "" && holds(s.snapshot, c.wal) {
+			err = addWAL(files, c.wal, c.from, s.snapshot.Time)
+		}
 		if err != nil {
 			return "", err
 		}
@@ -293,4 +301,34 @@ func filesOf(root string) (map[string]int64, error) {
 		return err
 	})
 	return files, err
+}
+
+// walName is the name of a segment in an archive, whose second half is its place
+// on its timeline, or of a timeline's history.
+var walName = regexp.MustCompile(`^[0-9A-F]{8}(?:([0-9A-F]{16})|\.history)`)
+
+// addWAL adds the archived segments from one on, and the histories of timelines,
+// that were there when the snapshot was begun.
+func addWAL(files map[string]int64, dir, from string, until time.Time) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		m := walName.FindStringSubmatch(e.Name())
+		if m == nil || !e.Type().IsRegular() || m[1] != "" && m[1] < from[min(8, len(from)):] || strings.HasSuffix(e.Name(), ".partial") {
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // expired just now
+		}
+		if err != nil {
+			return err
+		}
+		if info.ModTime().Before(until) {
+			files[filepath.Join(dir, e.Name())] = info.Size()
+		}
+	}
+	return nil
 }

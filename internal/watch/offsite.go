@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"cairn/checks"
-	"cairn/internal/backup"
 	"cairn/internal/config"
 	"cairn/internal/offsite"
-	"cairn/pg"
 	"cairn/restic"
 )
 
@@ -117,22 +113,10 @@ func (w *Watcher) enterProofs(ctx context.Context) {
 
 // proverLock lets one process at a time list an off-site snapshot.
 func (w *Watcher) proverLock() (unlock func(), free bool, err error) {
-	dir := w.prover.cfg.StateDir
-	if dir == "" || w.memory == nil {
+	if w.memory == nil {
 		return func() {}, true, nil
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "offsite.lock"), os.O_CREATE|os.O_RDWR, 0o640)
-	if err != nil {
-		return nil, false, fmt.Errorf("locking: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close() // nothing was written
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, false, nil
-		}
-		return nil, false, fmt.Errorf("locking: %w", err)
-	}
-	return func() { _ = f.Close() }, true, nil
+	return offsite.Lock(w.prover.cfg.StateDir)
 }
 
 // holdings is what there is to compare now: with repositories that answered, and
@@ -154,7 +138,7 @@ func (w *Watcher) holdings() offsite.Holdings {
 	}
 	for name, c := range w.prover.cfg.Postgres {
 		if seen := facts.Postgres[name]; seen.Current() && diskIn(facts, c.Disk) {
-			h.Dumps = append(h.Dumps, dumpsOf(name, seen.Value.Dumps, seen.Value.Bases)...)
+			h.Dumps = append(h.Dumps, offsite.Dumps(name, c, seen.Value)...)
 		}
 	}
 	return h
@@ -167,26 +151,6 @@ func diskIn(f checks.Facts, name string) bool {
 	}
 	seen, asked := f.Disks[name]
 	return asked && seen.Current() && seen.Value.Present()
-}
-
-func dumpsOf(name string, dumps backup.Observed[[]pg.Dump], bases backup.Observed[[]pg.BaseBackup]) []offsite.Dump {
-	var out []offsite.Dump
-	if dumps.Current() {
-		for _, d := range dumps.Value {
-			if d.State == backup.Complete && d.Database != "" && !d.Globals && !d.Cluster {
-				out = append(out, offsite.Dump{Source: "postgres." + name, Path: d.Path, Taken: d.Taken,
-					Asset: backup.AssetID{Kind: backup.Database, Scope: name, Name: d.Database}})
-			}
-		}
-	}
-	if bases.Current() {
-		for _, b := range bases.Value {
-			if b.State == backup.Complete {
-				out = append(out, offsite.Dump{Source: "postgres." + name, Path: b.Path, Taken: b.Taken, Asset: backup.AssetID{Kind: backup.Cluster, Scope: name}})
-			}
-		}
-	}
-	return out
 }
 
 // noticeSnapshots wakes the prover when an off-site repository has a new
