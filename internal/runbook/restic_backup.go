@@ -27,6 +27,7 @@ const (
 	kindForgetOld    = "restic.forget"
 	kindPrune        = "restic.prune"
 	kindCheck        = "restic.check"
+	kindProve        = "restic.prove"
 )
 
 // What applies where the configuration says nothing.
@@ -163,6 +164,7 @@ func (b *backupPlan) survey(ctx context.Context) (missing bool) {
 		b.guard()
 		b.lab.addRepository(&b.Plan, kindInit, "make the repository", b.initShow(), repositoryArgs{Source: b.Name, From: b.cfg.CopyFrom}, 0)
 		b.copyOrBackup(ctx)
+		b.prove()
 		return true
 	}
 	if err != nil {
@@ -209,6 +211,7 @@ func (b *backupPlan) steps(ctx context.Context) {
 	}
 	b.copyOrBackup(ctx)
 	if len(b.Blockers) == 0 {
+		b.prove()
 		b.maintain(ctx)
 	}
 }

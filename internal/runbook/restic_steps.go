@@ -49,6 +49,7 @@ func (l *Lab) repositorySteps() map[string]operation.Executor {
 		kindForgetOld:    &repositoryStep{lab: l, job: "forget", writes: true, do: l.forgetOld},
 		kindPrune:        &repositoryStep{lab: l, job: "prune", writes: true, do: l.prune},
 		kindCheck:        &repositoryStep{lab: l, job: restic.CheckJob, writes: true, do: l.checkPart}, // a lock, at the least
+		kindProve:        &repositoryStep{lab: l, job: "prove", do: l.prove},
 		kindRestore:      &repositoryStep{lab: l, job: "restore", do: l.restoreFiles},
 		kindVerify:       &repositoryStep{lab: l, job: "restore-check", do: l.verifyFiles},
 	}

@@ -1,0 +1,151 @@
+package runbook
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"cairn/checks"
+	"cairn/internal/backup"
+	"cairn/internal/disk"
+	"cairn/internal/offsite"
+	"cairn/internal/operation"
+	"cairn/restic"
+)
+
+// prove plans to compare what lies here with the new off-site snapshot, where it
+// may hold a datastore or dumps.
+func (b *backupPlan) prove() {
+	if !b.cfg.OffSite() || len(b.lab.storesHere())+len(b.lab.config.Postgres) == 0 {
+		return
+	}
+	b.lab.addRepository(&b.Plan, kindProve, "prove that it holds all of each backup", "restic ls --json --recursive (of the new snapshot)", repositoryArgs{Source: b.Name}, 0)
+}
+
+// storesHere are the datastores that lie on this host, by configured name.
+func (l *Lab) storesHere() []string { return sortedNames(l.datastores) }
+
+// proverPatience is how long another process that compares is waited for.
+const proverPatience = 10 * time.Minute
+
+// prove compares, as cairn prove does, and keeps the answers in the history. What
+// is missing there is a warning: the copy is made, and is no copy of that.
+func (l *Lab) prove(ctx context.Context, w work) (operation.Result, error) {
+	unlock, err := l.proverTurn(ctx, w)
+	if err != nil {
+		return operation.Result{Status: backup.Warning, Text: "it was not compared: " + err.Error()}, nil
+	}
+	defer unlock()
+	facts, err := w.client.Survey(ctx)
+	if err != nil {
+		return operation.Result{Status: backup.Warning, Text: "it was not compared: " + err.Error()}, nil
+	}
+	target := restic.Source(w.Source)
+	prover := offsite.Prover{Now: l.now, Say: func(text string) { w.task.Progress(operation.Progress{Lines: []string{text}}) }}
+	if l.history != nil {
+		prover.Ledger = l.history
+	}
+	holdings, unread := l.holdings(ctx)
+	holdings.Targets = []offsite.Target{{Name: target, Repo: w.client, Snapshots: facts.Snapshots}}
+	failed := prover.Prove(ctx, holdings)
+	if ctx.Err() != nil {
+		return operation.Result{}, context.Cause(ctx)
+	}
+	proofs, err := prover.Known(ctx)
+	if err != nil {
+		unread = append(unread, err.Error())
+	}
+	out := proofText(proofs, target, facts.Snapshots)
+	if failed != nil {
+		unread = append(unread, failed.Error())
+	}
+	if len(unread) > 0 {
+		out.Status, out.Text = backup.Warning, out.Text+"; not all could be compared: "+strings.Join(unread, "; ")
+	}
+	return out, nil
+}
+
+// proverTurn waits until no other process lists off-site snapshots.
+func (l *Lab) proverTurn(ctx context.Context, w work) (unlock func(), err error) {
+	for end := l.now().Add(proverPatience); ; {
+		unlock, free, err := offsite.Lock(l.config.StateDir)
+		if err != nil || free {
+			return unlock, err
+		}
+		if l.now().After(end) {
+			return nil, fmt.Errorf("another process has been comparing for %s: its answers count for this one too", backup.Age(proverPatience))
+		}
+		w.task.Progress(operation.Progress{Lines: []string{"waiting for another process that compares"}})
+		if err := pause(ctx, min(again, l.waitGrain())); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// holdings is what lies here, on disks that are in; unread says what could not be
+// looked at.
+func (l *Lab) holdings(ctx context.Context) (h offsite.Holdings, unread []string) {
+	in := func(name string) bool {
+		cfg, ok := l.config.Disks[name]
+		if !ok {
+			return true
+		}
+		f, err := disk.New(name, cfg).Glance(ctx)
+		if err != nil || !f.Present() {
+			unread = append(unread, "disk "+name+" is away")
+		}
+		return err == nil && f.Present()
+	}
+	for _, name := range l.storesHere() {
+		if c := l.config.PBS[name]; in(c.Disk) {
+			h.Stores = append(h.Stores, offsite.Store{Source: "pbs." + name, Path: filepath.Clean(c.Path)})
+		}
+	}
+	for _, name := range sortedNames(l.config.Postgres) {
+		cfg := l.config.Postgres[name]
+		if cfg.Dump == nil && cfg.Base == nil || !in(cfg.Disk) {
+			continue
+		}
+		f, err := l.postgres[name].Survey(ctx)
+		if err != nil && !f.Dumps.Current() && !f.Bases.Current() {
+			unread = append(unread, err.Error())
+		}
+		h.Dumps = append(h.Dumps, offsite.Dumps(name, cfg, f)...)
+	}
+	slices.Sort(unread)
+	return h, slices.Compact(unread)
+}
+
+// proofText says how much is proven to be in a repository, and the first of what
+// its newest snapshot misses. snapshots are the oldest first.
+func proofText(proofs map[string]checks.OffSiteProof, target string, snapshots []restic.Snapshot) operation.Result {
+	age := map[string]int{}
+	for i, s := range snapshots {
+		age[s.ID] = i
+	}
+	newest := map[string]checks.OffSiteProof{} // by copy: a proof, or else what its newest snapshot lacks
+	for _, key := range sortedNames(proofs) {
+		p := proofs[key]
+		old, known := newest[p.Source+" "+p.Copy]
+		if p.In == target && (!known || p.Complete && !old.Complete || p.Complete == old.Complete && age[p.Snapshot] > age[old.Snapshot]) {
+			newest[p.Source+" "+p.Copy] = p
+		}
+	}
+	whole := 0
+	var lacking []string
+	for _, key := range sortedNames(newest) {
+		if p := newest[key]; p.Complete {
+			whole++
+		} else {
+			lacking = append(lacking, fmt.Sprintf("%s: %s", p.Copy, p.Missing))
+		}
+	}
+	out := operation.Result{Text: fmt.Sprintf("%d backups and dumps are proven to be there", whole), Medium: target}
+	if n := len(lacking); n > 0 {
+		out.Status, out.Text = backup.Warning, fmt.Sprintf("%s; %d are not: %s", out.Text, n, lacking[0])
+	}
+	return out
+}
