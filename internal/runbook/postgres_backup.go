@@ -132,7 +132,7 @@ func (l *Lab) addLeft(p *plan.Plan, source string, left []plan.Blocker) {
 	if len(left) > 0 {
 		title = fmt.Sprintf("end as failed: %d cannot be copied", len(left))
 	}
-	l.addPostgres(p, kindLeft, title, "", postgresArgs{Source: source, Left: why}, false, 0)
+	l.addPostgres(p, kindLeft, title, "exit code 70 where something is not copied", postgresArgs{Source: source, Left: why}, false, 0)
 }
 
 // goOn are the arguments of a step with the steps after it done where it fails.

@@ -62,7 +62,7 @@ func (l *Lab) VerifyPostgres(ctx context.Context, source, part string, all bool)
 	if len(p.Steps) == 0 {
 		return p, fmt.Errorf("postgres.%s holds no copy %sto verify: cairn copies lists what there is, cairn backup %s makes one", source, strings.TrimLeft(part+" ", " "), source)
 	}
-	l.addPostgres(&p, kindVerdict, "say what was found", "", verifyArgs{Source: source}, false, 0)
+	l.addPostgres(&p, kindVerdict, "say what was found", "exit code 70 where something is not good", verifyArgs{Source: source}, false, 0)
 	p.Estimate = total(p.Steps)
 	return p, nil
 }
