@@ -39,10 +39,22 @@ func (l *Lab) writeConfig() error {
 	l.resticConfig(say, file)
 	l.postgresConfig(say, file)
 	l.diskConfig(say)
+	l.runbookConfig(say)
 	if err := os.WriteFile(l.ConfigPath(), []byte(b.String()), 0o600); err != nil {
 		return fmt.Errorf("writing the configuration: %w", err)
 	}
 	return nil
+}
+
+// runbookConfig names people and places, as a printed runbook should.
+func (l *Lab) runbookConfig(say func(string, ...any)) {
+	say("\n[runbook]")
+	say("contacts = [ { name = \"Ana\", for = \"the hypervisors\", reach = \"+33 1 23 45 67 89\" } ]")
+	say("[runbook.keys]")
+	say("\"pbs.nas\" = \"the envelope in the safe: paperkey of %s.enc\"", storage)
+	if l.repos != nil {
+		say("\"restic.usb\" = \"the envelope in the safe\"\n\"restic.cloud\" = \"the envelope in the safe, and with Ana\"")
+	}
 }
 
 func (l *Lab) resticConfig(say func(string, ...any), file func(string) string) {
