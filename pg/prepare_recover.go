@@ -10,47 +10,116 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/command"
 )
 
 // RecoverReady is what a plan of a recovery rests on.
 type RecoverReady struct {
 	Source   Source
-	Recovery Recovery // without Dir's end, which carries the operation's id
-	Live     bool     // the live server answers: it can be asked to archive, and take the database back
+	Recovery Recovery  // without Dir's end, which carries the operation's id
+	Live     bool      // the live server answers: it can be asked to archive, and take the database back
+	Newest   time.Time // how far the archive reaches; zero: not known
 	Preflight
+}
+
+// RecoverRequest says to which point a server is to be recovered, and from what.
+type RecoverRequest struct {
+	Target Target
+	Dir    string // below which; empty: beside the live data directory
+	Tool   string // pgbackrest or barman: from its backups; empty: from base backups and the WAL archive
+	Keep   bool   // it stays until a person ends it
 }
 
 // PrepareRecover looks whether a server can be recovered to a target now, and
 // where: below dir, or beside the live data directory where that is here.
-func (c *Client) PrepareRecover(ctx context.Context, t Target, dir string) (RecoverReady, error) {
+func (c *Client) PrepareRecover(ctx context.Context, req RecoverRequest) (RecoverReady, error) {
 	out := RecoverReady{Live: true}
 	var err error
 	if out.Server, err = c.server.readServer(ctx, c.now); err != nil {
 		out.Live = false
 		out.Notes = append(out.Notes, "The live server does not answer: only what is archived already can be restored to.")
 	}
-	flushed := out.Live && !out.Server.InRecovery && out.Server.Archiver.Mode == "on" && !out.Server.Archiver.FailingNow()
-	if out.Source, err = c.ChooseBase(ctx, t, out.Server.SegmentBytes, flushed); err != nil {
+	out.Recovery = Recovery{Target: req.Target, User: "postgres", Keep: req.Keep, Tool: req.Tool, Major: majorOf(out.Server.Version)}
+	if req.Tool != "" {
+		err = out.fromTool(ctx, c)
+	} else {
+		err = out.fromBase(ctx, c)
+	}
+	if err != nil {
 		return out, err
 	}
-	b := out.Source.Base
-	if id := out.Server.SystemID; id != 0 && b.SystemID != 0 && id != b.SystemID {
-		out.block("base backup", "it is of another server: the system identifiers differ", "see that base.dir is this server's own")
-	}
-	out.Recovery = Recovery{Base: b.Path, WAL: c.cfg.WAL.Dir, Target: t, User: "postgres", Total: out.Source.Segments}
-	if out.Recovery.Major, err = baseMajor(b.Path); err != nil {
-		return out, err
-	}
-	for _, program := range []string{"postgres", "pg_ctl", "pg_controldata"} {
-		if _, err := c.toolPath(ctx, program, out.Recovery.Major, true); err != nil {
-			out.block(program, err.Error(), fmt.Sprintf("install postgresql-%d on this host (without making a cluster of it)", out.Recovery.Major))
+	r := &out.Recovery
+	if r.Major == 0 {
+		out.Notes = append(out.Notes, "The backup's version is only seen when it is unpacked: PostgreSQL's programs of that very version must be on this host.")
+	} else {
+		for _, program := range []string{"postgres", "pg_ctl", "pg_controldata"} {
+			if _, err := c.toolPath(ctx, program, r.Major, true); err != nil {
+				out.block(program, err.Error(), fmt.Sprintf("install postgresql-%d on this host (without making a cluster of it)", r.Major))
+			}
 		}
 	}
 	if out.Live {
-		out.bootstrapUser(ctx, c)
+		out.liveFacts(ctx, c)
 	}
-	out.place(dir, b)
+	out.place(req.Dir, out.Source.Base)
 	return out, nil
+}
+
+// fromBase chooses a base backup of our own or of pg_basebackup.
+func (r *RecoverReady) fromBase(ctx context.Context, c *Client) (err error) {
+	if r.Source, err = c.ChooseBase(ctx, r.Recovery.Target, r.Server.SegmentBytes, r.Flushes()); err != nil {
+		return err
+	}
+	b := r.Source.Base
+	if id := r.Server.SystemID; id != 0 && b.SystemID != 0 && id != b.SystemID {
+		r.block("base backup", "it is of another server: the system identifiers differ", "see that base.dir is this server's own")
+	}
+	r.Recovery.Base, r.Recovery.WAL, r.Recovery.Total = b.Path, c.cfg.WAL.Dir, r.Source.Segments
+	r.Newest = r.Source.Reach
+	if isTarBase(b.Path) {
+		return nil // its version is that of the live server, else it is seen when it is unpacked
+	}
+	r.Recovery.Major, err = baseMajor(b.Path)
+	return err
+}
+
+// fromTool chooses one of another tool's backups.
+func (r *RecoverReady) fromTool(ctx context.Context, c *Client) error {
+	if _, err := command.Run(ctx, command.Spec{Argv: []string{r.Recovery.Tool, "--version"}}); err != nil && c.cfg.names(r.Recovery.Tool) {
+		r.block(r.Recovery.Tool, "it cannot be run here: "+err.Error(), "install "+r.Recovery.Tool+" on this host, which has its own restore")
+		return nil
+	}
+	tool, err := c.ToolBackups(ctx, r.Recovery.Tool)
+	if err != nil {
+		return err
+	}
+	for _, problem := range tool.Problems {
+		r.Notes = append(r.Notes, fmt.Sprintf("%s says: %s.", tool.Name, problem))
+	}
+	b, err := tool.chooseBackup(r.Recovery.Target, c.now())
+	if err != nil {
+		return err
+	}
+	size := b.Size
+	for _, d := range r.Server.Databases {
+		size += max(0, d.Bytes)
+	}
+	r.Recovery.Label = b.Label
+	r.Source.Base = BaseBackup{Path: tool.Name + ":" + b.Label, Taken: b.Started, Finished: b.Finished, Size: size}
+	return nil
+}
+
+func (c Config) names(tool string) bool {
+	return tool == ToolPgBackRest && c.PgBackRest != nil || tool == ToolBarman && c.Barman != nil
+}
+
+// Flushes says whether the live server can archive what it has written so far.
+func (r *RecoverReady) Flushes() bool {
+	return r.Live && !r.Server.InRecovery && r.Server.Archiver.Mode == "on" && !r.Server.Archiver.FailingNow()
 }
 
 // baseMajor is the major version of a base backup.
@@ -60,17 +129,21 @@ func baseMajor(dir string) (int, error) {
 			return majorOf(strings.TrimSpace(string(text))), nil
 		}
 	}
-	return 0, fmt.Errorf("%s does not say its version: a base backup as tar files has to be unpacked first", dir)
+	return 0, fmt.Errorf("%s does not say its version: it is no base backup", dir)
 }
 
-// bootstrapUser finds out what the superuser is called that initdb makes.
-func (r *RecoverReady) bootstrapUser(ctx context.Context, c *Client) {
+// liveFacts finds out what the superuser is called that initdb makes, and which
+// tablespaces there are.
+func (r *RecoverReady) liveFacts(ctx context.Context, c *Client) {
 	conn, err := c.server.connect(ctx, "")
 	if err != nil {
 		return // the usual name stays
 	}
 	defer shut(ctx, conn)
 	_ = conn.QueryRow(ctx, `SELECT rolname::text FROM pg_roles WHERE oid = 10`).Scan(&r.Recovery.User) // as above
+	if found, err := conn.Query(ctx, `SELECT spcname::text FROM pg_tablespace WHERE pg_tablespace_location(oid) <> '' ORDER BY 1`); err == nil {
+		r.Recovery.Spaces, _ = pgx.CollectRows(found, pgx.RowTo[string]) // a tool that needs them complains
+	}
 }
 
 // place chooses the directory and its owner, and looks for room.
@@ -92,7 +165,7 @@ func (r *RecoverReady) place(dir string, b BaseBackup) {
 	r.room(dir, b.Size+b.Size/10)
 	if r.Recovery.Owner.Name != "" && os.Geteuid() == 0 {
 		for _, path := range []string{dir, r.Recovery.WAL} {
-			if !reachable(path, r.Recovery.Owner) {
+			if path != "" && !reachable(path, r.Recovery.Owner) {
 				r.block(path, fmt.Sprintf("the user %s, which runs the recovered server, cannot reach it", r.Recovery.Owner.Name), "give it the right to read: chmod o+x on the way, or choose another directory with --dir")
 			}
 		}

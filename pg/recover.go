@@ -252,6 +252,12 @@ type Recovery struct {
 	User   string `json:"user"` // the superuser that every server is made with
 	Owner  Owner  `json:"owner"`
 	Total  int    `json:"segments"` // of WAL, about
+
+	Operation string   `json:"operation,omitempty"`   // that made the directory; empty: the one that works on it
+	Keep      bool     `json:"keep,omitempty"`        // it stays, paused, until a person ends it
+	Tool      string   `json:"tool,omitempty"`        // whose backup it is: pgbackrest, barman; empty: a base backup
+	Label     string   `json:"label,omitempty"`       // of that tool's backup
+	Spaces    []string `json:"tablespaces,omitempty"` // names of the tablespaces, as far as they are known
 }
 
 // Owner is the user that runs the recovered server: PostgreSQL refuses root.
@@ -266,6 +272,14 @@ func (r Recovery) socket() string { return filepath.Join(r.Dir, "run") }
 func (r Recovery) log() string    { return filepath.Join(r.Dir, "server.log") }
 func (r Recovery) script() string { return filepath.Join(r.Dir, "restore-wal.sh") }
 
+// versioned finds the version out where it was not known when it was planned.
+func (r Recovery) versioned() Recovery {
+	if r.Major == 0 {
+		r.Major, _ = baseMajor(r.data()) // 0: it stays unknown, and what needs it says so
+	}
+	return r
+}
+
 // Begun says whether the copy was started already: it is no base backup any more.
 func (r Recovery) Begun() bool {
 	_, err := os.Stat(r.script())
@@ -278,8 +292,12 @@ func (r Recovery) Extracted() string { return filepath.Join(r.Dir, "extracted") 
 // recoveryMark says which operation a directory belongs to.
 const recoveryMark = "cairn-recovery"
 
-// marked refuses a directory that is not this operation's.
+// marked refuses a directory that is not this operation's, nor one's that it
+// goes on from; also one that was promoted since, which is a server in its own right.
 func (r Recovery) marked(operation string) error {
+	if r.Operation != "" {
+		operation = r.Operation
+	}
 	text, err := os.ReadFile(filepath.Join(r.Dir, recoveryMark))
 	if err != nil || strings.TrimSpace(string(text)) != operation || operation == "" {
 		return fmt.Errorf("%s was not made by operation %s: it is not touched", r.Dir, operation)

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 
 	"cairn/internal/command"
 )
@@ -25,23 +26,34 @@ func (c *Client) CopyBase(ctx context.Context, r Recovery, w Work) (int64, error
 	if err := c.freshDir(ctx, r, w); err != nil {
 		return 0, err
 	}
+	switch {
+	case r.Tool != "":
+		return c.restoreByTool(ctx, r, w)
+	case isTarBase(r.Base):
+		return c.unpackBase(ctx, r, w)
+	}
 	from := r.Base
 	if _, err := os.Stat(filepath.Join(from, baseManifestName)); err == nil {
 		from = filepath.Join(from, baseData)
 	}
 	if _, err := os.Stat(filepath.Join(from, "PG_VERSION")); err != nil {
-		return 0, fmt.Errorf("%s is no data directory (a base backup as tar files has to be unpacked first): %w", from, err)
+		return 0, fmt.Errorf("%s is no data directory: %w", from, err)
 	}
 	total, _ := measure(r.Base)
 	k := &copier{ctx: ctx, work: w, total: total, owner: r.Owner}
 	w.say("copying the base backup")
 	if err := k.tree(from, r.data()); err != nil {
-		return k.done, fmt.Errorf("copying the base backup: %w", err)
+		return k.done, fmt.Errorf("copying the base backup: %w", roomHint(err))
 	}
-	if err := k.tablespaces(from, r); err != nil {
-		return k.done, err
+	return k.done, k.tablespaces(from, r)
+}
+
+// roomHint says what to do about a full disk.
+func roomHint(err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("%w; the disk is full: make room, or recover into another directory with --dir", err)
 	}
-	return k.done, nil
+	return err
 }
 
 // freshDir makes the directory. One that an interrupted try of the same operation
@@ -167,7 +179,7 @@ func (k *copier) tablespaces(from string, r Recovery) error {
 		}
 		to := filepath.Join(r.Dir, baseTablespaces, e.Name())
 		if err := k.tree(place, to); err != nil {
-			return fmt.Errorf("copying tablespace %s: %w", e.Name(), err)
+			return fmt.Errorf("copying tablespace %s: %w", e.Name(), roomHint(err))
 		}
 		mine := filepath.Join(r.data(), "pg_tblspc", e.Name())
 		if err := os.Symlink(to, mine); err != nil {
@@ -198,18 +210,24 @@ func (c *Client) Discard(ctx context.Context, r Recovery, w Work) error {
 	return nil
 }
 
-// stopRecovered stops the recovered server, where it runs.
+// stopRecovered stops the recovered server, where it runs. One that is to go on
+// is stopped cleanly, so that it need not replay what it has.
 func (c *Client) stopRecovered(ctx context.Context, r Recovery) error {
 	if _, err := os.Stat(filepath.Join(r.data(), "postmaster.pid")); err != nil {
 		return nil
 	}
-	path, err := c.toolPath(ctx, "pg_ctl", r.Major, true)
+	r = r.versioned()
+	path, err := c.toolPath(ctx, "pg_ctl", r.Major, r.Major > 0)
 	if err != nil {
 		return err
 	}
-	argv := r.Owner.as(path, "stop", "--pgdata="+r.data(), "--mode=immediate", "--wait", "--timeout=60")
+	mode := "immediate"
+	if r.Keep {
+		mode = "fast"
+	}
+	argv := r.Owner.as(path, "stop", "--pgdata="+r.data(), "--mode="+mode, "--wait", "--timeout=300")
 	result, err := command.Run(ctx, access{}.spec(Work{}, argv...))
-	if err != nil && !strings.Contains(string(result.Stderr), "Is server running?") {
+	if err != nil && !strings.Contains(string(result.Stderr), "Is server running?") && !strings.Contains(string(result.Stderr), "No such process") {
 		return c.server.toolError("stopping the recovered server", result, err)
 	}
 	return nil

@@ -2,9 +2,11 @@ package pg
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,18 +25,28 @@ func (c *Client) Recover(ctx context.Context, r Recovery, w Work) (string, error
 	if err := r.marked(w.Operation); err != nil {
 		return "", err
 	}
+	r = r.versioned()
 	if err := c.configure(ctx, r); err != nil {
 		return "", fmt.Errorf("configuring the recovery: %w", err)
 	}
-	path, err := c.toolPath(ctx, "pg_ctl", r.Major, true)
-	if err != nil {
+	if err := c.startRecovered(ctx, r, w); err != nil {
 		return "", err
 	}
-	spec := access{}.spec(Work{}, r.Owner.as(path, "start", "--pgdata="+r.data(), "--log="+r.log(), "--no-wait", "--silent")...)
-	if result, err := command.Run(ctx, spec); err != nil {
-		return "", c.server.toolError("starting the recovery", result, err)
-	}
 	return c.awaitTarget(ctx, r, w)
+}
+
+// startRecovered starts the server, in a unit or session of its own: it outlives
+// the operation where it is to stay.
+func (c *Client) startRecovered(ctx context.Context, r Recovery, w Work) error {
+	path, err := c.toolPath(ctx, "postgres", r.Major, true)
+	if err != nil {
+		return err
+	}
+	spec := access{}.spec(Work{}, r.Owner.as(path, "-D", r.data())...)
+	if _, err := command.HowToDetach(ctx).Start(ctx, "cairn-recovered-"+w.Operation, spec, r.log()); err != nil {
+		return fmt.Errorf("starting the recovered server: %w", err)
+	}
+	return nil
 }
 
 const socketPort = 5432 // of the socket's name; nothing listens on the network
@@ -56,14 +68,38 @@ func (c *Client) configure(ctx context.Context, r Recovery) error {
 	if err != nil {
 		return c.server.toolError("pg_controldata", control, err)
 	}
-	files := map[string]string{
+	if err := r.keepConfiguration(); err != nil {
+		return err
+	}
+	return r.write(map[string]string{
 		filepath.Join(r.data(), "postgresql.conf"): r.settings(string(control.Stdout)),
 		filepath.Join(r.data(), "pg_hba.conf"):     "local all all trust\n",
 		filepath.Join(r.data(), "pg_ident.conf"):   "",
 		filepath.Join(r.data(), "recovery.signal"): "",
-		r.script(): walScript(r.WAL),
+		r.script(): c.fetchScript(r),
 		r.log():    "",
+	})
+}
+
+// ofBackup ends the names of the configuration files that came with the backup.
+const ofBackup = ".of-the-backup"
+
+// keepConfiguration sets the backup's own configuration aside, for whoever
+// promotes the server.
+func (r Recovery) keepConfiguration() error {
+	for _, name := range []string{"postgresql.conf", "pg_hba.conf", "pg_ident.conf"} {
+		path := filepath.Join(r.data(), name)
+		if _, err := os.Lstat(path + ofBackup); err == nil {
+			continue
+		}
+		if err := os.Rename(path, path+ofBackup); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
+	return nil
+}
+
+func (r Recovery) write(files map[string]string) error {
 	for path, text := range files {
 		mode := os.FileMode(0o600)
 		if path == r.script() {
@@ -84,26 +120,20 @@ var controlSetting = regexp.MustCompile(`(?m)^(max_\w+) setting:\s+(\d+)$`)
 // settings are those of the recovered server. What the primary had of
 // connections and locks is the least that a replay accepts.
 func (r Recovery) settings(control string) string {
-	var b strings.Builder
-	set := func(name, value string) {
-		fmt.Fprintf(&b, "%s = '%s'\n", name, strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(value))
-	}
-	for _, m := range controlSetting.FindAllStringSubmatch(control, -1) {
-		if name := m[1]; name != "max_prepared_xacts" && name != "max_locks_per_xact" {
-			set(name, m[2])
-		} else {
-			set(map[string]string{"max_prepared_xacts": "max_prepared_transactions", "max_locks_per_xact": "max_locks_per_transaction"}[name], m[2])
-		}
-	}
+	var b settingsText
+	set := b.set
+	b.limits(control)
 	for _, pair := range [][2]string{
 		{"listen_addresses", ""}, {"port", fmt.Sprint(socketPort)}, {"unix_socket_directories", r.socket()}, {"unix_socket_permissions", "0700"},
 		{"archive_mode", "off"}, {"hot_standby", "on"}, {"logging_collector", "off"}, {"log_destination", "stderr"}, {"lc_messages", "C"}, {"ssl", "off"}, {"autovacuum", "off"},
 		{"restore_command", shellQuote(r.script()) + ` %f "%p"`}, {"recovery_target_action", "pause"}, {"recovery_target_timeline", "latest"},
 		{"max_standby_archive_delay", "-1"}, {"shared_preload_libraries", ""},
-		// It lives until one database is dumped from it: nothing of it has to outlive a power cut.
-		{"fsync", "off"}, {"shared_buffers", "256MB"}, {"checkpoint_timeout", "1h"},
+		{"shared_buffers", "256MB"}, {"checkpoint_timeout", "1h"},
 	} {
 		set(pair[0], pair[1])
+	}
+	if !r.Keep { // it lives until one database is dumped from it: nothing of it has to outlive a power cut
+		set("fsync", "off")
 	}
 	switch {
 	case !r.Target.Time.IsZero():
@@ -114,6 +144,24 @@ func (r Recovery) settings(control string) string {
 		set("recovery_target_lsn", r.Target.LSN)
 	}
 	return b.String()
+}
+
+// settingsText is a postgresql.conf.
+type settingsText struct{ strings.Builder }
+
+func (b *settingsText) set(name, value string) {
+	fmt.Fprintf(b, "%s = '%s'\n", name, strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(value))
+}
+
+// limits are what the primary had of connections and locks.
+func (b *settingsText) limits(control string) {
+	for _, m := range controlSetting.FindAllStringSubmatch(control, -1) {
+		name := m[1]
+		if other, ok := map[string]string{"max_prepared_xacts": "max_prepared_transactions", "max_locks_per_xact": "max_locks_per_transaction"}[name]; ok {
+			name = other
+		}
+		b.set(name, m[2])
+	}
 }
 
 func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
@@ -151,7 +199,7 @@ func (c *Client) recovered(r Recovery) *Client {
 func (c *Client) awaitTarget(ctx context.Context, r Recovery, w Work) (string, error) {
 	other := c.recovered(r)
 	defer other.Close()
-	began := c.now()
+	began, absent := c.now(), 0
 	for {
 		text, err := os.ReadFile(r.log())
 		if err != nil {
@@ -167,6 +215,9 @@ func (c *Client) awaitTarget(ctx context.Context, r Recovery, w Work) (string, e
 		if why := recoveryEnd(string(text)); why != "" {
 			return "", errors.New(why)
 		}
+		if absent = r.absent(absent); absent > looksAbsent {
+			return "", fmt.Errorf("the recovered server is not there: %s", cmp.Or(command.LastLine(text), "it left no word in "+r.log()))
+		}
 		if at, there := other.arrived(ctx, r.Target); there {
 			return at, nil
 		}
@@ -174,6 +225,16 @@ func (c *Client) awaitTarget(ctx context.Context, r Recovery, w Work) (string, e
 			return "", err
 		}
 	}
+}
+
+// looksAbsent is how many looks in a row may find no server before it is given up.
+const looksAbsent = 20
+
+func (r Recovery) absent(before int) int {
+	if _, err := os.Stat(filepath.Join(r.data(), "postmaster.pid")); err == nil {
+		return 0
+	}
+	return before + 1
 }
 
 // arrived asks whether replay has come to the target; also where it stands.
@@ -255,6 +316,9 @@ func (c *Client) Extract(ctx context.Context, r Recovery, database string, w Wor
 	}
 	if err := os.Rename(dir, r.Extracted()); err != nil {
 		return m, fmt.Errorf("naming what was extracted: %w", err)
+	}
+	if r.Keep {
+		return m, nil
 	}
 	return m, c.stopRecovered(ctx, r)
 }

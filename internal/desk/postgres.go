@@ -34,6 +34,26 @@ func (d *Desk) RecoverDatabase(ctx context.Context, r runbook.PostgresRecovery) 
 	return d.lab.RecoverDatabase(ctx, r)
 }
 
+// RestoreCluster plans to bring all databases of a server back from dumps.
+func (d *Desk) RestoreCluster(ctx context.Context, r runbook.ClusterRestore) (plan.Plan, error) {
+	return d.lab.RestoreCluster(ctx, r)
+}
+
+// RecoverCluster plans to recover a whole server beside and make it one of its own.
+func (d *Desk) RecoverCluster(ctx context.Context, r runbook.PostgresRecovery) (plan.Plan, error) {
+	return d.lab.RecoverCluster(ctx, r)
+}
+
+// ContinueRecovery plans to go on from the server that operation id recovered and
+// left paused; n's Operation is filled in.
+func (d *Desk) ContinueRecovery(ctx context.Context, id string, n runbook.RecoveryNext) (plan.Plan, error) {
+	var err error
+	if n.Operation, err = d.store.Status(id); err != nil {
+		return plan.Plan{}, err
+	}
+	return d.free(d.lab.ContinueRecovery(ctx, n))
+}
+
 // SwapDatabase plans to give a restored database the name of the live one.
 func (d *Desk) SwapDatabase(ctx context.Context, source, database, restored string) (plan.Plan, error) {
 	return d.lab.SwapDatabase(ctx, source, database, restored)

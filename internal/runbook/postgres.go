@@ -40,11 +40,12 @@ type servers struct {
 	postgres map[string]*pg.Client
 	history  *history.Store // nil: none
 	failed   failures
+	secrets  secret.Reader
 }
 
 // openPostgres makes the clients of the configured servers.
 func (l *Lab) openPostgres(secrets secret.Reader) {
-	l.postgres = map[string]*pg.Client{}
+	l.postgres, l.secrets = map[string]*pg.Client{}, secrets
 	for name, c := range l.config.Postgres {
 		l.postgres[name] = pg.New(name, c, secrets)
 	}
@@ -82,12 +83,17 @@ func (l *Lab) postgresFingerprint(ctx context.Context, id backup.AssetID) (strin
 	if err != nil {
 		return "", err
 	}
+	if id.Kind == backup.Cluster {
+		return c.FingerprintOrDown(ctx)
+	}
 	return c.Fingerprint(ctx, id.Name)
 }
 
 func (l *Lab) postgresSteps() map[string]operation.Executor {
 	all := l.databaseSteps()
 	maps.Copy(all, l.recoverSteps())
+	maps.Copy(all, l.stayingSteps())
+	maps.Copy(all, l.clusterSteps())
 	maps.Copy(all, l.verifySteps())
 	all[kindDump], all[kindBase], all[kindPostgresForget] = &copyStep{l}, &copyStep{l}, &forgetStep{l}
 	all[kindLeft] = &leftStep{l}

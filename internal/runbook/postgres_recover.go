@@ -2,6 +2,7 @@ package runbook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -24,10 +25,13 @@ const (
 
 // PostgresRecovery is what a person asks for.
 type PostgresRecovery struct {
-	Source, Database string
+	Source, Database string // no database: the whole server
 	Target           pg.Target
-	Dir              string // below which the server is recovered; empty: beside the live data directory
-	Swap             bool
+	Dir              string   // below which the server is recovered; empty: beside the live data directory
+	Tool             string   // from whose backups; empty: from base backups and the WAL archive
+	Swap             bool     // give the restored database the live one's name in the end
+	Pause            bool     // stop at the target, so that a person can look, and go on from there
+	Count            []string // tables whose rows are shown then; none: the largest
 }
 
 // recoverArgs are the arguments of these steps.
@@ -36,52 +40,92 @@ type recoverArgs struct {
 	Database string      `json:"database"`
 	Recovery pg.Recovery `json:"recovery"`
 	Replay   int64       `json:"replay"` // bytes of WAL, about
+	Count    []string    `json:"count,omitempty"`
 }
 
 func recoverSource(a recoverArgs) string { return a.Source }
 
 // RecoverDatabase plans to bring one database back as it was at a point in time:
 // the server is recovered in a directory of its own, paused there, and the
-// database is dumped from it and restored beside the live one.
+// database is dumped from it and restored beside the live one; or a person looks
+// first, and says how to go on.
 func (l *Lab) RecoverDatabase(ctx context.Context, r PostgresRecovery) (plan.Plan, error) {
 	c, err := l.postgresServer(r.Source)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	ready, err := c.PrepareRecover(ctx, r.Target, r.Dir)
+	if r.Pause && r.Target == (pg.Target{}) {
+		return plan.Plan{}, errNoTarget
+	}
+	ready, err := c.PrepareRecover(ctx, pg.RecoverRequest{Target: r.Target, Dir: r.Dir, Tool: r.Tool, Keep: r.Pause})
 	if err != nil {
 		return plan.Plan{}, err
 	}
 	if !ready.Live {
-		return plan.Plan{}, fmt.Errorf("postgres.%s does not answer: the database cannot be brought back into it; start it first", r.Source)
+		return plan.Plan{}, fmt.Errorf("postgres.%[1]s does not answer: the database cannot be brought back into it; start it first, or recover the whole server beside: cairn restore database-loss %[1]s --method recovery", r.Source)
 	}
 	p, err := l.databasePlan(ctx, c, r.Source, r.Database, "recover")
 	if err != nil {
 		return p, err
 	}
-	b := ready.Source.Base
-	p.Blockers, p.Notes = ready.Blockers, ready.Notes
-	p.Summary = fmt.Sprintf("Bring database %q of postgres.%s back as it was at %s, beside the live one", r.Database, r.Source, r.Target)
-	rec := ready.Recovery
-	rec.Dir = filepath.Join(rec.Dir, r.Source+"-recover-{id}")
-	a := recoverArgs{Source: r.Source, Database: r.Database, Recovery: rec, Replay: int64(rec.Total) * max(ready.Server.SegmentBytes, 1)}
-	l.addPostgres(&p, kindFlushWAL, "have the server archive what it has written so far", "SELECT pg_switch_wal()", a, false, 0)
-	l.addPostgres(&p, kindCopyBase, fmt.Sprintf("copy the base backup of %s into %s", b.Taken.Local().Format("2006-01-02 15:04:05"), rec.Dir), fmt.Sprintf("cp %s %s", b.Path, rec.Dir), a, false, b.Size)
-	l.addPostgres(&p, kindRecover, fmt.Sprintf("recover about %d WAL segments, and pause at %s", rec.Total, r.Target), "pg_ctl start, with archive_mode=off and no network", a, false, a.Replay)
-	l.addPostgres(&p, kindExtract, fmt.Sprintf("dump %q from there, and stop that server", r.Database), fmt.Sprintf("pg_dump → %s; pg_ctl stop", rec.Extracted()), a, false, ready.Server.Size(r.Database))
-	d := databaseArgs{Source: r.Source, Database: r.Database, Dump: rec.Extracted(), Into: pg.BesideName(r.Database, "{id}"), Before: pg.BeforeName(r.Database, "{id}")}
-	l.addPostgres(&p, kindDatabaseRoles, "create roles that are missing", "CREATE ROLE …", d, false, 0)
-	l.addPostgres(&p, kindDatabaseRestore, fmt.Sprintf("restore it into the new database %q", d.Into), fmt.Sprintf("CREATE DATABASE %q; pg_restore", d.Into), d, false, ready.Server.Size(r.Database))
-	l.addPostgres(&p, kindDatabaseValidate, "compare it with what was dumped: tables, rows, sequences, constraints, indexes; ANALYZE", "SELECT count(*) …", d, false, ready.Server.Size(r.Database))
-	l.addPostgres(&p, kindDiscard, "remove the directory of the recovered server", "rm -r "+rec.Dir, a, false, 0)
-	p.Loss, p.WayBack = "nothing: the live database is not touched", fmt.Sprintf("drop what was restored: DROP DATABASE %q", d.Into)
-	if r.Swap {
-		if err := l.addDatabaseSwap(ctx, &p, c, d, fmt.Sprintf("what was written to %q after %s", r.Database, r.Target)); err != nil {
-			return p, err
-		}
+	a := l.addRecovery(&p, c, r, ready)
+	p.Loss = "nothing: the live database is not touched"
+	if r.Pause {
+		p.Summary = fmt.Sprintf("Recover postgres.%s to %s beside the live one, and pause there to look", r.Source, r.Target)
+		l.addLook(&p, a)
+	} else {
+		p.Summary = fmt.Sprintf("Bring database %q of postgres.%s back as it was at %s, beside the live one", r.Database, r.Source, r.Target)
+		err = l.addBringBack(ctx, &p, c, a, ready.Server.Size(r.Database), r.Swap)
 	}
 	p.Estimate = total(p.Steps)
-	return p, nil
+	return p, err
+}
+
+var errNoTarget = errors.New("there is nothing to pause at: say --at a time, an LSN or name:RESTORE-POINT; without one the server is recovered to the end of its WAL")
+
+// addRecovery adds what brings a server to the target, paused.
+func (l *Lab) addRecovery(p *plan.Plan, c *pg.Client, r PostgresRecovery, ready pg.RecoverReady) recoverArgs {
+	b, rec := ready.Source.Base, ready.Recovery
+	p.Blockers, p.Notes = ready.Blockers, ready.Notes
+	rec.Dir = filepath.Join(rec.Dir, r.Source+"-recover-{id}")
+	a := recoverArgs{Source: r.Source, Database: r.Database, Recovery: rec, Replay: int64(rec.Total) * max(ready.Server.SegmentBytes, 1), Count: r.Count}
+	if ready.Flushes() {
+		l.addPostgres(p, kindFlushWAL, "have the server archive what it has written so far", "SELECT pg_switch_wal()", a, false, 0)
+	}
+	if rec.Tool != "" {
+		l.addPostgres(p, kindCopyBase, fmt.Sprintf("have %s restore backup %s into %s", rec.Tool, rec.Label, rec.Dir), c.ShowRestore(rec), a, false, b.Size)
+	} else {
+		l.addPostgres(p, kindCopyBase, fmt.Sprintf("copy the base backup of %s into %s", b.Taken.Local().Format("2006-01-02 15:04:05"), rec.Dir), fmt.Sprintf("cp %s %s", b.Path, rec.Dir), a, false, b.Size)
+	}
+	where := "pause at " + r.Target.String()
+	if r.Target == (pg.Target{}) {
+		where = "open at the end of the WAL"
+	}
+	segments := fmt.Sprintf("about %d WAL segments", rec.Total)
+	if rec.Tool != "" {
+		segments = "the WAL that follows it"
+	}
+	l.addPostgres(p, kindRecover, fmt.Sprintf("recover %s, and %s: copied is not recovered", segments, where), "postgres -D "+filepath.Join(rec.Dir, "data")+", with archive_mode=off and no network", a, false, a.Replay)
+	return a
+}
+
+// addBringBack adds what brings one database of the recovered server into the
+// live one, beside; the recovered server goes, unless it is to stay.
+func (l *Lab) addBringBack(ctx context.Context, p *plan.Plan, c *pg.Client, a recoverArgs, size int64, swap bool) error {
+	rec := a.Recovery
+	l.addPostgres(p, kindExtract, fmt.Sprintf("dump %q from there", a.Database), "pg_dump → "+rec.Extracted(), a, false, size)
+	d := databaseArgs{Source: a.Source, Database: a.Database, Dump: rec.Extracted(), Into: pg.BesideName(a.Database, "{id}"), Before: pg.BeforeName(a.Database, "{id}")}
+	l.addPostgres(p, kindDatabaseRoles, "create roles that are missing", "CREATE ROLE …", d, false, 0)
+	l.addPostgres(p, kindDatabaseRestore, fmt.Sprintf("restore it into the new database %q", d.Into), fmt.Sprintf("CREATE DATABASE %q; pg_restore", d.Into), d, false, size)
+	l.addPostgres(p, kindDatabaseValidate, "compare it with what was dumped: tables, rows, sequences, constraints, indexes; ANALYZE", "SELECT count(*) …", d, false, size)
+	if !rec.Keep {
+		l.addPostgres(p, kindDiscard, "remove the directory of the recovered server", "pg_ctl stop; rm -r "+rec.Dir, a, false, 0)
+	}
+	p.WayBack = fmt.Sprintf("drop what was restored: DROP DATABASE %q", d.Into)
+	if !swap {
+		return nil
+	}
+	return l.addDatabaseSwap(ctx, p, c, d, fmt.Sprintf("what was written to %q after %s", a.Database, rec.Target))
 }
 
 // recoverStep is a step of a recovery. All of them may be done again: what they
@@ -121,6 +165,10 @@ func (l *Lab) recoverSteps() map[string]operation.Executor {
 // recoverServer starts from the copy; a second time it copies anew first, since
 // a recovery that broke off may have left anything.
 func recoverServer(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error) {
+	if a.Recovery.Operation != "" {
+		at, err := c.GoOn(ctx, a.Recovery, w)
+		return operation.Result{Text: "paused at the target: " + at, Bytes: a.Replay}, err
+	}
 	if a.Recovery.Begun() {
 		if _, err := c.CopyBase(ctx, a.Recovery, w); err != nil {
 			return operation.Result{}, err
@@ -130,7 +178,11 @@ func recoverServer(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) 
 	if err != nil {
 		return operation.Result{}, err
 	}
-	return operation.Result{Text: "paused at the target: " + at, Bytes: a.Replay}, nil
+	text := "paused at the target: " + at
+	if a.Recovery.Target == (pg.Target{}) {
+		text = "it has come to the end of the WAL: " + at
+	}
+	return operation.Result{Text: text, Bytes: a.Replay}, nil
 }
 
 // countsText shows the rows of the largest tables, so that a person sees whether
@@ -155,6 +207,9 @@ func (x *recoverStep) Run(ctx context.Context, s plan.Step, task *operation.Task
 	result, err := x.run(ctx, c, a, w)
 	if err == nil {
 		return result, nil
+	}
+	if a.Recovery.Operation != "" { // another one made it: a person says when it goes
+		return result, stopped(ctx, fmt.Errorf("%w; the live server is as it was; what is recovered stays in %s: cairn operation undo %s removes it", err, a.Recovery.Dir, a.Recovery.Operation))
 	}
 	if gone := c.Discard(context.WithoutCancel(ctx), a.Recovery, w); gone != nil {
 		err = fmt.Errorf("%w; what it left is in %s (%w)", err, a.Recovery.Dir, gone)

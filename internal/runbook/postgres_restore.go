@@ -226,5 +226,5 @@ func (l *Lab) undoPostgres(ctx context.Context, s operation.Status) (p plan.Plan
 		p.Estimate = total(p.Steps)
 		return p, true, err
 	}
-	return p, false, nil
+	return l.undoRecovery(ctx, s)
 }

@@ -1,0 +1,169 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/command"
+)
+
+// The tools whose own restore is run.
+const (
+	ToolPgBackRest = "pgbackrest"
+	ToolBarman     = "barman"
+)
+
+// ToolBackups asks a configured tool for its backups, newest first.
+func (c *Client) ToolBackups(ctx context.Context, name string) (Tool, error) {
+	for _, t := range c.cfg.tools() {
+		if t.name != name {
+			continue
+		}
+		tool := Tool{Name: t.name, Instance: t.instance}
+		if t.ask(ctx, &tool, c.now); tool.Err != "" {
+			return tool, fmt.Errorf("%s cannot be asked: %s", t.name, tool.Err)
+		}
+		return tool, nil
+	}
+	return Tool{}, fmt.Errorf("postgres.%s names no %s: write %s = { … } in its table", c.name, name, name)
+}
+
+// chooseBackup takes the newest backup that ended before the target.
+func (t Tool) chooseBackup(target Target, now time.Time) (ToolBackup, error) {
+	e := &WindowError{Target: target, Why: t.Name + " has no whole backup that ended before it"}
+	if target.Time.After(now) {
+		e.Why = "it lies in the future"
+		return ToolBackup{}, e
+	}
+	for _, b := range t.Backups {
+		if b.State != backup.Complete {
+			continue
+		}
+		if target.Time.IsZero() || !b.Finished.After(target.Time) {
+			return b, nil
+		}
+		e.From, e.To = b.Finished, now
+	}
+	return ToolBackup{}, e
+}
+
+// restoreArgv is the tool's own restore of a backup into a directory beside.
+func (c *Client) restoreArgv(r Recovery) ([]string, error) {
+	spaces := filepath.Join(r.Dir, baseTablespaces)
+	switch t := c.cfg; {
+	case r.Tool == ToolPgBackRest && t.PgBackRest != nil:
+		return append(c.pgBackRest(r), "--set="+r.Label, "--tablespace-map-all="+spaces, "--archive-mode=off", "--log-level-console=info", "restore"), nil
+	case r.Tool == ToolBarman && t.Barman != nil:
+		argv := []string{"barman"}
+		if t.Barman.Config != "" {
+			argv = append(argv, "--config", t.Barman.Config)
+		}
+		argv = append(argv, "recover")
+		for _, s := range r.Spaces {
+			argv = append(argv, "--tablespace", s+":"+filepath.Join(spaces, s))
+		}
+		switch {
+		case !r.Target.Time.IsZero():
+			argv = append(argv, "--target-time", r.Target.Time.UTC().Format("2006-01-02 15:04:05.999999+00:00"))
+		case r.Target.LSN != "":
+			argv = append(argv, "--target-lsn", r.Target.LSN)
+		case r.Target.Name != "":
+			argv = append(argv, "--target-name", r.Target.Name)
+		}
+		return append(argv, t.Barman.Server, r.Label, r.data()), nil
+	}
+	return nil, fmt.Errorf("postgres.%s names no %s any more", c.name, r.Tool)
+}
+
+func (c *Client) pgBackRest(r Recovery) []string {
+	argv := []string{"pgbackrest", "--stanza=" + c.cfg.PgBackRest.Stanza, "--pg1-path=" + r.data()}
+	if c.cfg.PgBackRest.Config != "" {
+		argv = append(argv, "--config="+c.cfg.PgBackRest.Config)
+	}
+	return argv
+}
+
+// ShowRestore is the command of the tool's restore, for a person.
+func (c *Client) ShowRestore(r Recovery) string {
+	argv, err := c.restoreArgv(r)
+	if err != nil {
+		return err.Error()
+	}
+	return strings.Join(argv, " ")
+}
+
+// restoreByTool has the tool restore, as the user that will run the server. What
+// the tool writes for the recovery is replaced by ours.
+func (c *Client) restoreByTool(ctx context.Context, r Recovery, w Work) (int64, error) {
+	argv, err := c.restoreArgv(r)
+	if err != nil {
+		return 0, err
+	}
+	if err := os.Mkdir(r.data(), 0o700); err != nil {
+		return 0, fmt.Errorf("making the data directory: %w", err)
+	}
+	if err := r.Owner.own(r.data()); err != nil {
+		return 0, fmt.Errorf("making the data directory: %w", err)
+	}
+	w.say("%s restores backup %s", r.Tool, r.Label)
+	spec := access{}.spec(w, argv...)
+	var said string
+	spec.Stdout = func(line []byte) {
+		w.say("%s", line)
+		if text := string(line); strings.Contains(text, "ERROR") || strings.Contains(text, "EXCEPTION") {
+			said = text
+		}
+	}
+	if r.Tool == ToolPgBackRest {
+		spec.Argv = r.Owner.as(argv...)
+	}
+	result, err := command.Run(ctx, spec)
+	if err != nil {
+		if said == "" {
+			said = command.LastLine(result.Stderr)
+		}
+		return 0, fmt.Errorf("%s did not restore backup %s: %w (%s)%s", r.Tool, r.Label, err, c.server.scrub(said), toolHint(said+string(result.Stderr)))
+	}
+	if said != "" { // it ended well, and says that it did not
+		return 0, fmt.Errorf("%s ended well but says: %s; the backup is not to be trusted, choose another", r.Tool, c.server.scrub(said))
+	}
+	bytes, _ := measure(r.Dir)
+	for _, name := range left {
+		if err := os.Remove(filepath.Join(r.data(), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return bytes, fmt.Errorf("removing what %s wrote for the recovery: %w", r.Tool, err)
+		}
+	}
+	return bytes, r.ownAll()
+}
+
+// ownAll gives all that a tool restored as another user to the one that runs the server.
+func (r Recovery) ownAll() error {
+	return filepath.WalkDir(r.Dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && filepath.Base(path) != recoveryMark {
+			err = r.Owner.own(path)
+		}
+		return err
+	})
+}
+
+// fetchScript fetches WAL from where the recovery has it.
+func (c *Client) fetchScript(r Recovery) string {
+	switch {
+	case r.Tool == ToolPgBackRest && c.cfg.PgBackRest != nil:
+		var quoted []string
+		for _, word := range c.pgBackRest(r) {
+			quoted = append(quoted, shellQuote(word))
+		}
+		return "#!/bin/sh\nexec " + strings.Join(quoted, " ") + ` archive-get "$1" "$2"` + "\n"
+	case r.Tool == ToolBarman:
+		return walScript(filepath.Join(r.data(), "barman_wal"))
+	}
+	return walScript(r.WAL)
+}
