@@ -18,7 +18,7 @@ import (
 
 func (a *app) restoreCommand() *cobra.Command {
 	c := &cobra.Command{Use: "restore SCENARIO", Short: "Walk back: restore beside, prove it, and only then swap", Args: cobra.NoArgs}
-	c.AddCommand(a.restoreFiles(), a.restoreGuest(), a.restoreList(), a.restoreDatabase(), a.restoreLostDatabase(), a.restoreSite(), a.restoreRansomware(),
+	c.AddCommand(a.restoreFiles(), a.restoreGuest(), a.restoreList(), a.restoreDatabase(), a.restoreLostDatabase(), a.restoreSite(), a.restoreRansomware(), a.restoreDisk(),
 		a.restoreConfigMistake(), a.restoreHypervisor(), a.restoreBackupHost())
 	return c
 }

@@ -77,3 +77,7 @@ func (a *app) bringFromOffSite(ctx context.Context, f actFlags, r runbook.OffSit
 	}
 	return a.act(ctx, f, func(d *desk.Desk) (plan.Plan, error) { return build(d, ctx, r) })
 }
+
+func (a *app) restoreDisk() *cobra.Command {
+	return a.restoreScenario("usb-loss", "usb-loss [DISK]", "Put a new disk in place of one that is gone, and seed it from off-site", nil)
+}

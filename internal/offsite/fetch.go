@@ -137,7 +137,7 @@ func (f Fetch) Run(ctx context.Context, how restic.How, of datastore.Snapshot, t
 		return out, err
 	}
 	wanted := slices.Concat(before.Missing, before.Bad)
-	slices.SortFunc(wanted, func(a, b datastore.Digest) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(wanted, datastore.Digest.Compare)
 	for some := range slices.Chunk(wanted, batch) {
 		tell(all-len(wanted)+out.Brought, all)
 		if err := f.chunks(ctx, how, of, some); err != nil {

@@ -298,10 +298,11 @@ type offSiteGuest struct {
 type fetchArgs struct {
 	Source   string `json:"source"`   // configured name of the repository
 	Snapshot string `json:"snapshot"` // full id
-	Store    string `json:"store"`    // the datastore's path in it
+	Store    string `json:"store"`    // the datastore's path in it; of a disk its configured name
 	Dir      string `json:"dir"`      // of the backup below the datastore
 	Target   string `json:"target"`
 	Chunks   int    `json:"chunks"`
+	Bytes    int64  `json:"bytes,omitempty"` // of a disk: that must find room
 }
 
 func (a fetchArgs) fetch(repo offsite.Fetchable) offsite.Fetch {

@@ -28,6 +28,9 @@ func (l *Lab) offSiteSteps() map[string]operation.Executor {
 		kindFetch:  &fetchStep{l, l.fetchBackup},
 		kindLayout: &fetchStep{l, l.completeStore},
 		kindHold:   &holdStep{l},
+
+		kindDiskThere:  &fetchStep{l, l.diskThere},
+		kindCheckStore: &fetchStep{l, l.checkStore},
 	}
 }
 

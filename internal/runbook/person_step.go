@@ -51,6 +51,9 @@ func (x *personStep) look(ctx context.Context, s plan.Step) (string, error) {
 		return x.lab.newHypervisor(ctx, a)
 	case "backup-host":
 		return x.lab.newBackupHost(ctx, a)
+	case "disk":
+		f, err := x.lab.newDiskThere(ctx, a.Name)
+		return fmt.Sprintf("%s is UUID %s", f.Mount, f.UUID), err
 	}
 	return "", fmt.Errorf("this cairn does not know how to look at %q", a.Check)
 }

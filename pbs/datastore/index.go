@@ -20,6 +20,9 @@ type Digest [sha256.Size]byte
 // String writes the digest as the chunk's file is named.
 func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 
+// Compare orders digests as their names.
+func (d Digest) Compare(o Digest) int { return bytes.Compare(d[:], o[:]) }
+
 // Path is where the chunk's file lies below a datastore.
 func (d Digest) Path() string {
 	name := d.String()

@@ -224,7 +224,7 @@ func Collect(of Snapshot, read func(name string) ([]byte, error), list func() (m
 		}
 		n.Chunks = append(n.Chunks, x.Chunks...)
 	}
-	slices.SortFunc(n.Chunks, func(a, b Digest) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(n.Chunks, Digest.Compare)
 	n.Chunks = slices.Compact(n.Chunks)
 	return n, nil
 }

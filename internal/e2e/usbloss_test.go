@@ -1,0 +1,118 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cairn/internal/lab"
+	"cairn/internal/lab/pbs"
+	"cairn/internal/testkit"
+)
+
+// sh runs a command of the test itself and returns what it prints.
+func sh(t *testing.T, argv ...string) string {
+	t.Helper()
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", argv, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// The disk with the copies is gone. A person puts a new one in, as the plan says;
+// the datastore comes back from the cloud, every chunk is read, PBS takes it over,
+// and the next backup goes to a repository that shares its chunks with the cloud.
+func TestUSBLossToItsEnd(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		testkit.Need(t, "root, for a file system on a loop device")
+	}
+	l := start(t, lab.Servers|lab.Datastore|lab.USB|lab.Restic)
+	b := &bench{t: t, lab: l, config: config(t, l), program: cairn}
+	b.state = filepath.Join(filepath.Dir(b.config), "state")
+	must(t, os.MkdirAll(b.state, 0o750))
+	t.Cleanup(b.endWorkers)
+	store := filepath.Join(l.USB(), "pbs")
+	b.must(65, "restore", "usb-loss", "usb", "--plan") // it is there
+	var snapshots []struct {
+		Time time.Time `json:"time"`
+	}
+	password := filepath.Join(l.Dir(), "secrets", "restic")
+	must(t, json.Unmarshal([]byte(sh(t, "restic", "-r", filepath.Join(l.Dir(), "cloud"), "--no-cache", "-p", password, "snapshots", "--json")), &snapshots))
+	newest := snapshots[len(snapshots)-1].Time
+	held, err := pbs.Reuse("usb", store)
+	must(t, err)
+	images := map[string]string{}
+	for _, s := range held.Snapshots {
+		if s.Time <= newest.Unix() && s.Type == "vm" {
+			images[held.Dir(s)] = imageOf(t, held, s)
+		}
+	}
+	uuid := sh(t, "/sbin/blkid", "-p", "-o", "value", "-s", "UUID", filepath.Join(l.Dir(), "usb.img"))
+	sh(t, "umount", "--lazy", l.USB())
+
+	announced, _ := plannedOf(t, b.must(0, "restore", "usb-loss", "usb", "--plan", "--format", "json"))
+	if !strings.Contains(announced, newest.Local().Format("2006-01-02 15:04:05")) {
+		t.Errorf("announced: %s; the snapshot is of %s", announced, newest)
+	}
+	waits := b.try("restore", "usb-loss")
+	id := idIn(t, waits.err)
+	if waits.code != 75 || !strings.Contains(waits.out+waits.err, "nothing is mounted on") {
+		t.Fatalf("exit code %d:\n%s%s", waits.code, waits.out, waits.err)
+	}
+	// what the plan asks of a person: mkfs, mount; the UUID is not written down yet
+	image := filepath.Join(inMemory(t), "new.img")
+	sh(t, "truncate", "-s", "900M", image)
+	sh(t, "/sbin/mkfs.ext4", "-q", "-F", "-L", "usb", "-m", "0", "-N", "120000", image)
+	fresh := sh(t, "/sbin/blkid", "-p", "-o", "value", "-s", "UUID", image)
+	sh(t, "mount", "-o", "loop,noatime", image, l.USB())
+	t.Cleanup(func() { _ = exec.Command("umount", "--lazy", l.USB()).Run() })
+	if r := b.must(75, "operation", "resume", id); !strings.Contains(r.out+r.err, "has UUID "+fresh) {
+		t.Errorf("a disk that the configuration does not name: %s%s", r.out, r.err)
+	}
+	if left, err := os.ReadDir(l.USB()); err != nil || len(left) != 1 {
+		t.Errorf("something was written to it: %v, %v", left, err)
+	}
+	text, err := os.ReadFile(b.config)
+	must(t, err)
+	write(t, b.config, strings.ReplaceAll(string(text), uuid, fresh))
+	b.must(0, "operation", "resume", id)
+	b.want(id, "done")
+
+	made, err := pbs.TakeOver("usb", store, backupUser)
+	must(t, err)
+	if len(images) < 10 || len(made.Snapshots) < len(images) {
+		t.Errorf("%d backups came back, of %d VMs' backups before", len(made.Snapshots), len(images))
+	}
+	for _, s := range made.Snapshots {
+		for _, f := range s.Files { // as PBS verifies
+			if _, err := made.Read(s, f.Name); err != nil {
+				t.Error(err)
+			}
+		}
+		if was, is := images[made.Dir(s)], ""; s.Type == "vm" {
+			if is = imageOf(t, made, s); is != was {
+				t.Errorf("%s came back as %s, it was %s", made.Dir(s), is, was)
+			}
+		}
+		if s.Time > newest.Unix() {
+			t.Errorf("%s is younger than what was announced", made.Dir(s))
+		}
+	}
+	b.must(0, "backup", "usb", "--no-wait")
+	polynomial := func(repository string) string {
+		var c struct {
+			Polynomial string `json:"chunker_polynomial"`
+		}
+		must(t, json.Unmarshal([]byte(sh(t, "restic", "-q", "-r", repository, "--no-cache", "-p", password, "cat", "config")), &c))
+		return c.Polynomial
+	}
+	if a, c := polynomial(filepath.Join(l.USB(), "restic")), polynomial(filepath.Join(l.Dir(), "cloud")); a != c || a == "" {
+		t.Errorf("the new repository cuts by %s, the cloud by %s: copies would share nothing", a, c)
+	}
+}
