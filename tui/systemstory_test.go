@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"cairn/internal/backup"
 	"cairn/internal/operation"
 	"cairn/internal/watch"
 	"cairn/restic"
@@ -218,6 +219,42 @@ func TestTheLogIsReadToItsFirstLine(t *testing.T) {
 	u.sees("one more")
 	u.does("l")
 	u.misses("lines ")
+}
+
+// What an operation worked on is asked again once it has ended.
+func TestTheSourceOfAnOperationIsAskedAgain(t *testing.T) {
+	var asked []string
+	u := sitAt(t, homeServers(t), systemsLab(), 80, 24)
+	u.m.o.Refresh = func(source string) { asked = append(asked, source) }
+	for _, target := range []string{"restic.usb", "guest:home/100", backup.AssetID{Kind: backup.Database, Scope: "erp", Name: "openprod"}.String(), "path:/srv"} {
+		op := rollingBack()
+		op.Record.Plan.Target = target
+		u.desk.operations = []operation.Status{op}
+		u.m.lookAround()
+		u.settle()
+		op.State, op.Ended = operation.StepDone, noon
+		u.desk.operations = []operation.Status{op}
+		u.m.lookAround()
+		for _, cmd := range u.held {
+			u.run(u.send(cmd()))
+		}
+		u.held = nil
+	}
+	if got := strings.Join(asked, " "); got != "restic.usb proxmox.home postgres.erp" {
+		t.Errorf("asked: %s", got)
+	}
+}
+
+// run carries out what an update returned.
+func (u *user) run(cmd tea.Cmd) {
+	if cmd == nil {
+		return
+	}
+	if all, ok := cmd().(tea.BatchMsg); ok {
+		for _, one := range all {
+			u.run(one)
+		}
+	}
 }
 
 // A plan longer than the window says that its notes are below.

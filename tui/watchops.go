@@ -50,7 +50,9 @@ func (m *Model) lookAround() tea.Cmd {
 	}, func(s seen, err error) tea.Cmd {
 		o := &m.operations
 		changed := !o.read || fmt.Sprint(err) != fmt.Sprint(o.err) || err == nil && !reflect.DeepEqual(o.all, s.all)
+		var asks tea.Cmd
 		if o.read, o.err = true, err; err == nil {
+			asks = m.askWorkedOn(o.all, s.all)
 			o.all = s.all
 		}
 		pause := lookIdle
@@ -63,7 +65,7 @@ func (m *Model) lookAround() tea.Cmd {
 			return next
 		}
 		o.turn++
-		return tea.Batch(next, m.broadcast(operationsMsg{}))
+		return tea.Batch(next, asks, m.broadcast(operationsMsg{}))
 	})
 }
 

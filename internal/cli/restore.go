@@ -88,7 +88,7 @@ type versionLine struct {
 
 func (a *app) filesCommand() *cobra.Command {
 	var format, from string
-	c := &cobra.Command{Use: "files PATH", Short: "List the versions of one file in the restic snapshots", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
+	c := &cobra.Command{Use: "files PATH", Short: "List the versions of one file in the restic snapshots; list, compare, dump", Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error {
 		if err := oneOf("format", format, "text", "json"); err != nil {
 			return err
 		}
@@ -96,6 +96,7 @@ func (a *app) filesCommand() *cobra.Command {
 	}}
 	c.Flags().StringVar(&format, "format", "text", "`FORMAT`: text or json")
 	c.Flags().StringVar(&from, "from", "", "`REPOSITORY`, such as restic.usb (default: all)")
+	c.AddCommand(a.filesList(), a.filesChanges(), a.filesDump())
 	return c
 }
 

@@ -98,3 +98,14 @@ func (c *counting) Write(p []byte) (int, error) {
 func (d *Desk) Dump(ctx context.Context, f FileAt, w io.Writer) error {
 	return d.lab.Dump(ctx, f.Repository, f.Snapshot, f.Path, w)
 }
+
+// FilesAt lists what lies at paths as they were at a time, and in which snapshot.
+func (d *Desk) FilesAt(ctx context.Context, r runbook.FileRestore) (repository string, s restic.Snapshot, t *restic.Tree, err error) {
+	return d.lab.FilesAt(ctx, r)
+}
+
+// FindSnapshot finds the snapshot whose id begins so; from is its repository, or
+// empty.
+func (d *Desk) FindSnapshot(ctx context.Context, from, id string) (repository string, s restic.Snapshot, err error) {
+	return d.lab.FindSnapshot(ctx, from, id)
+}

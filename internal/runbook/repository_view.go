@@ -2,6 +2,7 @@ package runbook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -92,4 +93,44 @@ func (l *Lab) Dump(ctx context.Context, name, snapshot, path string, w io.Writer
 		return fmt.Errorf("reading %s from restic.%s: %w", path, name, err)
 	}
 	return nil
+}
+
+// FilesAt finds the snapshot that holds paths as they were at a time, as a restore
+// would choose it, and lists what lies there.
+func (l *Lab) FilesAt(ctx context.Context, r FileRestore) (name string, s restic.Snapshot, t *restic.Tree, err error) {
+	if name, s, err = l.choosePoint(ctx, r); err != nil {
+		return "", s, nil, err
+	}
+	t, err = l.restic[name].Ls(ctx, restic.How{}, s.ID, r.Paths, nil)
+	return name, s, t, err
+}
+
+// FindSnapshot finds the snapshot whose id begins so, in one repository or in all.
+func (l *Lab) FindSnapshot(ctx context.Context, from, id string) (name string, found restic.Snapshot, err error) {
+	names := sortedNames(l.restic)
+	if from != "" {
+		one, ok := l.RepositoryName(from)
+		if !ok {
+			return "", found, fmt.Errorf("no repository %q is configured: there are %s", from, strings.Join(names, ", "))
+		}
+		names = []string{one}
+	}
+	fits := 0
+	for _, one := range names {
+		all, failed := l.RepositorySnapshots(ctx, one)
+		err = errors.Join(err, failed)
+		for _, s := range all {
+			if id != "" && strings.HasPrefix(s.ID, id) {
+				name, found = one, s
+				fits++
+			}
+		}
+	}
+	switch {
+	case fits == 1:
+		return name, found, nil
+	case fits > 1:
+		return "", found, fmt.Errorf("%q begins %d snapshots: write more of the id, or --from REPOSITORY", id, fits)
+	}
+	return "", found, errors.Join(fmt.Errorf("no snapshot's id begins with %q: cairn copies lists them", id), err)
 }
