@@ -1,0 +1,135 @@
+package runbook
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"cairn/internal/operation"
+	"cairn/pg"
+)
+
+// another starts a new and empty server beside the shared one.
+func (d *database) another() *database {
+	d.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	n := &database{site: site{t: d.t}, dir: filepath.Join(d.dir, "new"), port: l.Addr().(*net.TCPAddr).Port, bin: d.bin}
+	_ = l.Close()
+	d.do("mkdir", n.dir)
+	d.do(filepath.Join(d.bin, "initdb"), "-D", n.data(), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+	conf := fmt.Sprintf("port=%d\nlisten_addresses='127.0.0.1'\nunix_socket_directories='%s'\nfsync=off\n", n.port, n.dir)
+	f, err := os.OpenFile(filepath.Join(n.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if _, err := f.WriteString(conf); err != nil {
+		d.t.Fatal(err)
+	}
+	_ = f.Close()
+	n.start()
+	d.t.Cleanup(func() {
+		n.server.Stop(syscall.SIGINT, 20*time.Second)
+		_ = os.RemoveAll(n.dir)
+	})
+	return n
+}
+
+func (d *database) names(pattern string) string {
+	return d.ask("postgres", "SELECT coalesce(string_agg(datname, '|' ORDER BY datname), '') FROM pg_database WHERE datname ~ '"+pattern+"'")
+}
+
+func TestWholeServerFromDumps(t *testing.T) {
+	d := newDatabase(t)
+	d.withShop()
+	d.sql("postgres", `CREATE ROLE "clerk's"`, `CREATE ROLE staff`, `GRANT staff TO "clerk's"`, `ALTER ROLE "clerk's" SET work_mem = '9MB'`, "CREATE DATABASE second OWNER staff")
+	t.Cleanup(func() { d.sql("postgres", "DROP DATABASE second") })
+	d.sql("second", "CREATE TABLE c AS SELECT g FROM generate_series(1, 300) g", `ALTER TABLE c OWNER TO "clerk's"`)
+	made, err := d.PostgresBackup(t.Context(), "erp", "dump")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, d.run(made), operation.StepDone)
+	good, second := d.tables(shop), d.tables("second")
+	d.sql(shop, "DELETE FROM a")
+	wrong := d.tables(shop)
+	n := d.another()
+	p, err := d.RestoreCluster(t.Context(), ClusterRestore{Source: "erp", Into: n.dsn("postgres")})
+	if err != nil || p.Blocked() || p.Estimate.Median == 0 || (operationPlan{p}).destroys() {
+		t.Fatal(err, p)
+	}
+	contains(t, "loss and choices", p.Loss+strings.Join(p.Notes, ";"), "what was written since the dumps, the oldest of", "--method recovery", "postgres are there and are not touched")
+	s := d.run(p)
+	want(t, s, operation.StepDone)
+	contains(t, "steps", s.Steps[1].Text+s.Steps[4].Text, "clerk's", "staff", "2 have their names; beside, to be swapped in: postgres_restore_")
+	if n.tables(shop) != good || n.tables("second") != second || d.tables(shop) != wrong {
+		t.Error("the new server has not what was dumped, or the live one was touched")
+	}
+	if got := n.ask("second", `SELECT tableowner || pg_has_role('clerk''s', 'staff', 'MEMBER')::text || (SELECT rolconfig::text FROM pg_roles WHERE rolname = 'clerk''s') FROM pg_tables WHERE tablename = 'c'`); got != `clerk'strue{work_mem=9MB}` {
+		t.Errorf("owner, membership and settings: %s", got)
+	}
+	d.sql("postgres", "DROP DATABASE second")
+	d.wholeIntoLive(good, second, wrong)
+}
+
+// wholeIntoLive restores into the live server, where one database is gone.
+func (d *database) wholeIntoLive(good, second, wrong string) {
+	d.t.Helper()
+	p, err := d.RestoreCluster(d.t.Context(), ClusterRestore{Source: "erp"})
+	if err != nil || p.Blocked() {
+		d.t.Fatal(err, p)
+	}
+	s := d.run(p)
+	want(d.t, s, operation.StepDone)
+	if d.tables("second") != second || d.tables(shop) != wrong || d.tables(pg.BesideName(shop, s.ID())) != good {
+		d.t.Error("the lost one is not back, the live one was touched, or what is beside differs")
+	}
+	if p, err = d.RestoreCluster(d.t.Context(), ClusterRestore{Source: "erp", Swap: true}); err != nil || !(operationPlan{p}).destroys() {
+		d.t.Fatal(err, p)
+	}
+	contains(d.t, "loss", p.Loss, "what was written to", shop)
+	// postgres itself, which every tool connects to, is swapped like the others.
+	s = d.run(p)
+	want(d.t, s, operation.StepDone)
+	if d.tables(shop) != good || d.tables(pg.BeforeName(shop, s.ID())) != wrong {
+		d.t.Error("the swap brought not what was dumped, or the former is not kept")
+	}
+}
+
+func TestWholeServerWithATornDump(t *testing.T) {
+	d := newDatabase(t)
+	d.withShop()
+	made, err := d.PostgresBackup(t.Context(), "erp", shop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, d.run(made), operation.StepDone)
+	before := d.tables(shop)
+	p, err := d.RestoreCluster(t.Context(), ClusterRestore{Source: "erp", Swap: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(d.own, "dumps", "*", "data", "*.gz"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(err, files)
+	}
+	if err := os.Truncate(files[0], 10); err != nil {
+		t.Fatal(err)
+	}
+	s := d.run(p)
+	want(t, s, operation.StepFailed)
+	contains(t, "why", s.Text, "nothing was restored", "take another dump")
+	if d.tables(shop) != before || d.names("_restore_") != "" {
+		t.Error("something was touched")
+	}
+	if _, err := d.RestoreCluster(t.Context(), ClusterRestore{Source: "erp"}); err == nil || !strings.Contains(err.Error(), "no whole dump of any database") {
+		t.Errorf("a plan without any whole dump: %v", err)
+	}
+}
