@@ -13,6 +13,7 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/lab"
+	"cairn/internal/lab/pbs"
 	"cairn/internal/lab/pve"
 	"cairn/internal/testkit"
 )
@@ -100,7 +101,7 @@ func TestHypervisorLossToItsEnd(t *testing.T) {
 	if r := b.must(75, "operation", "done", id); !strings.Contains(r.err, "not yet") {
 		t.Errorf("it says %s", r.err)
 	}
-	must(t, b.lab.NewPVE("root-secret", nil))
+	must(t, b.lab.NewPVE(nil))
 	text, err := os.ReadFile(b.config)
 	must(t, err)
 	b.reconfigure(string(text), "urls = [", fmt.Sprintf("urls = [%q] #", b.lab.PVE.URL()), "fingerprints = [", fmt.Sprintf("fingerprints = [%q] #", b.lab.PVE.Fingerprint()))
@@ -171,4 +172,114 @@ func (b *bench) inOrder() {
 	if len(restores) != len(backedUp) || len(starts) < 2 || !strings.Contains(starts[0], "/qemu/101/") || !strings.Contains(starts[1], "/qemu/100/") {
 		b.t.Errorf("restores %d, starts %v", len(restores), starts)
 	}
+}
+
+// hypervisor-loss by paper alone: the printed commands, on a new node, with the
+// backup host left. Every guest is what its backup was.
+func TestHypervisorLossFromPaper(t *testing.T) {
+	t.Parallel()
+	b := onDisk(t)
+	want, _ := b.promised()
+	paper := b.must(0, "runbook").out
+	b.lab.LosePVE()
+	must(t, b.lab.NewPVE(nil))
+	b.lab.PVE.SetPace(pve.Pace{Lock: time.Second})
+	h := newHalf(t, b)
+	out := h.run(section(t, paper, "A hypervisor is gone (hypervisor-loss): cluster home"), "")
+	b.cameBack(want)
+	if g := b.lab.PVE.Guest(101); !g.Running || g.Config["name"] != "erp-app" {
+		t.Errorf("erp-app: %+v\n%s", g, out)
+	}
+	if !strings.HasPrefix(h.called[1], "qmrestore pbs-usb:backup/vm/101/") {
+		t.Errorf("the guest of priority 1 is not the first: %v", h.called)
+	}
+	if b.lab.PVE.Job("backup-nightly") == nil {
+		t.Error("its backup jobs are not back")
+	}
+}
+
+// backup-host-loss as an operation: a new server with a certificate of its own over
+// the disk that is left; jobs, storages and backups are what they were.
+func TestBackupHostLossToItsEnd(t *testing.T) {
+	t.Parallel()
+	b := onDisk(t)
+	want, _ := b.promised()
+	b.must(1, "check")
+	var jobs int
+	b.lab.PBS.Change(func(w *pbs.World) { jobs = len(w.Jobs) })
+	b.lab.LosePBS()
+	plan := b.must(0, "restore", "backup-host-loss", "--plan").out
+	for _, part := range []string{"no copy that is on the disk: ", "the newest of ", "proxmox-backup-manager datastore create usb " + b.lab.Dir() + "/usb/pbs --reuse-datastore true"} {
+		if !strings.Contains(plan, part) {
+			t.Errorf("the plan lacks %q:\n%s", part, plan)
+		}
+	}
+	id := idIn(t, b.must(75, "restore", "backup-host-loss").err)
+
+	etc := b.lab.PBS.Etc() // users and tokens as the disk's copy holds them
+	must(t, b.lab.NewPBS(false))
+	for _, name := range []string{"proxy.pem", "proxy.key", "prune.cfg", "verification.cfg", "datastore.cfg"} {
+		delete(etc, name)
+	}
+	must(t, b.lab.PBS.Adopt(etc))
+	text, err := os.ReadFile(b.config)
+	must(t, err)
+	at := strings.Index(string(text), "[pbs.nas]")
+	head, tail := string(text[:at]), string(text[at:])
+	b.reconfigure(head + strings.Replace(strings.Replace(tail, "url = ", fmt.Sprintf("url = %q #", b.lab.PBS.URL()), 1), "fingerprint = ", fmt.Sprintf("fingerprint = %q #", b.lab.PBS.Fingerprint()), 1))
+	if r := b.must(75, "operation", "done", id); !strings.Contains(r.err, "no datastore of that name") {
+		t.Errorf("it says %s", r.err)
+	}
+	empty := &pbs.Datastore{Name: "usb", Mount: pbs.Mounted, Total: 1 << 40}
+	b.lab.PBS.Change(func(w *pbs.World) { w.Datastores = []*pbs.Datastore{empty} })
+	if r := b.must(75, "operation", "done", id); !strings.Contains(r.err, "--reuse-datastore true") { // made anew, it is empty
+		t.Errorf("it says %s", r.err)
+	}
+	taken, err := pbs.Reuse("usb", b.lab.Dir()+"/usb/pbs")
+	must(t, err)
+	taken.Mount, taken.Total, taken.Used = pbs.Mounted, 1<<40, 1<<38
+	b.lab.PBS.Change(func(w *pbs.World) { w.Datastores = []*pbs.Datastore{taken} })
+	b.must(0, "operation", "done", id)
+	b.want(id, "done")
+	b.lab.PBS.Change(func(w *pbs.World) {
+		if len(w.Jobs) != jobs || w.Store("usb").GC.Schedule == "" {
+			t.Errorf("%d jobs, %d were there; GC %q", len(w.Jobs), jobs, w.Store("usb").GC.Schedule)
+		}
+	})
+	b.restoresFrom(want)
+}
+
+// restoresFrom restores one guest beside, and compares it.
+func (b *bench) restoresFrom(want map[int]string) {
+	b.t.Helper()
+	b.must(0, "restore", "guest-loss", "web01", "--vmid", "333")
+	if g := b.lab.PVE.Guest(333); hash(g.Content["scsi0"]) != want[100] {
+		b.t.Errorf("restored %q", g.Content["scsi0"])
+	}
+}
+
+// backup-host-loss by paper alone: what the server was configured with comes from
+// the repository on the disk, the datastore is taken over as it lies there, and the
+// cluster reads its backups again.
+func TestBackupHostLossFromPaper(t *testing.T) {
+	t.Parallel()
+	l := start(t, lab.Servers|lab.Datastore|lab.USB|lab.Restic)
+	l.PVE.SetPace(pve.Pace{Lock: time.Second})
+	path := config(t, l)
+	b := &bench{t: t, lab: l, config: path, state: filepath.Join(filepath.Dir(path), "state"), program: cairn}
+	t.Cleanup(b.endWorkers)
+	want, _ := b.promised()
+	paper := b.must(0, "runbook").out
+	l.LosePBS()
+	must(t, l.NewPBS(true))
+	h := newHalf(t, b)
+	key, err := os.ReadFile(filepath.Join(l.Dir(), "secrets", "restic"))
+	must(t, err)
+	h.run(section(t, paper, "The backup host is gone (backup-host-loss)"), strings.TrimSpace(string(key))+"\n")
+	l.PBS.Change(func(w *pbs.World) {
+		if len(w.Jobs) != 2 || len(w.Tokens) != 2 || w.Store("usb") == nil || w.Store("usb").GC.Schedule == "" {
+			t.Errorf("jobs %v, tokens %d, datastore %v", w.Jobs, len(w.Tokens), w.Store("usb") != nil)
+		}
+	})
+	b.restoresFrom(want)
 }

@@ -18,13 +18,12 @@ func (l *Lab) LosePVE() {
 }
 
 // NewPVE starts a cluster as it is freshly installed: the nodes and the storages
-// of their own disks, and nobody but root with a token of the secret given. What
-// edit changes is what else the new host has.
-func (l *Lab) NewPVE(rootSecret string, edit func(*pve.World)) error {
+// of their own disks, and nobody but root. What edit changes is what else the new
+// host has.
+func (l *Lab) NewPVE(edit func(*pve.World)) error {
 	old := l.pveWorld()
 	w := pve.World{
 		Cluster: old.Cluster, Nodes: old.Nodes, Now: old.Now, Pace: old.Pace, Backups: l.behind,
-		Users: []pve.User{{ID: "root@pam", Tokens: []pve.Token{{Name: "lab", Secret: rootSecret}}}},
 	}
 	for _, s := range old.Storages {
 		if s.Type != "pbs" {

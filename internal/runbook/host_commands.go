@@ -147,7 +147,7 @@ func (h hosts) holds(dir, diskName string) (repository, path string) {
 func (h hosts) fromDisk(repository, path, dir string) []string {
 	key := "/root/restic-" + repository + ".key"
 	return []string{
-		"command -v restic || apt-get install -y restic", "umask 077", "test -s " + key + " || { stty -echo; head -n 1 > " + key + "; stty echo; }", "mkdir -p " + rescue,
+		"command -v restic || apt-get install -y restic", "umask 077", "test -s " + key + " || { read -rsp " + quoted("password of "+repository+": ") + " k && printf '%s\\n' \"$k\" > " + key + "; }", "mkdir -p " + rescue,
 		fmt.Sprintf("restic -r %s --password-file %s restore latest --path %s --target %s --include %s", quoted(h.c.Restic[repository].Where()), key, quoted(path), rescue, quoted(dir)),
 	}
 }

@@ -3,7 +3,6 @@ package runbook
 import (
 	"fmt"
 	"maps"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,54 +25,6 @@ func quoted(word string) string {
 // rescue is where the off-site copy is laid down.
 const rescue = "/srv/rescue"
 
-// hostLoss is a new PBS over the datastore that is left.
-func (w *paperWriter) hostLoss() {
-	b := Block{Title: "The backup host is gone (backup-host-loss)", Level: 2, Text: []string{
-		"On a new host with Debian and Proxmox Backup Server. The disk, or what came back below " + rescue + ", holds the datastore: it is taken over as it is, and never created anew over it."}}
-	for _, name := range slices.Sorted(maps.Keys(w.c.PBS)) {
-		c := w.c.PBS[name]
-		if c.Path == "" {
-			b.Text = append(b.Text, fmt.Sprintf("Where datastore %s of %s lies on its host is not configured (path).", c.Datastore, c.URL))
-			continue
-		}
-		if d, ok := w.c.Disks[c.Disk]; ok && len(d.Disks) > 0 {
-			b.Commands = append(b.Commands, "mkdir -p "+quoted(d.Mount), fmt.Sprintf("mount UUID=%s %s", d.Disks[0].UUID, quoted(d.Mount)))
-		}
-		b.Commands = append(b.Commands, "chown -R backup:backup "+quoted(c.Path), fmt.Sprintf("proxmox-backup-manager datastore create %s %s --reuse-datastore true", quoted(c.Datastore), quoted(c.Path)),
-			"proxmox-backup-manager verify "+quoted(c.Datastore))
-		if user, _, ok := strings.Cut(c.TokenID, "!"); ok {
-			b.Commands = append(b.Commands, "proxmox-backup-manager user create "+quoted(user), fmt.Sprintf("proxmox-backup-manager user generate-token %s %s", quoted(user), quoted(c.TokenID[len(user)+1:])),
-				fmt.Sprintf("proxmox-backup-manager acl update /datastore DatastoreAudit --auth-id %s", quoted(user)), fmt.Sprintf("proxmox-backup-manager acl update /datastore DatastoreAudit --auth-id %s", quoted(c.TokenID)))
-		}
-		b.Text = append(b.Text, fmt.Sprintf("%s keeps: %s. Make its prune and verify jobs anew.", "pbs."+name, keepWords(c.Keep.Daily, c.Keep.Weekly, c.Keep.Monthly)))
-	}
-	w.add(b)
-}
-
-func keepWords(daily, weekly, monthly int) string {
-	return fmt.Sprintf("%d daily, %d weekly, %d monthly", daily, weekly, monthly)
-}
-
-// hypervisorLoss is a new Proxmox VE with the storage of the backups, and its
-// guests one after the other.
-func (w *paperWriter) hypervisorLoss() {
-	for _, cluster := range slices.Sorted(maps.Keys(w.f.Proxmox)) {
-		b := Block{Title: "A hypervisor is gone (hypervisor-loss): cluster " + cluster, Level: 2, Text: []string{
-			"Install Proxmox VE of the same major version" + versionWord(w.f.Proxmox[cluster].Value.Version) + " and make the storages that the guests need. Put the encryption key back before the first restore, where the backups are encrypted. What came back from off-site is older than the backups named here: pvesm list NAME-OF-THE-STORAGE tells which are there. As root on the node:"}}
-		storages := w.backupStorages(cluster)
-		for _, s := range storages {
-			b.Commands = append(b.Commands, w.addStorage(s))
-		}
-		for _, g := range w.order() {
-			if g.cluster != cluster {
-				continue
-			}
-			b.Commands = append(b.Commands, restoreCommand(g, storages))
-		}
-		w.add(b)
-	}
-}
-
 func versionWord(v string) string {
 	if v == "" {
 		return ""
@@ -89,19 +40,6 @@ func (w *paperWriter) backupStorages(cluster string) (found []proxmox.Storage) {
 		}
 	}
 	return found
-}
-
-func (w *paperWriter) addStorage(s proxmox.Storage) string {
-	text := fmt.Sprintf("pvesm add pbs %s --server %s --datastore %s --username root@pam --password", quoted(s.Name), quoted(s.Server), quoted(s.Datastore))
-	if s.Namespace != "" {
-		text += " --namespace " + quoted(s.Namespace)
-	}
-	for _, c := range w.c.PBS {
-		if u, err := url.Parse(c.URL); err == nil && c.Fingerprint != "" && c.Datastore == s.Datastore && u.Hostname() == s.Server {
-			text += " --fingerprint " + strings.ToLower(c.Fingerprint)
-		}
-	}
-	return text
 }
 
 // restoreCommand brings one guest back from its newest backup, where one is known.
