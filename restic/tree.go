@@ -251,10 +251,10 @@ func (t *Tree) Find(full string) (Node, bool) {
 // Search returns files whose name holds text, whatever the case, in the order
 // of the tree, at most so many.
 func (t *Tree) Search(text string, atMost int) []Node {
-	want := bytes.ToLower([]byte(text))
+	holds := folded(text)
 	var out []Node
 	for i := 1; i < len(t.nodes) && len(out) < atMost; i++ {
-		if bytes.Contains(bytes.ToLower(t.name(int32(i))), want) {
+		if holds(t.name(int32(i))) {
 			out = append(out, t.Node(i))
 		}
 	}
