@@ -29,6 +29,7 @@ type Client struct {
 	dumps   cache
 	bases   cache
 	details map[string]BaseBackup
+	sizes   sizes         // of the server's databases
 	tools   string        // version of pg_dump
 	toolsAt time.Time     // when that was looked up
 	stuck   chan struct{} // open while a scan of the directories has not ended
@@ -83,7 +84,7 @@ func (c *Client) Survey(ctx context.Context) (Facts, error) {
 	f.Name, f.Tools = c.name, c.pgDump(ctx)
 	var server Server
 	var serverErr error
-	asked := async(func() { server, serverErr = c.reader.readServer(ctx, c.now) })
+	asked := async(func() { server, serverErr = c.reader.readServerWith(ctx, c.now, &c.sizes) })
 	standbys := make([]Standby, len(c.standbys))
 	var polls []<-chan struct{}
 	for i, s := range c.standbys {

@@ -14,8 +14,14 @@ import (
 // It locks and scans no table of a user; the size of a database is a walk
 // through its directory by the server.
 func (s *session) readServer(ctx context.Context, now func() time.Time) (Server, error) {
+	return s.readServerWith(ctx, now, &sizes{})
+}
+
+// readServerWith does so with the sizes of databases that are known still.
+func (s *session) readServerWith(ctx context.Context, now func() time.Time, known *sizes) (Server, error) {
 	var server Server
 	err := s.read(ctx, func(ctx context.Context, r *reading) error {
+		r.sizes = known.until(now())
 		server = Server{WALDirBytes: -1, Archiver: Archiver{ReadyCount: -1}}
 		may, err := server.identity(ctx, r, now)
 		if err != nil {
@@ -32,6 +38,23 @@ func (s *session) readServer(ctx context.Context, now func() time.Time) (Server,
 		return nil
 	})
 	return server, err
+}
+
+// sizes are those of databases by their OID. To tell them the server looks at each
+// of a database's files, so they are asked again only after a while.
+type sizes struct {
+	at time.Time
+	of map[uint32]int64
+}
+
+const sizesHold = 5 * time.Minute
+
+// until forgets what is too old.
+func (s *sizes) until(now time.Time) *sizes {
+	if age := now.Sub(s.at); age < 0 || age >= sizesHold {
+		s.at, s.of = now, map[uint32]int64{}
+	}
+	return s
 }
 
 // rights are what the role may read beyond what everybody may.
@@ -79,14 +102,27 @@ func (s *Server) identity(ctx context.Context, r *reading, now func() time.Time)
 }
 
 func (s *Server) databases(ctx context.Context, r *reading, may rights) error {
+	known := make([]uint32, 0, len(r.sizes.of))
+	for oid := range r.sizes.of {
+		known = append(known, oid)
+	}
 	err := r.part(ctx, "its databases", func(tx pgx.Tx) (err error) {
 		s.Databases, err = rows(ctx, tx, `
-			SELECT d.datname::text, d.datallowconn, d.datistemplate, coalesce(s.checksum_failures, 0),
-			       CASE WHEN $1 OR has_database_privilege(d.oid, 'CONNECT') THEN coalesce(pg_database_size(d.oid), -1) ELSE -1 END
-			FROM pg_database d LEFT JOIN pg_stat_database s ON s.datid = d.oid ORDER BY 1`,
+			SELECT d.oid, d.datname::text, d.datallowconn, d.datistemplate, coalesce(s.checksum_failures, 0),
+			       CASE WHEN d.oid = ANY($2::oid[]) THEN 0 WHEN $1 OR has_database_privilege(d.oid, 'CONNECT') THEN coalesce(pg_database_size(d.oid), -1) ELSE -1 END
+			FROM pg_database d LEFT JOIN pg_stat_database s ON s.datid = d.oid ORDER BY 2`,
 			func(row pgx.Rows, d *Database) error {
-				return row.Scan(&d.Name, &d.AllowConn, &d.Template, &d.ChecksumFail, &d.Bytes)
-			}, may.stats)
+				var oid uint32
+				if err := row.Scan(&oid, &d.Name, &d.AllowConn, &d.Template, &d.ChecksumFail, &d.Bytes); err != nil {
+					return err
+				}
+				if bytes, ok := r.sizes.of[oid]; ok {
+					d.Bytes = bytes
+				} else if d.Bytes >= 0 {
+					r.sizes.of[oid] = d.Bytes
+				}
+				return nil
+			}, may.stats, known)
 		return err
 	})
 	if slices.ContainsFunc(s.Databases, func(d Database) bool { return d.Bytes < 0 }) {

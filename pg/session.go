@@ -174,6 +174,7 @@ type reading struct {
 	tx     pgx.Tx
 	role   string
 	hidden []string // what could not be read, and what would mend it
+	sizes  *sizes
 }
 
 // part runs one query of several in a savepoint: when it fails the others go
