@@ -162,7 +162,7 @@ func TestTheRunbookIsPrintedAndKept(t *testing.T) {
 	t.Parallel()
 	l := start(t, lab.Servers)
 	dir := t.TempDir()
-	path := config(t, l, `title = "home lab"`, "title = \"home lab\"\nrunbook = { write_to = \""+filepath.Join(dir, "RUNBOOK.md")+"\" }")
+	path := config(t, l, "[runbook]\n", "[runbook]\nwrite_to = \""+filepath.Join(dir, "RUNBOOK.md")+"\"\n")
 	for _, format := range []string{"markdown", "text"} {
 		r := try(t, "--config", path, "runbook", "--format", format)
 		if r.code != 0 || !strings.Contains(r.out, "qmrestore pbs-usb:backup/vm/101/") || !strings.Contains(r.out, "Runbook of home lab") {

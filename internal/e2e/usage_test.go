@@ -18,7 +18,7 @@ func TestWrongCommandLines(t *testing.T) {
 		"check --format yaml":                "--format yaml: it is one of [text json nagios prometheus]",
 		"check --timeout soon":               "--timeout",
 		"bogus":                              `unknown command "bogus" for "cairn"; see cairn --help`,
-		"operation":                          "cairn operation needs one of: cancel, list, resume, show",
+		"operation":                          "cairn operation needs one of: cancel, done, list, resume, show",
 		"operation bogus":                    "see cairn operation --help",
 		"snapshot":                           "cairn snapshot needs one of",
 		"snapshot rollback home/100":         "see cairn snapshot rollback --help",
