@@ -87,5 +87,6 @@ type Policy struct {
 	Postgres map[string]pg.Config
 	Disks    map[string]disk.Config
 	Assets   map[string]backup.CompositeConfig
-	Home     *time.Location // whose calendar days retention counts; nil: UTC
+	Keys     map[string]string // where the key of a source is kept apart from it, such as "restic.cloud"; never the key
+	Home     *time.Location    // whose calendar days retention counts; nil: UTC
 }

@@ -30,6 +30,7 @@ func Judge(p Policy, f Facts, now time.Time) Report {
 	disks, wrong := l.viewDisks()
 	report.Disks, problems = disks, append(problems, wrong...)
 	problems = append(problems, l.judgeAwayDirs()...)
+	problems = append(problems, l.judgeKeys()...)
 	report.Scenarios = l.judgeScenarios(assets)
 	report.Others = l.judgeOthers(assets)
 	l.settleGoals(report.Scenarios)
