@@ -31,6 +31,7 @@ type Desk interface {
 	Operation(id string) (operation.Status, error)
 	Cancel(id string) error
 	Resume(ctx context.Context, id string) error
+	IncidentDesk
 	LogDesk
 	RepositoryDesk
 	PostgresDesk

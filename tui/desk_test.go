@@ -30,6 +30,7 @@ type fakeDesk struct {
 	err        error     // what every read and planning fails with
 	refuse     error     // what Start fails with
 	done       []string
+	fails      fakeIncidents
 	systems    systemDesk
 }
 

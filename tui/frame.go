@@ -102,7 +102,9 @@ func (m *Model) standing() line {
 	if m.readOnly() != "" {
 		parts = append(parts, words("read-only"))
 	}
-	if m.state.Facts.Past.Hold != nil {
+	if word := m.incidentWord(); word != "" {
+		parts = append(parts, say(alarm, word))
+	} else if m.onHold() {
 		parts = append(parts, say(caution, "on hold"))
 	}
 	if n := m.state.Asking(); n > 0 {

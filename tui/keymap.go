@@ -70,6 +70,7 @@ func (m *Model) ownKeys(s screen) (keys []binding) {
 
 func (m *Model) globals() []binding {
 	all := []binding{
+		m.restoreKey(),
 		m.operationsKey(),
 		{keys: []string{"a"}, label: "assets", help: "every asset, with its copies by source", do: goTo(assetsScreen)},
 		{keys: []string{"p"}, label: "problems", help: "every problem, with what to do", do: goTo(problemsScreen)},
@@ -82,7 +83,7 @@ func (m *Model) globals() []binding {
 		{keys: []string{"ctrl+c"}, help: "quit at once", do: func(*Model) tea.Cmd { return tea.Quit }},
 	}
 	if m.o.Refresh == nil {
-		all[3].why = "nothing here can be asked again"
+		all[4].why = "nothing here can be asked again"
 	}
 	return all
 }
@@ -98,7 +99,7 @@ func (m *Model) footer(w int) line {
 	if t, ok := m.top().(typing); ok && t.typing() {
 		last = nil
 	}
-	out, room := line{{" ", plain}}, w-1-last.width()
+	out, room := line{{" ", plain}}, w-2-last.width() // some terminals lose the last cell of the last row
 	for _, b := range m.bindings() {
 		if b.label == "" || b.keys[0] == "?" {
 			continue

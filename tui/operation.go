@@ -114,7 +114,7 @@ func (p *operationPage) keys(m *Model) []binding {
 	if undo.why != "" {
 		undo.label = ""
 	}
-	keys := []binding{cancel, resume, undo,
+	keys := []binding{m.nextKey(s), cancel, resume, undo,
 		{keys: []string{"l"}, label: "log", help: "all that its steps said", why: m.deskless(), do: func(m *Model) tea.Cmd { return m.open(newLog(p.op)) }}}
 	scroll := func(by int) func(*Model) tea.Cmd {
 		return func(*Model) tea.Cmd { p.top = max(0, min(p.top+by*max(p.height-1, 1), p.total-p.height)); return nil }

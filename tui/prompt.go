@@ -182,6 +182,10 @@ func places(m *Model) []choice {
 		{"problems", "every problem, with what to do", goTo(problemsScreen)},
 		{"failures", "what you lose and how you come back", goTo(failuresScreen)},
 		{"operations", "what was done and what runs, from every console", goTo(operationsScreen)},
+		{"restore", "something has failed: what happened, and the way back", func(m *Model) tea.Cmd { return m.open(newWalk()) }},
+		{"scenarios", "every scenario, with what it would cost now", goTo(scenariosScreen)},
+		{"incident", "the open incident", func(m *Model) tea.Cmd { return m.open(newIncidentPage()) }},
+		{"incidents", "the records of those before", goTo(newIncidents)},
 	}
 	for _, s := range m.operations.all {
 		if s.Open() {

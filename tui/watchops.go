@@ -9,6 +9,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"cairn/internal/history"
 	"cairn/internal/operation"
 )
 
@@ -21,6 +22,8 @@ type operations struct {
 	asking question
 	looks  int // which wait for the next look counts
 	ours   map[string]bool
+
+	incident *history.Incident // that is open; nil: none
 }
 
 // How often all operations are looked at. The longer a look takes, the rarer
@@ -40,13 +43,16 @@ type operationsMsg struct{}
 // lookAround reads how all operations stand, and again after a while.
 func (m *Model) lookAround() tea.Cmd {
 	type seen struct {
-		all  []operation.Status
-		took time.Duration
+		all      []operation.Status
+		incident *history.Incident
+		unread   error // why nobody knows whether an incident is open
+		took     time.Duration
 	}
-	return ask(m, &m.operations.asking, readLimit, func(_ context.Context, d Desk) (seen, error) {
+	return ask(m, &m.operations.asking, readLimit, func(ctx context.Context, d Desk) (seen, error) {
 		began := time.Now()
 		all, err := d.Operations()
-		return seen{all, time.Since(began)}, err
+		open, unread := d.OpenedIncident(ctx)
+		return seen{all, open, unread, time.Since(began)}, err
 	}, func(s seen, err error) tea.Cmd {
 		o := &m.operations
 		changed := !o.read || fmt.Sprint(err) != fmt.Sprint(o.err) || err == nil && !reflect.DeepEqual(o.all, s.all)
@@ -54,6 +60,10 @@ func (m *Model) lookAround() tea.Cmd {
 		if o.read, o.err = true, err; err == nil {
 			asks = m.askWorkedOn(o.all, s.all)
 			o.all = s.all
+		}
+		if s.unread == nil {
+			changed = changed || !reflect.DeepEqual(o.incident, s.incident)
+			o.incident = s.incident
 		}
 		pause := lookIdle
 		if runs, _ := o.open(); runs > 0 {

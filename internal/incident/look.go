@@ -8,6 +8,7 @@ import (
 
 	"cairn/checks"
 	"cairn/internal/backup"
+	"cairn/pbs"
 	"cairn/proxmox"
 )
 
@@ -41,6 +42,8 @@ type Found struct {
 	Databases   []Look
 	Signs       []string // what looks like somebody's work: copies that shrank, snapshots that vanished
 	Standbys    []string // that may have copied a mistake
+	Jobs        []string // of others, that prune, collect or sync copies on their own
+	Open        bool     // an incident is open already
 }
 
 // All lists what was looked up, in the order of the questions.
@@ -50,7 +53,7 @@ func (f Found) All() []Look {
 
 // LookUp finds out what answers, from what is known now.
 func LookUp(facts checks.Facts, r checks.Report, now time.Time) Found {
-	var f Found
+	f := Found{Open: facts.Past.Hold != nil && facts.Past.Hold.Incident != 0}
 	for _, name := range sortedKeys(facts.Proxmox) {
 		f.Hypervisors = append(f.Hypervisors, lookNodes(name, facts.Proxmox[name], now)...)
 	}
@@ -60,6 +63,7 @@ func LookUp(facts checks.Facts, r checks.Report, now time.Time) Found {
 	for _, name := range sortedKeys(facts.PBS) {
 		seen := facts.PBS[name]
 		f.BackupHost = append(f.BackupHost, looked("PBS "+name, seen.At, seen.Err, now))
+		f.Jobs = append(f.Jobs, tidying(name, seen.Value)...)
 	}
 	for _, name := range sortedKeys(facts.Restic) {
 		if seen := facts.Restic[name]; offSite(r, "restic."+name) {
@@ -79,6 +83,21 @@ func LookUp(facts checks.Facts, r checks.Report, now time.Time) Found {
 		}
 	}
 	return f
+}
+
+// tidying names the jobs of a PBS that take copies away on their own.
+func tidying(name string, f pbs.Facts) []string {
+	var out []string
+	jobs := f.Jobs
+	if f.GC != nil {
+		jobs = append(slices.Clone(jobs), *f.GC)
+	}
+	for _, j := range jobs {
+		if j.Kind != pbs.VerifyJob && j.Schedule != "" && !j.Disabled {
+			out = append(out, strings.TrimSpace(string(j.Kind)+" "+j.ID)+" of PBS "+name)
+		}
+	}
+	return out
 }
 
 func offSite(r checks.Report, source string) bool {
@@ -110,7 +129,8 @@ func lookNodes(name string, seen backup.Observed[proxmox.Facts], now time.Time) 
 // suspicious are the codes of problems that an attack may cause.
 var suspicious = []string{"shrunk"}
 
-// old is from when on what was seen no longer tells how things stand.
+// old is from when on what was seen no longer tells how things stand: a look is
+// taken each quarter of an hour at least.
 const old = 30 * time.Minute
 
 // looked says what the latest look at a system found.

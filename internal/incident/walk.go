@@ -188,16 +188,29 @@ func precautions(s state) []string {
 	case s.is(Worse, Yes):
 		out = append(out, "Stop what does it: the program, or the guest's network. Every minute costs data.")
 	}
-	out = append(out, "Open the incident: while it is open, cairn forgets, prunes and copies nothing. Jobs that Proxmox, PBS or a timer run themselves go on: switch off those that prune or sync.")
+	if s.found.Open {
+		out = append(out, "The incident is open: cairn forgets, prunes and copies nothing.")
+	} else {
+		out = append(out, "Open the incident: while it is open, cairn forgets, prunes and copies nothing.")
+	}
+	if len(s.found.Jobs) > 0 {
+		out = append(out, "Switch off what goes on by itself: "+strings.Join(s.found.Jobs, ", ")+"; and the timers of other tools that forget or prune.")
+	} else {
+		out = append(out, "Switch off what goes on by itself: jobs of PBS and timers of other tools that prune, forget or sync.")
+	}
 	if len(s.found.Standbys) > 0 && (attack || s.is(About, OneDatabase)) {
 		out = append(out, "Do not promote "+strings.Join(s.found.Standbys, ", ")+" before you have looked: a standby copies a mistake within a second.")
 	}
 	return out
 }
 
-// Before is how long ago it began at least, as a person said; 0: not known. What
-// is younger may hold the harm already.
+// Before is how long ago a mistake or an attack began at the most, as a person said:
+// what is younger may hold the harm already. 0: nobody knows, or what is restored
+// was lost and not ruined, so that its newest copy is whole.
 func Before(said Said) time.Duration {
+	if said[Guest] == Lost || said[Database] == Lost || said[Gone] != "" && said[Gone] != Nothing && said[Gone] != Unsure {
+		return 0
+	}
 	switch said[Since] {
 	case Hour:
 		return time.Hour

@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"cairn/pbs"
 )
 
 // labs are what can be found: everything answers, nothing does, nothing is known.
@@ -127,6 +130,34 @@ func TestTheWalk(t *testing.T) {
 		} else if a.Scenario != c.want {
 			t.Errorf("%s: %s, want %s", c.name, a.Scenario, c.want)
 		}
+	}
+}
+
+// TestBefore: what is restored must be from before a mistake, and be the newest of
+// what was lost.
+func TestBefore(t *testing.T) {
+	for _, c := range []struct {
+		said Said
+		want time.Duration
+	}{
+		{Said{Since: Hour, Guest: Mistake}, time.Hour}, {Said{Since: Day, Guest: Lost}, 0}, {Said{Since: Days, Signs: Yes}, 7 * 24 * time.Hour},
+		{Said{Since: Longer}, 30 * 24 * time.Hour}, {Said{Since: Unsure}, 0}, {Said{Since: Day, Database: Lost}, 0}, {Said{Since: Day, Gone: Site}, 0}, {Said{Since: Day, Gone: Nothing}, 24 * time.Hour},
+	} {
+		if got := Before(c.said); got != c.want {
+			t.Errorf("%v: %s, want %s", c.said, got, c.want)
+		}
+	}
+}
+
+// TestThePrecautionsNameWhatGoesOn by itself, and do not ask twice for what is done.
+func TestThePrecautionsNameWhatGoesOn(t *testing.T) {
+	f := labs()["all answers"]
+	f.Open, f.Jobs = true, tidying("nas", pbs.Facts{Jobs: []pbs.Job{{Kind: pbs.PruneJob, ID: "daily", Schedule: "02:00"}, {Kind: pbs.VerifyJob, ID: "v", Schedule: "03:00"},
+		{Kind: pbs.SyncJob, ID: "off", Schedule: "04:00", Disabled: true}}, GC: &pbs.Job{Kind: pbs.GCJob, Schedule: "05:00"}})
+	_, a := Next(f, Said{Worse: No, Signs: No, Since: Hour, About: Files})
+	text := strings.Join(a.First, " ")
+	if !strings.Contains(text, "The incident is open") || !strings.Contains(text, "prune daily of PBS nas, gc of PBS nas;") {
+		t.Errorf("first: %s", text)
 	}
 }
 

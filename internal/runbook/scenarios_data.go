@@ -100,8 +100,8 @@ func part() Option {
 	return Option{Name: "table", Title: "Table", Hint: "only the rows of SCHEMA.NAME of the dump; empty: all"}
 }
 
-// toTheEnd is the point of a server's WAL: the moment is typed.
-const toTheEnd = "point in time"
+// ToTheEnd is the id of the point of a server's WAL: the moment is typed.
+const ToTheEnd = "point in time"
 
 // planDatabase recovers to a typed moment where the server's WAL is kept, else it
 // restores a dump.
@@ -117,9 +117,9 @@ func (l *Lab) planDatabase(ctx context.Context, w Wish, swap bool) (plan.Plan, e
 	exact := at != pg.Target{}
 	c := l.config.Postgres[source]
 	switch {
-	case w.Point == toTheEnd && !exact:
+	case w.Point == ToTheEnd && !exact:
 		return plan.Plan{}, errors.New("a point in time needs its moment: type it under Moment")
-	case exact && w.Point == toTheEnd, exact && w.Point == "" && c.Base != nil && c.WAL != nil:
+	case exact && w.Point == ToTheEnd, exact && w.Point == "" && c.Base != nil && c.WAL != nil:
 		return l.RecoverDatabase(ctx, PostgresRecovery{Source: source, Database: database, Target: at, Swap: swap})
 	case exact && w.Point != "":
 		return plan.Plan{}, errors.New("a dump is of one moment, its own: leave Moment empty, or choose the point in time")
@@ -163,7 +163,7 @@ func databasePoints(ctx context.Context, l *Lab, target string) (out []Point, un
 		out = append(out, p)
 	}
 	if cfg := l.config.Postgres[source]; cfg.Base != nil && cfg.WAL != nil {
-		p := Point{ID: toTheEnd, Taken: l.now(), Source: "base backup and WAL", Proven: "any moment that the WAL reaches"}
+		p := Point{ID: ToTheEnd, Taken: l.now(), Source: "base backup and WAL", Proven: "any moment that the WAL reaches"}
 		whole := func(b pg.BaseBackup) bool { return b.State == backup.Complete }
 		if !slices.ContainsFunc(f.Bases.Value, whole) {
 			p.Unusable = "no base backup is whole"

@@ -1,0 +1,111 @@
+package tui
+
+import (
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"cairn/internal/runbook"
+)
+
+// optionsPage asks what is left to decide of a way back. What it begins with is
+// the careful answer to each.
+type optionsPage struct {
+	flow   *flow
+	fields []field // of what is typed
+	at     int
+	grace  grace
+}
+
+func newOptions(f *flow, now time.Time) *optionsPage {
+	return &optionsPage{flow: f, fields: make([]field, len(f.scenario.Options)), grace: grace{last: now}}
+}
+
+func (p *optionsPage) id() string {
+	return "options of " + p.flow.scenario.Name + " " + p.flow.wish.Point
+}
+func (p *optionsPage) title() string { return "options" }
+func (p *optionsPage) typing() bool  { return len(p.here().Choices) == 0 }
+
+func (p *optionsPage) here() runbook.Option { return p.flow.scenario.Options[p.at] }
+
+func (p *optionsPage) keys(*Model) []binding {
+	n := len(p.flow.scenario.Options)
+	move := func(by int) func(*Model) tea.Cmd {
+		return func(*Model) tea.Cmd { p.at = (p.at + by + n) % n; return nil }
+	}
+	keys := []binding{{keys: []string{"enter"}, label: "review", help: "see the plan; nothing is touched yet", do: p.review}}
+	if len(p.here().Choices) > 0 {
+		keys = append(keys, binding{keys: []string{" ", "right", "left"}, label: "other answer", help: "the other answer", do: p.turn})
+	}
+	return append(keys,
+		binding{keys: []string{"tab", "down"}, label: "next", help: "the next line", do: move(1)},
+		binding{keys: []string{"shift+tab", "up"}, help: "the line before", do: move(-1)},
+		binding{keys: []string{"esc"}, label: "back", help: "back to the point", do: func(m *Model) tea.Cmd { m.back(); return nil }})
+}
+
+func (p *optionsPage) turn(*Model) tea.Cmd {
+	o := p.here()
+	now := p.flow.wish.Options[o.Name]
+	for i, c := range o.Choices {
+		if c.Value == now || now == "" {
+			p.flow.wish.Options[o.Name] = o.Choices[(i+1)%len(o.Choices)].Value
+			break
+		}
+	}
+	return nil
+}
+
+func (p *optionsPage) typed(m *Model, key tea.KeyMsg) (tea.Cmd, bool) {
+	if key.Type == tea.KeyEscape {
+		return nil, false
+	}
+	if p.grace.drops(m.o.Now()) {
+		return nil, true
+	}
+	if len(p.here().Choices) > 0 {
+		return nil, false
+	}
+	return nil, p.fields[p.at].press(key)
+}
+
+func (p *optionsPage) review(m *Model) tea.Cmd {
+	for i, o := range p.flow.scenario.Options {
+		if len(o.Choices) == 0 {
+			p.flow.wish.Options[o.Name] = p.fields[i].text()
+		}
+	}
+	return p.flow.review(m)
+}
+
+func (p *optionsPage) view(_ *Model, w, _ int) []line {
+	out := []line{say(strong, " "+p.flow.scenario.Name+" "+p.flow.name), nil}
+	for i, o := range p.flow.scenario.Options {
+		mark := span{" ", plain}
+		if i == p.at {
+			mark = span{">", strong}
+		}
+		row := line{mark}.join(pad(words(o.Title), 14))
+		if len(o.Choices) == 0 {
+			out = append(out, row.join(p.fields[i].line(i == p.at, w-16)))
+			if p.fields[i].text() == "" {
+				out[len(out)-1] = out[len(out)-1].add(span{" " + o.Hint, faint})
+			}
+			out[len(out)-1] = cut(out[len(out)-1], w)
+			continue
+		}
+		chosen := o.Choices[0]
+		for _, c := range o.Choices {
+			if c.Value == p.flow.wish.Options[o.Name] {
+				chosen = c
+			}
+		}
+		for j, text := range wrap(chosen.Title, max(w-16, 1)) {
+			if j > 0 {
+				row = words(spaces(15))
+			}
+			out = append(out, row.add(span{text, plain}))
+		}
+	}
+	return append(out, nil, words(" enter shows the plan; nothing is touched before you agree to it."))
+}
