@@ -6,6 +6,24 @@ import (
 	"cairn/internal/backup"
 )
 
+// VerdictsOf are the latest verdicts that runs of verifications, newest first, tell
+// of; one that could not look says nothing.
+func VerdictsOf(runs []backup.Run) map[string]Verdict {
+	all := map[string]Verdict{}
+	for _, r := range runs {
+		key := CopyKey(r.Source, r.Subject)
+		if _, newer := all[key]; newer || r.Running() || r.Status == backup.Unknown {
+			continue
+		}
+		v := Verdict{At: r.Ended}
+		if r.Status >= backup.Warning {
+			v.Bad = r.Text
+		}
+		all[key] = v
+	}
+	return all
+}
+
 // applyVerdicts takes what the latest verification of each copy found into its
 // proofs and its state. One that is older than the copy is of another one.
 func (l *lab) applyVerdicts(s *source) {

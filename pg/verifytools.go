@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -77,7 +78,10 @@ func (c *Client) verifyEach(ctx context.Context, t asked, w Work) ([]Finding, er
 			continue
 		}
 		w.tell(Progress{Done: int64(i), Total: int64(len(tool.Backups)), Unit: "backups", Line: t.name + " " + b.Label})
-		result, err := command.Run(ctx, access{}.spec(w, append(slices.Clone(t.verifyOne), b.Label)...))
+		spec := access{}.spec(w, append(slices.Clone(t.verifyOne), b.Label)...)
+		// Barman looks for pg_verifybackup in PATH, where Debian does not put it.
+		spec.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:" + filepath.Dir(newestTool("pg_verifybackup"))}
+		result, err := command.Run(ctx, spec)
 		var exit *command.ExitError
 		if err != nil && !errors.As(err, &exit) {
 			return all, fmt.Errorf("%s could not be asked to verify: %w", t.name, err)

@@ -167,18 +167,7 @@ func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 		}
 	}
 	verified, failed := m.store.RunsOfJob(ctx, verifyJob, verdictsKept)
-	p.Verdicts = map[string]checks.Verdict{}
-	for _, r := range verified { // newest first
-		key := checks.CopyKey(r.Source, r.Subject)
-		if _, newer := p.Verdicts[key]; newer || r.Running() || r.Status == backup.Unknown {
-			continue
-		}
-		v := checks.Verdict{At: r.Ended}
-		if r.Status >= backup.Warning {
-			v.Bad = r.Text
-		}
-		p.Verdicts[key] = v
-	}
+	p.Verdicts = checks.VerdictsOf(verified)
 	own, err := m.store.OwnRuns(ctx)
 	p.Runs = map[string]backup.Run{}
 	for _, r := range own {
