@@ -64,6 +64,7 @@ func (a *app) restoreGuest() *cobra.Command {
 	flags.BoolVar(&r.LeaveOff, "leave-stopped", false, "do not start the restored guest")
 	flags.IntVar(&parallel, "parallel", 2, "of several guests, how `MANY` are restored at once: as many as the disk bears")
 	flags.StringVar(&swap, "swap", "", "put what operation `ID` restored in the original's place, and keep that, stopped")
+	flags.BoolVar(&r.Again, "as-it-was", false, "under its own VMID, name and addresses, because it is gone")
 	flags.BoolVar(&r.InPlace, "in-place", false, "destroy the guest and restore over it, after a safety backup; it must be stopped")
 	return c
 }

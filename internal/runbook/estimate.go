@@ -69,6 +69,7 @@ var assumptions = map[string]estimate.Guess{
 	kindUnmount:          {Fixed: 2 * time.Second},
 	kindBackup:           {Fixed: 10 * time.Second, Rate: 40 << 20},
 	kindAttach:           {Fixed: 5 * time.Second},
+	kindFirewall:         {Fixed: 2 * time.Second},
 	kindRejob:            {Fixed: 2 * time.Second},
 	kindServerJobs:       {Fixed: 2 * time.Second},
 }

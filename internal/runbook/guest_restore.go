@@ -347,7 +347,7 @@ func (l *Lab) addInPlace(ctx context.Context, c *proxmox.Client, p *plan.Plan, r
 		l.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
 		l.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)
 	}
-	p.WayBack = fmt.Sprintf("restore the protected backup that step 1 makes on storage %s", storage)
+	p.WayBack = fmt.Sprintf("restore the protected backup that step 1 makes on storage %s: cairn operation undo {id}", storage)
 	return nil
 }
 

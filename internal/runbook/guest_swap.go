@@ -26,6 +26,8 @@ type swapGuestArgs struct {
 	Remove bool                `json:"remove,omitempty"`
 	Jobbed int                 `json:"jobbed,omitempty"` // enabled backup jobs that took the other one
 	Policy int                 `json:"policy,omitempty"` // VMID whose table in the configuration applies
+	Wall   *proxmox.Firewall   `json:"wall,omitempty"`   // firewall that it gets
+	Before *proxmox.Firewall   `json:"before,omitempty"` // and the one that it had
 }
 
 // jobChange is which guests a backup job takes, and took.
@@ -46,6 +48,8 @@ type exchange struct {
 	jobs     []proxmox.BackupJob
 	ha       []proxmox.HAResource
 	pools    map[int]string
+	outWall  proxmox.Firewall
+	inWall   proxmox.Firewall
 	outName  string
 	keptName string
 }
@@ -121,6 +125,14 @@ func (l *Lab) readExchange(ctx context.Context, c *proxmox.Client, a *guestArgs)
 	}
 	if x.ha, err = c.HAResources(ctx); err != nil {
 		return x, err
+	}
+	if x.inWall, err = c.Firewall(ctx, x.in.VMID); err != nil {
+		return x, err
+	}
+	if x.out != nil {
+		if x.outWall, err = c.Firewall(ctx, x.outVMID); err != nil {
+			return x, err
+		}
 	}
 	x.pools, err = c.Pools(ctx)
 	x.keptName = proxmox.NameFor(x.outName, x.outVMID, "-replaced-{id}")
@@ -223,7 +235,26 @@ func (x exchange) notes() (notes []string) {
 	}
 	return append(notes,
 		fmt.Sprintf("Backups of it go on under VMID %d, as a group of its own; the first one reads the whole guest. In the configuration, [guest.\"%s/%d\"] becomes [guest.\"%s/%d\"].", x.in.VMID, x.cluster, x.outVMID, x.cluster, x.in.VMID),
-		"Firewall rules are those of the backup: what was changed since in the original's is not carried over. Replication jobs are not, either.")
+		x.wallNote()+" Replication jobs are not carried over.")
+}
+
+func (x exchange) wallNote() string {
+	switch {
+	case x.out == nil:
+		return "Its firewall is that of the backup."
+	case x.outWall.Same(x.inWall):
+		return "Its firewall is the original's."
+	}
+	return fmt.Sprintf("Its firewall becomes the original's as it is now: %d rules instead of the backup's %d.", len(x.outWall.Rules), len(x.inWall.Rules))
+}
+
+// addWall gives the restored guest the original's firewall, before it is started.
+func (l *Lab) addWall(p *plan.Plan, x exchange, in guestArgs, path string) {
+	if x.out == nil || x.outWall.Same(x.inWall) {
+		return
+	}
+	in.Swap = &swapGuestArgs{Role: "in", Wall: &x.outWall, Before: &x.inWall}
+	l.addStep(p, kindFirewall, "give it the original's firewall", fmt.Sprintf("POST, PUT %s/firewall: %d rules", path, len(x.outWall.Rules)), in, true, 0)
 }
 
 // addExchange are the steps. The original is stopped before the addresses change
@@ -233,6 +264,11 @@ func (l *Lab) addExchange(p *plan.Plan, x exchange) {
 	inPath := apiPath(Guest{x.cluster, x.in})
 	outSet, inSet := proxmox.Exchange(x.in.Kind, x.outConf, x.inConf, x.outName, x.keptName)
 	start := x.in.Running
+	if start { // the original is stopped for one that works only
+		first := in
+		first.Swap = &swapGuestArgs{Role: "in", Policy: x.outVMID}
+		l.addStep(p, kindCheckGuest, "check that the restored guest works, before the original is stopped", "GET "+inPath+"/status/current, agent or port", first, false, 0)
+	}
 	outNode := x.in.Node
 	if x.out != nil {
 		out := guestArgs{Cluster: x.cluster, VMID: x.outVMID, Guest: x.outName}
@@ -256,6 +292,7 @@ func (l *Lab) addExchange(p *plan.Plan, x exchange) {
 	named.Swap = &swapGuestArgs{Role: "in", Kind: x.in.Kind, Set: inSet, Was: x.inConf.Was(inSet)}
 	l.addStep(p, kindConfigure, "give the restored guest the name, addresses and start order of the original", "PUT "+inPath+"/config "+inSet.Show(), named, true, 0)
 	in.Guest = x.outName
+	l.addWall(p, x, in, inPath)
 	l.addJobs(p, x, in)
 	if start {
 		l.addStep(p, kindStart, "start it", "POST "+inPath+"/status/start", in, false, 0)

@@ -46,6 +46,7 @@ type undoing struct {
 	jobs       *guestArgs
 	removed    *guestArgs // from high availability
 	added      *guestArgs
+	walled     *guestArgs
 }
 
 func (u *undoing) read(c *proxmox.Client, step plan.Step, a guestArgs) {
@@ -58,6 +59,8 @@ func (u *undoing) read(c *proxmox.Client, step plan.Step, a guestArgs) {
 		u.away = &a
 	case step.Kind == kindConfigure:
 		u.back = &a
+	case step.Kind == kindFirewall:
+		u.walled = &a
 	case step.Kind == kindJobs:
 		u.jobs = &a
 	case step.Kind == kindHA && a.Swap.Remove:
@@ -127,6 +130,11 @@ func (u *undoing) steps(p *plan.Plan, away, back proxmox.Guest) {
 	a := one
 	a.Swap = &swapGuestArgs{Role: "out", Kind: u.away.Swap.Kind, Set: u.away.Swap.Was, Was: u.away.Swap.Set}
 	l.addStep(p, kindConfigure, "give it back its own name and addresses", "PUT "+awayPath+"/config "+a.Swap.Set.Show(), a, true, 0)
+	if u.walled != nil {
+		w := one
+		w.Swap = &swapGuestArgs{Role: "out", Wall: u.walled.Swap.Before, Before: u.walled.Swap.Wall}
+		l.addStep(p, kindFirewall, "give it back its own firewall", "POST, PUT "+awayPath+"/firewall", w, true, 0)
+	}
 	b := other
 	b.Swap = &swapGuestArgs{Role: "in", Kind: u.back.Swap.Kind, Set: u.back.Swap.Was, Was: u.back.Swap.Set}
 	l.addStep(p, kindConfigure, "give the other back its name, addresses and start order", "PUT "+backPath+"/config "+b.Swap.Set.Show(), b, true, 0)

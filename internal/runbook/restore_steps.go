@@ -29,6 +29,7 @@ const (
 	kindJobs           = "proxmox.jobs"
 	kindHA             = "proxmox.ha"
 	kindCheckProtected = "proxmox.check-protected"
+	kindFirewall       = "proxmox.firewall"
 )
 
 // restoreArgs are what a restore needs besides the guest that it makes.
@@ -68,6 +69,7 @@ func (l *Lab) restoreSteps() map[string]operation.Executor {
 		kindJobs:           &guestStep{l, l.changeJobs},
 		kindHA:             &guestStep{l, l.changeHA},
 		kindCheckProtected: &guestStep{l, l.checkProtected},
+		kindFirewall:       &guestStep{l, l.changeFirewall},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"cairn/internal/disk"
 	"cairn/internal/estimate"
 	"cairn/internal/lab/pve"
 	"cairn/internal/operation"
@@ -200,12 +201,25 @@ func TestRestoreBlockersAreKnownBefore(t *testing.T) {
 		edit   func(*GuestRestore)
 		want   []string
 	}{
-		"no key":            {nil, encrypted, nil, []string{"encrypted with key aa:bb:cc:dd:ee:ff:00:11", "storage pbs-usb has no key", "/etc/pve/priv/storage/pbs-usb.enc"}},
-		"another key":       {storage("pbs-usb", func(s *pve.Storage) { s.EncryptionKey = other }), encrypted, nil, []string{"encrypted with key aa:bb:cc:dd:ee:ff:00:11", "has key 99:88:77:66:55:44:33:22"}},
-		"no room":           {storage("thin", func(s *pve.Storage) { s.Base = 88 << 30 }), nil, nil, []string{"storage thin: it has room for", "below 90 %", "take up to 4.0 GiB", "--mostly-empty"}},
-		"full metadata":     {storage("thin", func(s *pve.Storage) { s.Meta = 900 << 20 }), nil, nil, []string{"the metadata of thin pool thin is 90 % full (limit 80 %)"}},
-		"wrong content":     {nil, nil, func(r *GuestRestore) { r.Storage = "pbs-usb" }, []string{"does not take images", "choose another with --storage: chain, tank, thin"}},
-		"no such storage":   {nil, nil, func(r *GuestRestore) { r.Storage = "nosuch" }, []string{"node pve1 does not have it"}},
+		"no key":                           {nil, encrypted, nil, []string{"encrypted with key aa:bb:cc:dd:ee:ff:00:11", "storage pbs-usb has no key", "/etc/pve/priv/storage/pbs-usb.enc"}},
+		"another key":                      {storage("pbs-usb", func(s *pve.Storage) { s.EncryptionKey = other }), encrypted, nil, []string{"encrypted with key aa:bb:cc:dd:ee:ff:00:11", "has key 99:88:77:66:55:44:33:22"}},
+		"no room":                          {storage("thin", func(s *pve.Storage) { s.Base = 88 << 30 }), nil, nil, []string{"storage thin: it has room for", "below 90 %", "take up to 4.0 GiB", "--mostly-empty"}},
+		"full metadata":                    {storage("thin", func(s *pve.Storage) { s.Meta = 900 << 20 }), nil, nil, []string{"the metadata of thin pool thin is 90 % full (limit 80 %)"}},
+		"wrong content":                    {nil, nil, func(r *GuestRestore) { r.Storage = "pbs-usb" }, []string{"does not take images", "choose another with --storage: chain, tank, thin"}},
+		"no such storage":                  {nil, nil, func(r *GuestRestore) { r.Storage = "nosuch" }, []string{"node pve1 does not have it"}},
+		"an inactive target":               {storage("tank", func(s *pve.Storage) { s.IsMountpoint, s.Unmounted = true, true }), nil, func(r *GuestRestore) { r.Storage = "tank" }, []string{"storage tank: it is not active on node pve1"}},
+		"the backup's storage is disabled": {storage("pbs-usb", func(s *pve.Storage) { s.Disable = true }), nil, nil, []string{"no backup of it can be restored"}},
+		"its disk is absent": {nil, func(x *site) {
+			cfg := x.config.PBS["nas"]
+			cfg.Disk, x.config.Disks = "usb", map[string]disk.Config{"usb": {Mount: x.t.TempDir()}}
+			x.config.PBS["nas"] = cfg
+		}, nil, []string{"disk usb: the backup lies on it, and it is not mounted on "}},
+		"a task works on it": {nil, func(x *site) {
+			x.pve.HoldTask("vzdump", "101", "data")
+			if _, err := x.pve.Root("POST", "/nodes/pve1/vzdump", map[string]string{"vmid": "101", "storage": "pbs-usb"}); err != nil {
+				x.t.Fatal(err)
+			}
+		}, nil, []string{"a task works on it: vzdump"}},
 		"a disabled target": {storage("tank", func(s *pve.Storage) { s.Disable = true }), nil, func(r *GuestRestore) { r.Storage = "tank" }, []string{"storage tank: it is disabled"}},
 		"the PBS is away":   {nil, func(x *site) { x.pbs.SetDown(errors.New("connection refused")) }, nil, []string{"no backup of it can be restored", "storage pbs-usb"}},
 		"in flight":         {nil, func(x *site) { x.onlyInFlight() }, nil, []string{"its upload has not ended"}},
@@ -426,8 +440,11 @@ func TestRestoreInPlace(t *testing.T) {
 	if err != nil || len(kept) != 4 || !kept[len(kept)-1].Protected || !strings.Contains(kept[len(kept)-1].Notes, s.ID()) {
 		t.Errorf("the safety copy: %+v, %v", kept, err)
 	}
-	// The way back: the safety backup is never verified, so it comes back beside.
-	back := x.restore("web", func(r *GuestRestore) { r.Unproven = true })
+	// The way back: the safety backup comes back beside, whatever was made since.
+	back := x.undo(s)
+	if kinds(back) != "restore check-restored start check-guest" {
+		t.Fatalf("the way back is %s, %s", kinds(back), blockers(back))
+	}
 	s = x.run(back)
 	want(t, s, operation.StepDone)
 	if g := x.pve.Guest(100); g.Content["scsi0"] != "new" {

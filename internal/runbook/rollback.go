@@ -95,7 +95,7 @@ func (l *Lab) addSafetyCopy(ctx context.Context, c *proxmox.Client, f proxmox.Ro
 	}
 	if storage != "" {
 		l.addBackup(p, g, storage, fmt.Sprintf(backup.SafetyComment+"{id}, before the rollback of %s to %s", g.Name, f.Snapshot), "safety copy: a protected backup, since "+why)
-		p.WayBack = fmt.Sprintf("restore the backup of operation {id} from storage %s", storage)
+		p.WayBack = fmt.Sprintf("restore the backup that it makes on storage %s, beside the guest: cairn operation undo {id}", storage)
 		p.Notes = append(p.Notes, backupRoom(f, storage))
 		return nil
 	}

@@ -91,7 +91,7 @@ func (l *Lab) Backup(ctx context.Context, g Guest) (plan.Plan, error) {
 	case storage != "":
 		l.addBackup(&p, g, storage, "Before risky work, by cairn operation {id}", "make a protected backup, since "+why)
 		p.Notes = append(p.Notes, backupRoom(f, storage))
-		p.WayBack = fmt.Sprintf("restore the backup of operation {id} from storage %s", storage)
+		p.WayBack = fmt.Sprintf("restore the backup that it makes on storage %s: cairn restore guest-loss %s --newest", storage, g.Name)
 	default:
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: describe(g), Why: fmt.Sprintf("no snapshot can be made (%s), and no backup (%s)", why, no), Hint: "make one of the two possible"})
 	}

@@ -110,6 +110,18 @@ func (l *Lab) changeHA(ctx context.Context, c *proxmox.Client, a guestArgs, _ *o
 	return operation.Result{}, err
 }
 
+// changeFirewall gives a guest another's firewall.
+func (l *Lab) changeFirewall(ctx context.Context, c *proxmox.Client, a guestArgs, _ *operation.Task) (operation.Result, error) {
+	if err := c.SetFirewall(ctx, a.VMID, *a.Swap.Wall); err != nil {
+		return operation.Result{}, err
+	}
+	now, err := c.Firewall(ctx, a.VMID)
+	if err == nil && !now.Same(*a.Swap.Wall) {
+		err = fmt.Errorf("the firewall of guest %d is not what was asked for, though nothing was refused", a.VMID)
+	}
+	return operation.Result{Text: fmt.Sprintf("%d rules", len(now.Rules))}, err
+}
+
 // checkProtected looks whether the guest will be in the next backups.
 func (l *Lab) checkProtected(ctx context.Context, c *proxmox.Client, a guestArgs, _ *operation.Task) (operation.Result, error) {
 	g, _, err := c.Current(ctx, a.VMID)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"cairn/internal/operation"
 	"cairn/internal/plan"
+	"cairn/proxmox"
 )
 
 // Undo plans the way back from an operation that ended: from a rollback another
@@ -27,6 +29,8 @@ func (l *Lab) Undo(ctx context.Context, s operation.Status) (plan.Plan, error) {
 	switch {
 	case s.Open() && s.State != operation.NeedsYou:
 		return plan.Plan{}, fmt.Errorf("operation %s has not ended (%s): cancel or resume it first", id, s.State)
+	case copied == nil && stepDone(s, kindBackup) != nil && (begun(s, kindRollback) || begun(s, kindGuestRestore)):
+		return l.undoFromBackup(ctx, s, stepDone(s, kindBackup))
 	case copied == nil && s.Record.Plan.WayBack != "":
 		return plan.Plan{}, fmt.Errorf("operation %s is not undone by a snapshot; its way back: %s", id, s.Record.Plan.WayBack)
 	case copied == nil:
@@ -43,6 +47,29 @@ func (l *Lab) Undo(ctx context.Context, s operation.Status) (plan.Plan, error) {
 		return plan.Plan{}, fmt.Errorf("operation %s ended before it rolled anything back: there is nothing to undo; its safety copy: cairn snapshot delete %s %s", id, g.Name, copied.Snapshot)
 	}
 	return l.Rollback(ctx, RollbackRequest{Guest: g, Snapshot: copied.Snapshot, StartIt: started})
+}
+
+// undoFromBackup plans to restore the safety backup that operation s made: beside
+// the guest, as every restore, so that it can be looked at before it takes its place.
+func (l *Lab) undoFromBackup(ctx context.Context, s operation.Status, made *guestArgs) (plan.Plan, error) {
+	g := Guest{made.Cluster, proxmox.Guest{VMID: made.VMID, Name: made.Guest}}
+	if found, err := l.FindGuest(ctx, fmt.Sprintf("%s/%d", made.Cluster, made.VMID)); err == nil {
+		g = found
+	}
+	points, missing, err := l.RestorePoints(ctx, g)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	for _, p := range points {
+		if p.Storage == made.Storage && strings.Contains(p.Notes, "cairn operation "+s.ID()+",") {
+			return l.RestoreGuest(ctx, GuestRestore{Guest: Guest{g.Cluster, proxmox.Guest{VMID: p.VMID, Kind: p.Kind, Name: g.Name, Node: g.Node}}, Volume: p.Volume})
+		}
+	}
+	why := ""
+	for _, m := range missing {
+		why += "; " + m.Subject + ": " + m.Err
+	}
+	return plan.Plan{}, fmt.Errorf("the safety backup of operation %s is not on storage %s (any more)%s: see cairn restore guest-loss %s --points", s.ID(), made.Storage, why, made.Guest)
 }
 
 // stepDone returns the arguments of the first step of a kind that was done.
