@@ -43,6 +43,8 @@ type matrixSource struct {
 	tier        backup.Tier
 }
 
+const mostName = 24
+
 // lead is how many columns stand before the sources: name, detail, live copy.
 const lead = 3
 
@@ -50,7 +52,7 @@ const lead = 3
 // its short form the sources' words are cut to what tells them apart.
 func matrix(m *Model, short bool) (cols []column, rows [][]line) {
 	sources := matrixSources(m.state.Report)
-	cols = []column{{title: "ASSET", grows: true, most: 24}, {title: "", most: 18}, {title: "LIVE", most: 6}}
+	cols = []column{{title: "ASSET", grows: true, most: mostName}, {title: "", most: 18}, {title: "LIVE", most: 6}}
 	for _, s := range sources {
 		title := s.title
 		if short {
@@ -60,7 +62,11 @@ func matrix(m *Model, short bool) (cols []column, rows [][]line) {
 	}
 	cols = append(cols, column{title: "3-2-1", most: 16})
 	for _, a := range m.state.Report.Assets {
-		row := []line{words(or(a.Name, a.ID.String())), say(faint, a.Detail), words(or(a.Live, "-"))}
+		name := or(a.Name, a.ID.String())
+		if a.ID.Kind == backup.Path {
+			name = fromEnd(name, mostName)
+		}
+		row := []line{words(name), say(faint, a.Detail), words(or(a.Live, "-"))}
 		for _, s := range sources {
 			row = append(row, heldCell(m, a, s.name, short))
 		}

@@ -83,6 +83,10 @@ func (l *listing) guestKeys(m *Model) []binding {
 		return guestKeys(m, l.key)
 	}
 	if l.about == nil {
+		kind, _, _ := strings.Cut(l.key, ":")
+		if kind != "source" && copyingOf(m, l.key).build != nil { // a problem's page, or a database's
+			return []binding{backUpKey(m, l.key)}
+		}
 		return nil
 	}
 	return guestKeys(m, "")

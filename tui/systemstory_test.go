@@ -32,7 +32,10 @@ func TestABackupFromTheBoard(t *testing.T) {
 		u.did(want, `start Back up /etc, /srv to restic.usb why ""`)
 		u.sees("[>] stop the guest hard")
 	}
-	u := atServers(t, 80, 24)
+	u := atServers(t, 80, 24) // from what is wrong with it, too
+	u.does("p", "enter", "b")
+	u.did("plan backup of restic.cloud")
+	u = atServers(t, 80, 24)
 	u.does("/", "PBS usb", "enter", "b")
 	u.sees("b: Proxmox's own jobs fill it")
 	u.does("esc", "/", "disk usb", "enter", "b")
