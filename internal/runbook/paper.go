@@ -36,6 +36,7 @@ func NewPaper(c *config.Config, f checks.Facts, r checks.Report, now time.Time) 
 	w.head()
 	w.contacts()
 	w.sources()
+	w.copies()
 	w.keys()
 	w.scenarios()
 	w.guests()
@@ -110,6 +111,31 @@ func (w *paperWriter) sources() {
 	w.add(b)
 }
 
+// copies is each copy that counts, with its date and how far it is proven.
+func (w *paperWriter) copies() {
+	b := Block{Title: "Every copy, its date and its proof", Level: 2, Table: [][]string{{"what", "newest whole copy in", "made", "proof", "proved", "lacks"}}}
+	for _, a := range w.r.Assets {
+		for _, h := range a.Held {
+			if a.Parked || h.Taken.IsZero() {
+				continue
+			}
+			name := a.ID.String()
+			if a.Name != "" && !strings.HasSuffix(name, a.Name) {
+				name = a.Name + " (" + name + ")"
+			}
+			proved := ""
+			if !h.ProvedAt.IsZero() {
+				proved = w.stamp(h.ProvedAt)
+			}
+			b.Table = append(b.Table, []string{name, h.Source, w.stamp(h.Taken), h.Proof.String(), proved, h.Missing})
+		}
+	}
+	if len(b.Table) == 1 {
+		b.Table, b.Text = nil, []string{"None is known."}
+	}
+	w.add(b)
+}
+
 func (w *paperWriter) where(source string) string {
 	table, name, _ := strings.Cut(source, ".")
 	switch table {
@@ -162,6 +188,11 @@ func (w *paperWriter) keys() {
 		row("postgres."+name, place(w.c.Postgres[name].Password))
 	}
 	b.Text = []string{"The keys themselves are not printed here, and must not be."}
+	for _, p := range w.r.Problems {
+		if p.Code == "key-inside" {
+			b.Text = append(b.Text, "WARNING: "+p.Summary+". "+p.Hint+".")
+		}
+	}
 	w.add(b)
 }
 
@@ -202,18 +233,22 @@ type lostGuest struct {
 	proxmox.Guest
 	cluster  string
 	priority int
-	held     *checks.Held
+	held     *checks.Held // its newest backup
+	away     *checks.Held // its off-site copy; nil: none is known
 }
 
 // order are the guests by priority, then by VMID.
 func (w *paperWriter) order() (all []lostGuest) {
-	held := map[string]*checks.Held{}
+	held, away := map[string]*checks.Held{}, map[string]*checks.Held{}
 	parked := map[string]bool{}
 	for _, a := range w.r.Assets {
 		parked[a.ID.String()] = a.Parked
 		for _, h := range a.Held {
 			if strings.HasPrefix(h.Source, "pbs.") && !h.Taken.IsZero() && (held[a.ID.String()] == nil || h.Taken.After(held[a.ID.String()].Taken)) {
 				held[a.ID.String()] = &h
+			}
+			if h.Tier == backup.OffSite && !h.Taken.IsZero() && (away[a.ID.String()] == nil || h.Taken.After(away[a.ID.String()].Taken)) {
+				away[a.ID.String()] = &h
 			}
 		}
 	}
@@ -227,7 +262,7 @@ func (w *paperWriter) order() (all []lostGuest) {
 			if priority <= 0 {
 				priority = 1 << 30
 			}
-			all = append(all, lostGuest{g, cluster, priority, held[id]})
+			all = append(all, lostGuest{g, cluster, priority, held[id], away[id]})
 		}
 	}
 	slices.SortFunc(all, func(a, b lostGuest) int {
@@ -237,13 +272,26 @@ func (w *paperWriter) order() (all []lostGuest) {
 }
 
 func (w *paperWriter) guests() {
-	b := Block{Title: "Guests, in the order to restore them", Level: 2, Table: [][]string{{"guest", "VMID", "node", "newest backup", "proof", "proved"}}}
+	b := Block{Title: "Guests, in the order to restore them", Level: 2, Table: [][]string{{"guest", "VMID", "node", "newest backup", "proof", "proved", "off-site as of"}}}
 	for _, g := range w.order() {
-		row := []string{g.Name, fmt.Sprintf("%s/%d", g.cluster, g.VMID), g.Node, "none", "", ""}
+		row := []string{g.Name, fmt.Sprintf("%s/%d", g.cluster, g.VMID), g.Node, "none", "", "", w.offSite(g)}
 		if g.held != nil {
 			row[3], row[4], row[5] = w.stamp(g.held.Taken), g.held.Proof.String(), w.stamp(g.held.ProvedAt)
 		}
 		b.Table = append(b.Table, row)
 	}
 	w.add(b)
+}
+
+// offSite says of when a guest's off-site copy is.
+func (w *paperWriter) offSite(g lostGuest) string {
+	switch {
+	case g.away == nil:
+		return "NONE"
+	case g.away.Missing != "":
+		return w.stamp(g.away.Taken) + ", NOT WHOLE: " + g.away.Missing
+	case g.away.Proof < backup.MetadataRead:
+		return w.stamp(g.away.Taken) + ", not proven"
+	}
+	return w.stamp(g.away.Taken) + ", proven"
 }

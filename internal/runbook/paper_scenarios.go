@@ -61,28 +61,6 @@ func restoreCommand(g lostGuest, storages []proxmox.Storage) string {
 	return text
 }
 
-// usbLoss is a new disk under the copies.
-func (w *paperWriter) usbLoss() {
-	for _, name := range slices.Sorted(maps.Keys(w.c.Disks)) {
-		mount := w.c.Disks[name].Mount
-		b := Block{Title: "Disk " + name + " is gone (usb-loss)", Level: 2, Text: []string{
-			"The guests live: nothing is lost yet, but nothing is protected either. Put a new disk in as /dev/disk/by-id/…, make an ext4 on it (mkfs.ext4) and write its UUID into [disk." + name + "]. Then:"}}
-		b.Commands = append(b.Commands, "mount "+quoted(mount))
-		for _, source := range slices.Sorted(maps.Keys(w.c.PBS)) {
-			if c := w.c.PBS[source]; c.Disk == name && c.Path != "" {
-				b.Commands = append(b.Commands, fmt.Sprintf("proxmox-backup-manager datastore create %s %s", quoted(c.Datastore), quoted(c.Path)))
-			}
-		}
-		for _, source := range slices.Sorted(maps.Keys(w.c.Restic)) {
-			if c := w.c.Restic[source]; c.Disk == name {
-				b.Commands = append(b.Commands, fmt.Sprintf("restic -r %s init", quoted(c.Where())), "cairn backup "+quoted(source))
-			}
-		}
-		b.Text = append(b.Text, "Let the nightly backup of the guests run at once. What was only on that disk comes back as under \"Everything is gone\".")
-		w.add(b)
-	}
-}
-
 // smaller are the scenarios that cairn walks back by itself.
 func (w *paperWriter) smaller() {
 	b := Block{Title: "Less than that", Level: 2, Text: []string{"While the backup host stands, cairn does it; every command shows its plan with --plan and destroys nothing without being told the name."}}

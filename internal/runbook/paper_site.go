@@ -97,11 +97,7 @@ func (w *paperWriter) fromOffSite(name string) {
 	stores := w.storesIn(paths)
 	choose := Block{Title: "2. The snapshot", Level: 3, Text: []string{
 		"The newest is taken. After ransomware put the id of one in its place that was made before the first sign: SNAPSHOT=… of the list above, and everything below is as of then."}}
-	path := ""
-	if len(paths) > 0 {
-		path = " --path " + quoted(slices.MinFunc(paths, func(a, b string) int { return cmp.Compare(len(a), len(b)) }))
-	}
-	choose.Commands = []string{"SNAPSHOT=$(restic snapshots --json" + hostsOf(c.Match.Hosts) + path + ` | grep -o '"short_id":"[0-9a-f]*"' | tail -n 1 | cut -d '"' -f 4)`, `test -n "$SNAPSHOT" && echo "from snapshot $SNAPSHOT"`, "mkdir -p " + rescue}
+	choose.Commands = []string{w.newestSnapshot(name), `test -n "$SNAPSHOT" && echo "from snapshot $SNAPSHOT"`, "mkdir -p " + rescue}
 	if at := w.c.Runbook.WriteTo; at != "" && slices.ContainsFunc(paths, func(p string) bool { return inside(at, p) }) {
 		choose.Text = append(choose.Text, "This very runbook, of that time, to copy the commands from:")
 		choose.Commands = append(choose.Commands, "restic dump \"$SNAPSHOT\" "+quoted(at)+" > "+rescue+"/"+filepath.Base(at))
@@ -222,7 +218,7 @@ func (w *paperWriter) groups(store string) (all []lostGroup) {
 		if g.priority < lastOfAll {
 			what += fmt.Sprintf(", priority %d", g.priority)
 		}
-		all = append(all, lostGroup{groupDir(g.held.ID), what})
+		all = append(all, lostGroup{groupDir(g.held.ID), what + "; off-site: " + w.offSite(g)})
 	}
 	return all
 }
@@ -258,13 +254,19 @@ func (w *paperWriter) newServers(stores []string) {
 
 // takeOver makes what was fetched a datastore in its old place.
 func takeOver(datastore, store string) []string {
+	return append(completeStore(rescue+store),
+		"mkdir -p "+quoted(store)+" && mount --bind "+quoted(rescue+store)+" "+quoted(store),
+		fmt.Sprintf("proxmox-backup-manager datastore create %s %s --reuse-datastore true", quoted(datastore), quoted(store)),
+		"proxmox-backup-manager verify "+quoted(datastore))
+}
+
+// completeStore makes what was fetched in part one that PBS takes over.
+func completeStore(at string) []string {
 	return []string{
-		"cd " + quoted(rescue+store),
+		"cd " + quoted(at),
 		`mkdir -p .chunks && (cd .chunks && printf '%04x\n' $(seq 0 65535) | xargs mkdir -p)`,
 		"touch .lock && chmod 644 .lock && find . -type d -exec chmod 755 {} + && find .chunks -type d -exec chmod 750 {} + && chown -R backup:backup .",
-		"cd / && mkdir -p " + quoted(store) + " && mount --bind " + quoted(rescue+store) + " " + quoted(store),
-		fmt.Sprintf("proxmox-backup-manager datastore create %s %s --reuse-datastore true", quoted(datastore), quoted(store)),
-		"proxmox-backup-manager verify " + quoted(datastore),
+		"cd /",
 	}
 }
 

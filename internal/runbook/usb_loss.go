@@ -59,22 +59,26 @@ func (l *Lab) RestoreDisk(ctx context.Context, name string) (plan.Plan, error) {
 
 // newDisk adds what a person does: only a person knows which disk may be overwritten.
 func (b *offSitePlan) newDisk(name string, cfg disk.Config) {
+	b.lab.addAny(b.Plan, kindPerson, "put a new disk in, make a file system on it and write its UUID into the configuration", "by hand, as root", newDiskCommands(name, cfg),
+		personArgs{Check: "disk", Name: name}, plan.Estimate{Median: 20 * time.Minute, P90: 2 * time.Hour})
+}
+
+// newDiskCommands are what a person types to put a new disk in.
+func newDiskCommands(name string, cfg disk.Config) []string {
 	old := make([]string, len(cfg.Disks))
 	for i, u := range cfg.Disks {
 		old[i] = u.UUID
 	}
 	mount := quoted(filepath.Clean(cfg.Mount))
-	commands := []string{
+	return []string{
 		"lsblk -o NAME,SIZE,MODEL,SERIAL,TRAN,FSTYPE,UUID,MOUNTPOINTS",
-		"DISK=/dev/disk/by-id/…   " + fillIn + "the new disk; everything on it is overwritten",
+		"DISK=/dev/disk/by-id/NEW   " + fillIn + "the new disk; everything on it is overwritten",
 		"mkfs.ext4 -L " + quoted(name) + ` "$DISK"`,
 		`UUID=$(blkid -p -o value -s UUID "$DISK") && echo "$UUID"`,
 		"# in the configuration: the new UUID in [disk." + name + "] in place of " + strings.Join(old, " or "),
 		"# in /etc/fstab: the new UUID in the line of " + mount,
-		"mkdir -p " + mount + ` && mount "/dev/disk/by-uuid/$UUID" ` + mount,
+		"mkdir -p " + mount + ` && mount "$DISK" ` + mount,
 	}
-	b.lab.addAny(b.Plan, kindPerson, "put a new disk in, make a file system on it and write its UUID into the configuration", "by hand, as root", commands,
-		personArgs{Check: "disk", Name: name}, plan.Estimate{Median: 20 * time.Minute, P90: 2 * time.Hour})
 }
 
 // seed adds the restore of what lay on the disk, and reads it all.
