@@ -28,6 +28,7 @@ type Client struct {
 	limit   time.Duration
 	now     func() time.Time
 	host    string // as locks name it
+	brief   bool
 
 	turn   chan struct{} // holds one token while a survey runs
 	memory memory
@@ -61,6 +62,13 @@ func New(name string, cfg Config, secrets secret.Reader) *Client {
 	if path := cfg.Dir(); path != "" {
 		c.dir = newDirectory(path)
 	}
+	return c
+}
+
+// Brief leaves the repository's id out of surveys: it costs a process of its own,
+// and whoever acts asks for the Identity.
+func (c *Client) Brief() *Client {
+	c.brief = true
 	return c
 }
 
@@ -161,7 +169,7 @@ func (c *Client) ask(ctx context.Context, facts *Facts, seen glance) error {
 	if err != nil {
 		return err
 	}
-	if c.memory.id == "" || c.memory.config != seen.config || c.replaced(all) {
+	if !c.brief && (c.memory.id == "" || c.memory.config != seen.config || c.replaced(all)) {
 		if c.memory.id, err = c.repositoryID(ctx); err != nil {
 			return err
 		}
@@ -237,18 +245,6 @@ func (c *Client) replaced(now []Snapshot) bool {
 		ids[s.ID] = true
 	}
 	return !slices.ContainsFunc(c.memory.facts.Snapshots, func(s Snapshot) bool { return ids[s.ID] })
-}
-
-func (c *Client) repositoryID(ctx context.Context) (string, error) {
-	out, err := c.query(ctx, "cat", "config")
-	if err != nil {
-		return "", err
-	}
-	id, err := parseConfigID(out.stdout)
-	if err != nil {
-		return "", &Error{Source: c.source, Kind: Damaged, Why: err.Error(), Hint: c.hint(Damaged), Err: err}
-	}
-	return id, nil
 }
 
 // env returns the environment secrets of the configuration, read now.

@@ -10,7 +10,7 @@ import (
 type Facts struct {
 	Name       string     // configured name
 	Version    string     // of the restic binary
-	ID         string     // the repository's id
+	ID         string     // the repository's id; empty: a brief survey
 	Snapshots  []Snapshot // those that match, oldest first
 	Others     int        // snapshots in the repository that do not match
 	Size       int64      // of the files in data/, bytes; 0: not known, as of every remote repository

@@ -336,30 +336,39 @@ func TestUnchangedCostsNoProcess(t *testing.T) {
 	binary := versions(t)["0.18.1"]
 	repo := repository(t, "0.18.1", binary)
 	script, runs := counted(t, binary)
-	c := client(t, Config{Repository: repo, Binary: script})
+	c := client(t, Config{Repository: repo, Binary: script}).Brief()
 	first := survey(t, c)
-	if n := runs(); n != 3 {
-		t.Errorf("the first survey took %d processes, want version, snapshots, config", n)
+	if n := runs(); n != 2 {
+		t.Errorf("the first survey took %d processes, want version, snapshots", n)
 	}
 	for range 3 {
-		if again := survey(t, c); len(again.Snapshots) != 2 || again.ID != first.ID || again.Size != first.Size || len(again.Copies) != len(first.Copies) {
+		if again := survey(t, c); len(again.Snapshots) != 2 || again.Size != first.Size || len(again.Copies) != len(first.Copies) {
 			t.Errorf("got %+v from memory", again)
 		}
 	}
-	if n := runs(); n != 3 {
+	if n := runs(); n != 2 {
 		t.Errorf("%d processes after surveys of an unchanged repository", n)
 	}
 	sh(t, binary, repo, "backup", source("b"))
 	if facts := survey(t, c); len(facts.Snapshots) != 3 || facts.Size <= first.Size {
 		t.Errorf("the change was not seen: %d snapshots, %d bytes", len(facts.Snapshots), facts.Size)
 	}
-	if n := runs(); n != 4 {
+	if n := runs(); n != 3 {
 		t.Errorf("%d processes after one change, want one more", n)
 	}
 	survey(t, c)
-	if n := runs(); n != 4 {
-		t.Errorf("%d processes", n)
+	one, err := c.Identity(t.Context())
+	if n := runs(); n != 3 || err != nil {
+		t.Errorf("%d processes, %v", n, err)
 	}
+	made := filepath.Join(t.TempDir(), "another")
+	sh(t, binary, made, "init")
+	other := client(t, Config{Repository: made, Binary: script})
+	if two, err := other.Identity(t.Context()); err != nil || two == one || len(one) != 64 {
+		t.Errorf("two repositories are %q and %q, %v", one, two, err)
+	}
+	_, err = client(t, Config{Repository: filepath.Join(t.TempDir(), "nothing"), Binary: script}).Identity(t.Context())
+	is(t, err, Missing)
 }
 
 func TestErrorIsNotRemembered(t *testing.T) {
@@ -636,8 +645,11 @@ func TestRemote(t *testing.T) {
 		address := server(t, dir, "--no-auth", "--append-only")
 		c := client(t, Config{Repository: "rest:http://" + address + "/r", Binary: binary, Site: "s3.example.net", Env: cache})
 		facts := survey(t, c)
-		if len(facts.Snapshots) != 2 || len(facts.ID) != 64 || facts.Size != 0 || len(facts.Locks) != 0 || facts.Running {
+		if len(facts.Snapshots) != 2 || facts.Size != 0 || len(facts.Locks) != 0 || facts.Running {
 			t.Fatalf("got %+v", facts)
+		}
+		if id, err := c.Identity(t.Context()); err != nil || len(id) != 64 {
+			t.Errorf("its id is %q, %v", id, err)
 		}
 		if copy := facts.Copies[0]; copy.Tier != backup.OffSite || copy.Medium != "s3.example.net" || copy.Site != "s3.example.net" {
 			t.Errorf("got %+v", copy)

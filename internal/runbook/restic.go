@@ -28,7 +28,7 @@ type repositories struct {
 func (l *Lab) openRepositories(secrets secret.Reader) {
 	l.restic, l.datastores = map[string]*restic.Client{}, map[string]*pbs.Client{}
 	for name, c := range l.config.Restic {
-		l.restic[name] = restic.New(name, c, secrets)
+		l.restic[name] = restic.New(name, c, secrets).Brief()
 	}
 	for name, c := range l.config.PBS {
 		if c.Path != "" {
@@ -73,7 +73,7 @@ func (l *Lab) repositoryFingerprint(ctx context.Context, name string) (string, e
 	if len(blockers) > 0 {
 		return "", refusalOf(blockers[0])
 	}
-	facts, err := c.Survey(ctx)
+	id, err := c.Identity(ctx)
 	var e *restic.Error
 	if errors.As(err, &e) && e.Kind == restic.Missing {
 		return "no repository", nil
@@ -81,7 +81,7 @@ func (l *Lab) repositoryFingerprint(ctx context.Context, name string) (string, e
 	if err != nil {
 		return "", err
 	}
-	return facts.ID + " " + d.UUID, nil
+	return id + " " + d.UUID, nil
 }
 
 // stillThere reads the fingerprint again for a worker. Where it is another one
