@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -27,6 +29,28 @@ func (c *Client) Identity(ctx context.Context) (string, error) {
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:]), nil
+}
+
+// HasSnapshot says whether the repository holds the snapshot with this full id, or a
+// copy of it. Of a local one the name of its file tells.
+func (c *Client) HasSnapshot(ctx context.Context, id string) (bool, error) {
+	if c.dir != nil && isID(id) {
+		looking, end, err := c.begin(ctx)
+		if err != nil {
+			return false, err
+		}
+		there, err := await(looking, c.dir, func() (bool, error) {
+			_, err := os.Lstat(filepath.Join(c.dir.path, "snapshots", id))
+			return err == nil, err
+		})
+		end()
+		if there || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return there, err
+		}
+	}
+	facts, err := c.Survey(ctx)
+	_, there := facts.CopyOf(id)
+	return there, err
 }
 
 func (c *Client) repositoryID(ctx context.Context) (string, error) {

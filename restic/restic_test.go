@@ -361,6 +361,13 @@ func TestUnchangedCostsNoProcess(t *testing.T) {
 	if n := runs(); n != 3 || err != nil {
 		t.Errorf("%d processes, %v", n, err)
 	}
+	id := survey(t, c).Snapshots[0].ID
+	if there, err := c.HasSnapshot(t.Context(), id); !there || err != nil || runs() != 3 {
+		t.Errorf("snapshot %s is there: %v, %v; %d processes", id, there, err, runs())
+	}
+	if there, err := c.HasSnapshot(t.Context(), strings.Repeat("ab", 32)); there || err != nil {
+		t.Errorf("a snapshot that is not there: %v, %v", there, err)
+	}
 	made := filepath.Join(t.TempDir(), "another")
 	sh(t, binary, made, "init")
 	other := client(t, Config{Repository: made, Binary: script})

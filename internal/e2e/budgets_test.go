@@ -42,6 +42,7 @@ func TestBudgets(t *testing.T) {
 	add("PBS, 20,000 backup snapshots in 10 namespaces: whole check, CPU", cpu.Seconds()*1000, 1000, "ms")
 	add("PBS, the same: whole check, most memory", memory, 100, "MiB")
 	add("restic, local and unchanged: refresh", benchmark(t, "./restic", "BenchmarkRefreshUnchanged")["processes/op"], 0, "processes")
+	all = append(all, besideRestic(t)...)
 	all = append(all, console(t)...)
 	all = append(all, version(t)...)
 

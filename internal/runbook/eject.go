@@ -44,7 +44,7 @@ func (l *Lab) Eject(ctx context.Context, name string) (plan.Plan, error) {
 	if !ok {
 		return plan.Plan{}, fmt.Errorf("no disk %q is configured: there are %s", name, strings.Join(slices.Sorted(maps.Keys(l.config.Disks)), ", "))
 	}
-	f, err := disk.New(name, cfg).Survey(ctx)
+	f, err := disk.New(name, cfg).Glance(ctx)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -99,7 +99,7 @@ func (l *Lab) diskFingerprint(ctx context.Context, name string) (string, error) 
 	if !ok {
 		return "", fmt.Errorf("no disk %q is configured any more", name)
 	}
-	f, err := disk.New(name, cfg).Survey(ctx)
+	f, err := disk.New(name, cfg).Glance(ctx)
 	return diskState(f), err
 }
 
@@ -220,7 +220,7 @@ func (x *diskStep) Find(ctx context.Context, s plan.Step, _ operation.Intent, _ 
 }
 
 func (l *Lab) syncDisk(ctx context.Context, a diskArgs, _ *operation.Task) (operation.Result, error) {
-	f, err := disk.New(a.Disk, l.config.Disks[a.Disk]).Survey(ctx)
+	f, err := disk.New(a.Disk, l.config.Disks[a.Disk]).Glance(ctx)
 	switch {
 	case err != nil:
 		return operation.Result{}, err

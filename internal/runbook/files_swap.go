@@ -136,11 +136,11 @@ func (l *Lab) pointFingerprint(ctx context.Context, s plan.Step) (string, error)
 	if err != nil {
 		return "", err
 	}
-	facts, err := c.Survey(ctx)
+	there, err := c.HasSnapshot(ctx, a.Snapshots[0])
 	if err != nil {
 		return "", err
 	}
-	if _, there := facts.CopyOf(a.Snapshots[0]); !there {
+	if !there {
 		return "", fmt.Errorf("snapshot %.8s of restic.%s is there no more", a.Snapshots[0], a.Source)
 	}
 	return a.Source + " " + a.Snapshots[0], nil

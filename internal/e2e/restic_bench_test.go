@@ -1,0 +1,180 @@
+//go:build bench
+
+package e2e
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"cairn/internal/testkit"
+)
+
+// beside is a tree, a repository with a real key, and a cairn that knows both.
+type beside struct {
+	t                          *testing.T
+	binary, dir, source, repo  string
+	config, password, pristine string
+	pairs                      int
+}
+
+const treeSize = 600 << 20 // bytes; bare restic takes some 15 s for them on two cores
+
+// besideRestic runs cairn and bare restic in turns on the same tree and repository.
+// The figure is the median of the ratios of each pair, so that what else the machine
+// does is in both. CAIRN_BENCH_DIR says where; it takes 10 GB.
+func besideRestic(t *testing.T) []figure {
+	t.Helper()
+	b := newBeside(t)
+	var backups, restores, verified []float64
+	for n := range b.pairs {
+		backups = append(backups, b.pair(n, b.cairnBackup, b.bareBackup))
+	}
+	for n := range b.pairs {
+		restores = append(restores, b.pair(n, b.cairnRestore(false), b.bareRestore(false)))
+	}
+	verified = append(verified, b.pair(0, b.cairnRestore(true), b.bareRestore(true)))
+	return []figure{
+		{"restic: cairn backup beside bare restic backup, wall time", middle(backups), 1.03, "×"},
+		{"restic: cairn restore beside bare restic restore, wall time", middle(restores), 1.03, "×"},
+		{"restic: the same with the comparison of every byte, beside restore --verify", middle(verified), 2, "×"},
+	}
+}
+
+func middle(all []float64) float64 { return slices.Sorted(slices.Values(all))[len(all)/2] }
+
+func newBeside(t *testing.T) *beside {
+	t.Helper()
+	parent := os.Getenv("CAIRN_BENCH_DIR")
+	var fs syscall.Statfs_t
+	if parent == "" && syscall.Statfs("/dev/shm", &fs) == nil && int64(fs.Bavail)*fs.Bsize > 5*treeSize {
+		parent = "/dev/shm" // a disk's own moods are not measured
+	}
+	dir, err := os.MkdirTemp(parent, "cairn-bench-")
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	b := &beside{t: t, binary: testkit.Tool(t, "restic-0.18", "restic"), dir: dir, source: filepath.Join(dir, "srv"), repo: filepath.Join(dir, "repo"),
+		config: filepath.Join(dir, "config.toml"), pristine: filepath.Join(dir, "pristine"), pairs: 3}
+	b.password = write(t, filepath.Join(dir, "password"), "correct horse battery")
+	// One part, read within a day: after the first run no check is due.
+	write(t, b.config, fmt.Sprintf("state_dir = %q\n[restic.usb]\nrepository = %q\npassword = { file = %q }\npaths = [%q]\nbinary = %q\nevery = \"24h\"\ncheck_within = \"24h\"\n",
+		filepath.Join(dir, "state"), b.repo, b.password, b.source, b.binary))
+	must(t, os.Mkdir(b.source, 0o755))
+	write(t, filepath.Join(b.source, "small"), "first")
+	b.run(b.binary, "-r", b.repo, "-p", b.password, "init", "--quiet")
+	must(t, os.CopyFS(b.pristine, os.DirFS(b.repo)))
+	b.run(cairn, "--config", b.config, "backup", "usb")
+	random := rand.New(rand.NewPCG(1, 2))
+	const one = 4 << 20
+	raw, text := make([]byte, one/2), make([]byte, one)
+	for n := range treeSize / one {
+		for i := range raw {
+			raw[i] = byte(random.Uint32())
+		}
+		hex.Encode(text, raw) // halves when it is compressed, as data does
+		path := filepath.Join(b.source, strconv.Itoa(n%20), strconv.Itoa(n))
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		must(t, os.WriteFile(path, text, 0o644))
+	}
+	return b
+}
+
+func (b *beside) run(argv ...string) time.Duration {
+	b.t.Helper()
+	began := time.Now()
+	if out, err := exec.CommandContext(b.t.Context(), argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		b.t.Fatalf("%v: %v\n%s", argv, err, out)
+	}
+	return time.Since(began)
+}
+
+// pair runs both, the other one first each time.
+func (b *beside) pair(n int, ours, bare func() time.Duration) float64 {
+	b.t.Helper()
+	var x, y time.Duration
+	if n%2 == 0 {
+		x, y = ours(), bare()
+	} else {
+		y, x = bare(), ours()
+	}
+	b.t.Logf("cairn %s, restic %s: %.3f", x.Round(time.Millisecond), y.Round(time.Millisecond), float64(x)/float64(y))
+	return float64(x) / float64(y)
+}
+
+// fresh empties the repository.
+func (b *beside) fresh() {
+	b.t.Helper()
+	must(b.t, os.RemoveAll(b.repo))
+	must(b.t, os.CopyFS(b.repo, os.DirFS(b.pristine)))
+}
+
+func (b *beside) cairnBackup() time.Duration {
+	b.fresh()
+	return b.run(cairn, "--config", b.config, "backup", "usb")
+}
+
+func (b *beside) bareBackup() time.Duration {
+	b.fresh()
+	return b.run(b.binary, "-r", b.repo, "-p", b.password, "backup", "--quiet", b.source)
+}
+
+// cairnRestore measures a restore beside, up to the end of the comparison or, from
+// what the journal says, without it.
+func (b *beside) cairnRestore(compare bool) func() time.Duration {
+	return func() time.Duration {
+		target := filepath.Join(b.dir, "restored")
+		defer os.RemoveAll(target)
+		r := &bench{t: b.t, config: b.config, state: filepath.Join(b.dir, "state"), program: cairn}
+		began := time.Now()
+		out := r.must(0, "restore", "file-loss", b.source, "--target", target)
+		took := time.Since(began)
+		if !compare {
+			took -= stepTook(b.t, r.journal(idIn(b.t, out.err)), "2-verify")
+		}
+		return took
+	}
+}
+
+// stepTook reads from a journal how long a step took.
+func stepTook(t *testing.T, journal, step string) time.Duration {
+	t.Helper()
+	var first, last time.Time
+	for text := range strings.Lines(journal) {
+		var l struct {
+			At   time.Time
+			Step string
+		}
+		must(t, json.Unmarshal([]byte(text), &l))
+		if l.Step == step && first.IsZero() {
+			first = l.At
+		} else if l.Step == step {
+			last = l.At
+		}
+	}
+	if last.IsZero() {
+		t.Fatalf("no step %s in\n%s", step, journal)
+	}
+	return last.Sub(first)
+}
+
+func (b *beside) bareRestore(verify bool) func() time.Duration {
+	return func() time.Duration {
+		target := filepath.Join(b.dir, "restored")
+		defer os.RemoveAll(target)
+		args := []string{b.binary, "-r", b.repo, "-p", b.password, "restore", "latest", "--quiet", "--target", target}
+		if verify {
+			args = append(args, "--verify")
+		}
+		return b.run(args...)
+	}
+}
