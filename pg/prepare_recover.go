@@ -89,7 +89,8 @@ func (r *RecoverReady) fromBase(ctx context.Context, c *Client) (err error) {
 
 // fromTool chooses one of another tool's backups.
 func (r *RecoverReady) fromTool(ctx context.Context, c *Client) error {
-	if _, err := command.Run(ctx, command.Spec{Argv: []string{r.Recovery.Tool, "--version"}}); err != nil && c.cfg.names(r.Recovery.Tool) {
+	version := map[string]string{ToolPgBackRest: "version", ToolBarman: "--version"}[r.Recovery.Tool]
+	if _, err := command.Run(ctx, command.Spec{Argv: []string{r.Recovery.Tool, version}}); err != nil && c.cfg.names(r.Recovery.Tool) {
 		r.block(r.Recovery.Tool, "it cannot be run here: "+err.Error(), "install "+r.Recovery.Tool+" on this host, which has its own restore")
 		return nil
 	}

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -112,6 +115,11 @@ func (c *Client) restoreByTool(ctx context.Context, r Recovery, w Work) (int64, 
 	if err := r.Owner.own(r.data()); err != nil {
 		return 0, fmt.Errorf("making the data directory: %w", err)
 	}
+	if r.Tool == ToolBarman {
+		if err := c.letBarmanIn(ctx, r, w); err != nil {
+			return 0, err
+		}
+	}
 	w.say("%s restores backup %s", r.Tool, r.Label)
 	spec := access{}.spec(w, argv...)
 	var said string
@@ -126,10 +134,11 @@ func (c *Client) restoreByTool(ctx context.Context, r Recovery, w Work) (int64, 
 	}
 	result, err := command.Run(ctx, spec)
 	if err != nil {
-		if said == "" {
-			said = command.LastLine(result.Stderr)
+		hint := damageHint(said + string(result.Stderr))
+		if said = c.server.scrub(said); said != "" && !strings.Contains(err.Error(), said) {
+			hint = " (" + said + ")" + hint
 		}
-		return 0, fmt.Errorf("%s did not restore backup %s: %w (%s)%s", r.Tool, r.Label, err, c.server.scrub(said), toolHint(said+string(result.Stderr)))
+		return 0, fmt.Errorf("%s did not restore backup %s: %w%s", r.Tool, r.Label, err, hint)
 	}
 	if said != "" { // it ended well, and says that it did not
 		return 0, fmt.Errorf("%s ended well but says: %s; the backup is not to be trusted, choose another", r.Tool, c.server.scrub(said))
@@ -143,8 +152,57 @@ func (c *Client) restoreByTool(ctx context.Context, r Recovery, w Work) (int64, 
 	return bytes, r.ownAll()
 }
 
+// damageHint says what to do about what a tool's restore printed.
+func damageHint(said string) string {
+	if strings.Contains(said, "checksum") {
+		return "; the backup is damaged: choose another backup with --at, take a full one now, and look at its disk"
+	}
+	return toolHint(said)
+}
+
+// letBarmanIn has Barman take in what the server archived a moment ago, as its cron
+// job does, and gives it the directory while it restores: it runs as a user of its own.
+func (c *Client) letBarmanIn(ctx context.Context, r Recovery, w Work) error {
+	argv := []string{"barman"}
+	file := "/etc/barman.conf"
+	if t := c.cfg.Barman; t.Config != "" {
+		file, argv = t.Config, append(argv, "--config", t.Config)
+	}
+	if _, err := command.Run(ctx, access{}.spec(w, append(argv, "archive-wal", c.cfg.Barman.Server)...)); err != nil {
+		w.say("barman could not take in the newest WAL: %v", err) // what it has may do: the recovery tells
+	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	name := "barman"
+	if text, err := readLimited(file, 1<<20); err == nil {
+		if m := barmanUser.FindSubmatch(text); m != nil {
+			name = string(m[1])
+		}
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return fmt.Errorf("the user that Barman runs as is not known: %w", err)
+	}
+	uid, err1 := strconv.Atoi(u.Uid)
+	gid, err2 := strconv.Atoi(u.Gid)
+	err = errors.Join(err1, err2, os.Chmod(r.Dir, 0o711))
+	for _, dir := range []string{r.data(), filepath.Join(r.Dir, baseTablespaces)} {
+		err = errors.Join(err, os.Chown(dir, uid, gid))
+	}
+	if err != nil {
+		return fmt.Errorf("giving the directory to Barman: %w", err)
+	}
+	return nil
+}
+
+var barmanUser = regexp.MustCompile(`(?m)^\s*barman_user\s*=\s*(\S+)`)
+
 // ownAll gives all that a tool restored as another user to the one that runs the server.
 func (r Recovery) ownAll() error {
+	if err := os.Chmod(r.Dir, 0o700); err != nil {
+		return err
+	}
 	return filepath.WalkDir(r.Dir, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && filepath.Base(path) != recoveryMark {
 			err = r.Owner.own(path)

@@ -63,7 +63,7 @@ func TestWholeServerFromDumps(t *testing.T) {
 	n := d.another()
 	p, err := d.RestoreCluster(t.Context(), ClusterRestore{Source: "erp", Into: n.dsn("postgres")})
 	if err != nil || p.Blocked() || p.Estimate.Median == 0 || (operationPlan{p}).destroys() {
-		t.Fatal(err, p)
+		t.Fatal(err, p.Blockers)
 	}
 	contains(t, "loss and choices", p.Loss+strings.Join(p.Notes, ";"), "what was written since the dumps, the oldest of", "--method recovery", "postgres are there and are not touched")
 	s := d.run(p)
@@ -84,7 +84,7 @@ func (d *database) wholeIntoLive(good, second, wrong string) {
 	d.t.Helper()
 	p, err := d.RestoreCluster(d.t.Context(), ClusterRestore{Source: "erp"})
 	if err != nil || p.Blocked() {
-		d.t.Fatal(err, p)
+		d.t.Fatal(err, p.Blockers)
 	}
 	s := d.run(p)
 	want(d.t, s, operation.StepDone)
@@ -92,7 +92,7 @@ func (d *database) wholeIntoLive(good, second, wrong string) {
 		d.t.Error("the lost one is not back, the live one was touched, or what is beside differs")
 	}
 	if p, err = d.RestoreCluster(d.t.Context(), ClusterRestore{Source: "erp", Swap: true}); err != nil || !(operationPlan{p}).destroys() {
-		d.t.Fatal(err, p)
+		d.t.Fatal(err, p.Blockers)
 	}
 	contains(d.t, "loss", p.Loss, "what was written to", shop)
 	// postgres itself, which every tool connects to, is swapped like the others.

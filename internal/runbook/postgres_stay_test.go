@@ -51,7 +51,7 @@ func (d *database) goOn(s operation.Status, n RecoveryNext) operation.Status {
 	n.Operation = s
 	p, err := d.ContinueRecovery(d.t.Context(), n)
 	if err != nil || p.Blocked() {
-		d.t.Fatal(err, p)
+		d.t.Fatal(err, p.Blockers)
 	}
 	next := d.run(p)
 	want(d.t, next, operation.StepDone)
@@ -79,7 +79,7 @@ func TestPauseLookGoOnAndPromote(t *testing.T) {
 	}
 	p, err := d.RecoverDatabase(t.Context(), PostgresRecovery{Source: "erp", Database: shop, Target: early, Pause: true, Count: []string{"public.b"}})
 	if err != nil || p.Blocked() || (operationPlan{p}).destroys() {
-		t.Fatal(err, p)
+		t.Fatal(err, p.Blockers)
 	}
 	first := d.run(p)
 	want(t, first, operation.StepDone)
@@ -159,7 +159,7 @@ func TestWholeServerRecoveredWhileTheLiveOneIsDown(t *testing.T) {
 	d.openPostgres(d.secrets)
 	p, err := d.RecoverCluster(t.Context(), PostgresRecovery{Source: "erp", Dir: d.dir})
 	if err != nil || p.Blocked() {
-		t.Fatal(err, p)
+		t.Fatal(err, p.Blockers)
 	}
 	contains(t, "loss", p.Loss+strings.Join(p.Notes, ";"), "the newest point that is archived (", "the live data directory is not touched", "does not answer")
 	if dumps, err := d.RestoreCluster(t.Context(), ClusterRestore{Source: "erp"}); err == nil {

@@ -47,7 +47,7 @@ func (d *database) as(argv ...string) []string {
 func (d *database) do(argv ...string) {
 	d.t.Helper()
 	if result, err := command.Run(context.Background(), command.Spec{Argv: d.as(argv...), Dir: "/"}); err != nil {
-		d.t.Fatalf("%v\n%s", err, result.Stderr)
+		d.t.Fatalf("%v\n%s%s", err, result.Stdout, result.Stderr)
 	}
 }
 
