@@ -132,7 +132,7 @@ func (a *app) root() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(a.checkCommand(), a.copiesCommand(), a.snapshotCommand(), a.backupCommand(), a.restoreCommand(), a.filesCommand(), a.forgetCommand(), a.operationCommand(), a.runbookCommand(),
 		a.historyCommand(), a.holdCommand(), a.ackCommand(), a.demoCommand(), a.versionCommand())
-	root.AddCommand(a.proveCommand(), a.verifyCommand(), a.diskCommand())
+	root.AddCommand(a.incidentCommand(), a.proveCommand(), a.verifyCommand(), a.diskCommand())
 	wrapUsage(root)
 	return root
 }

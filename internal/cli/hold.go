@@ -37,6 +37,9 @@ func (a *app) hold(ctx context.Context, on bool, why string) error {
 		if err := s.SetHold(ctx, h); err != nil {
 			return err
 		}
+		if open, err := s.Incident(ctx); err == nil && open != nil && !on {
+			said = fmt.Sprintf("%s is open and holds all copies on: cairn incident close ends that.", open)
+		}
 		if err := s.Audit(ctx, history.Entry{At: now, Who: who(), Origin: origin(), Why: why, What: what, Result: "done"}); err != nil {
 			return err
 		}

@@ -17,7 +17,10 @@ import (
 )
 
 func (a *app) restoreCommand() *cobra.Command {
-	c := &cobra.Command{Use: "restore SCENARIO", Short: "Walk back: restore beside, prove it, and only then swap", Args: cobra.NoArgs}
+	var format string
+	c := &cobra.Command{Use: "restore [SCENARIO]", Short: "Walk back: restore beside, prove it, and only then swap; alone it asks what happened", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.restoreWalk(c, format) }}
+	c.Flags().StringVar(&format, "format", "text", "`FORMAT`: text or json; json lists the scenarios")
 	c.AddCommand(a.restoreFiles(), a.restoreGuest(), a.restoreList(), a.restoreDatabase(), a.restoreLostDatabase(), a.restoreSite(), a.restoreRansomware(), a.restoreDisk(),
 		a.restoreConfigMistake(), a.restoreHypervisor(), a.restoreBackupHost())
 	return c

@@ -9,10 +9,10 @@ import (
 
 // RestoreOffSite plans to bring guests, databases and paths back from off-site.
 func (d *Desk) RestoreOffSite(ctx context.Context, r runbook.OffSiteRestore) (plan.Plan, error) {
-	return d.free(d.lab.RestoreOffSite(ctx, r))
+	return wayBack("site-loss")(d.free(d.lab.RestoreOffSite(ctx, r)))
 }
 
 // Ransomware plans to bring back what was there before an infection, isolated.
 func (d *Desk) Ransomware(ctx context.Context, r runbook.OffSiteRestore) (plan.Plan, error) {
-	return d.free(d.lab.Ransomware(ctx, r))
+	return wayBack("ransomware")(d.free(d.lab.Ransomware(ctx, r)))
 }

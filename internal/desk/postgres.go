@@ -26,22 +26,22 @@ func (d *Desk) PostgresForget(ctx context.Context, source string) (plan.Plan, er
 
 // RestoreDatabase plans to bring a database back from a dump.
 func (d *Desk) RestoreDatabase(ctx context.Context, r runbook.PostgresRestore) (plan.Plan, error) {
-	return d.lab.RestoreDatabase(ctx, r)
+	return ofDatabase(r.Swap)(d.lab.RestoreDatabase(ctx, r))
 }
 
 // RecoverDatabase plans to bring a database back as it was at a point in time.
 func (d *Desk) RecoverDatabase(ctx context.Context, r runbook.PostgresRecovery) (plan.Plan, error) {
-	return d.lab.RecoverDatabase(ctx, r)
+	return ofDatabase(r.Swap)(d.lab.RecoverDatabase(ctx, r))
 }
 
 // RestoreCluster plans to bring all databases of a server back from dumps.
 func (d *Desk) RestoreCluster(ctx context.Context, r runbook.ClusterRestore) (plan.Plan, error) {
-	return d.lab.RestoreCluster(ctx, r)
+	return wayBack("database-loss")(d.lab.RestoreCluster(ctx, r))
 }
 
 // RecoverCluster plans to recover a whole server beside and make it one of its own.
 func (d *Desk) RecoverCluster(ctx context.Context, r runbook.PostgresRecovery) (plan.Plan, error) {
-	return d.lab.RecoverCluster(ctx, r)
+	return wayBack("database-loss")(d.lab.RecoverCluster(ctx, r))
 }
 
 // ContinueRecovery plans to go on from the server that operation id recovered and

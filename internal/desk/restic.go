@@ -21,7 +21,7 @@ func (d *Desk) BackupBlocked(ctx context.Context, p plan.Plan) { d.lab.BackupBlo
 
 // RestoreFiles plans to bring files back beside what is there now.
 func (d *Desk) RestoreFiles(ctx context.Context, r runbook.FileRestore) (plan.Plan, error) {
-	return d.lab.RestoreFiles(ctx, r)
+	return wayBack("file-loss")(d.lab.RestoreFiles(ctx, r))
 }
 
 // SwapFiles plans to put what operation id restored in place.

@@ -22,7 +22,7 @@ func (d *Desk) RestorePoints(ctx context.Context, g runbook.Guest) ([]proxmox.Re
 
 // RestoreGuest plans to bring a guest back from a backup.
 func (d *Desk) RestoreGuest(ctx context.Context, r runbook.GuestRestore) (plan.Plan, error) {
-	return d.free(d.lab.RestoreGuest(ctx, r))
+	return wayBack("guest-loss")(d.free(d.lab.RestoreGuest(ctx, r)))
 }
 
 // SwapGuest plans to put what operation id restored in the original's place.
@@ -39,7 +39,7 @@ func (d *Desk) RestoreGuests(ctx context.Context, all []runbook.GuestRestore) ([
 	plans, err := d.lab.RestoreGuests(ctx, all)
 	for i := range plans {
 		if err == nil {
-			plans[i], err = d.free(plans[i], nil)
+			plans[i], err = wayBack("guest-loss")(d.free(plans[i], nil))
 		}
 	}
 	return plans, err

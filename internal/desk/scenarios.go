@@ -26,3 +26,21 @@ func (d *Desk) PlanNext(ctx context.Context, id string) (plan.Plan, error) {
 	}
 	return d.free(d.lab.PlanNext(ctx, s))
 }
+
+// wayBack says of a plan that it is the way back from a scenario: a hold does not
+// stop it, and its incident remembers it.
+func wayBack(scenario string) func(plan.Plan, error) (plan.Plan, error) {
+	return func(p plan.Plan, err error) (plan.Plan, error) {
+		p.Scenario = scenario
+		return p, err
+	}
+}
+
+// ofDatabase is the scenario that a restore of a database is the way back from: what
+// takes the live one's place at once is of one that is lost.
+func ofDatabase(swap bool) func(plan.Plan, error) (plan.Plan, error) {
+	if swap {
+		return wayBack("database-loss")
+	}
+	return wayBack("database-mistake")
+}
