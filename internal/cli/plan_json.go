@@ -24,6 +24,7 @@ type stepJSON struct {
 	Kind         string       `json:"kind"`
 	Title        string       `json:"title"`
 	Show         string       `json:"show"`
+	Commands     []string     `json:"commands"` // that a person types; none: cairn does it
 	Irreversible bool         `json:"irreversible"`
 	Estimate     estimateJSON `json:"estimate"`
 }
@@ -51,7 +52,7 @@ func planOf(p plan.Plan, hash string) planJSON {
 		Schema: schemaVersion, Hash: hash, Operation: p.Operation, Target: p.Target, Confirm: p.Confirm, Summary: p.Summary, Created: moment(p.Created),
 		Fingerprint: p.Fingerprint, Loss: p.Loss, WayBack: p.WayBack, Estimate: estimateOf(p.Estimate), Blockers: each(p.Blockers, same), Notes: each(p.Notes, same),
 		Steps: each(p.Steps, func(s plan.Step) stepJSON {
-			return stepJSON{s.ID, s.Kind, s.Title, s.Show, s.Irreversible, estimateOf(s.Estimate)}
+			return stepJSON{s.ID, s.Kind, s.Title, s.Show, each(s.Commands, same), s.Irreversible, estimateOf(s.Estimate)}
 		}),
 	}
 }

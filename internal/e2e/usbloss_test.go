@@ -24,6 +24,25 @@ func sh(t *testing.T, argv ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// personCommands are those that a plan asks a person to type.
+func personCommands(t *testing.T, r result) []string {
+	t.Helper()
+	var p struct {
+		Steps []struct {
+			Kind     string   `json:"kind"`
+			Commands []string `json:"commands"`
+		} `json:"steps"`
+	}
+	must(t, json.Unmarshal([]byte(r.out), &p))
+	for _, s := range p.Steps {
+		if s.Kind == "person.do" && len(s.Commands) > 0 {
+			return s.Commands
+		}
+	}
+	t.Fatalf("nobody is asked for anything: %s", r.out)
+	return nil
+}
+
 // The disk with the copies is gone. A person puts a new one in, as the plan says;
 // the datastore comes back from the cloud, every chunk is read, PBS takes it over,
 // and the next backup goes to a repository that shares its chunks with the cloud.
@@ -56,7 +75,8 @@ func TestUSBLossToItsEnd(t *testing.T) {
 	uuid := sh(t, "/sbin/blkid", "-p", "-o", "value", "-s", "UUID", filepath.Join(l.Dir(), "usb.img"))
 	sh(t, "umount", "--lazy", l.USB())
 
-	announced, _ := plannedOf(t, b.must(0, "restore", "usb-loss", "usb", "--plan", "--format", "json"))
+	plan := b.must(0, "restore", "usb-loss", "usb", "--plan", "--format", "json")
+	announced, _ := plannedOf(t, plan)
 	if !strings.Contains(announced, newest.Local().Format("2006-01-02 15:04:05")) {
 		t.Errorf("announced: %s; the snapshot is of %s", announced, newest)
 	}
@@ -65,13 +85,19 @@ func TestUSBLossToItsEnd(t *testing.T) {
 	if waits.code != 75 || !strings.Contains(waits.out+waits.err, "nothing is mounted on") {
 		t.Fatalf("exit code %d:\n%s%s", waits.code, waits.out, waits.err)
 	}
-	// what the plan asks of a person: mkfs, mount; the UUID is not written down yet
+	// what the plan asks of a person is typed as it stands; the UUID is not written
+	// into the configuration yet
 	image := filepath.Join(inMemory(t), "new.img")
-	sh(t, "truncate", "-s", "900M", image)
-	sh(t, "/sbin/mkfs.ext4", "-q", "-F", "-L", "usb", "-m", "0", "-N", "120000", image)
-	fresh := sh(t, "/sbin/blkid", "-p", "-o", "value", "-s", "UUID", image)
-	sh(t, "mount", "-o", "loop,noatime", image, l.USB())
+	sh(t, "truncate", "-s", "4G", image)
+	device := sh(t, "losetup", "--find", "--show", image)
+	t.Cleanup(func() { _ = exec.Command("losetup", "--detach", device).Run() })
+	typed := blank.ReplaceAllString(strings.Join(personCommands(t, plan), "\n"), "$1="+device)
+	said := sh(t, "env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "bash", "--norc", "-ec", typed)
 	t.Cleanup(func() { _ = exec.Command("umount", "--lazy", l.USB()).Run() })
+	fresh := sh(t, "/sbin/blkid", "-p", "-o", "value", "-s", "UUID", device)
+	if !strings.Contains(said, fresh) {
+		t.Errorf("the UUID %s was not shown:\n%s", fresh, said)
+	}
 	if r := b.must(75, "operation", "resume", id); !strings.Contains(r.out+r.err, "has UUID "+fresh) {
 		t.Errorf("a disk that the configuration does not name: %s%s", r.out, r.err)
 	}

@@ -56,7 +56,7 @@ func (w *paperWriter) seedByHand(disk string) (commands []string) {
 		}
 		init := fmt.Sprintf("restic -r %s --password-file %s init", quoted(c.Where()), quoted(c.Password.File))
 		if c.Password.File == "" {
-			init = fmt.Sprintf("restic -r %s init", quoted(c.Where()))
+			init = fmt.Sprintf("env -u RESTIC_PASSWORD_FILE restic -r %s init", quoted(c.Where())) // it asks for one
 		}
 		if from := w.copiedTo(name); from != "" && from == off {
 			init += ` --from-repo "$RESTIC_REPOSITORY" --from-password-file "$RESTIC_PASSWORD_FILE" --copy-chunker-params`
