@@ -16,7 +16,6 @@ type walkPage struct {
 	asked []incident.Topic // in the order of the answers
 	given map[incident.Topic]string
 	list  list
-	at    string // what the list was made for
 }
 
 func newWalk() *walkPage {
