@@ -56,7 +56,7 @@ func (c *Client) PrepareRecover(ctx context.Context, req RecoverRequest) (Recove
 	if r.Major == 0 {
 		out.Notes = append(out.Notes, "The backup's version is only seen when it is unpacked: PostgreSQL's programs of that very version must be on this host.")
 	} else {
-		for _, program := range []string{"postgres", "pg_ctl", "pg_controldata"} {
+		for _, program := range []string{"postgres", "pg_ctl", "pg_controldata", "pg_waldump"} {
 			if _, err := c.toolPath(ctx, program, r.Major, true); err != nil {
 				out.block(program, err.Error(), fmt.Sprintf("install postgresql-%d on this host (without making a cluster of it)", r.Major))
 			}

@@ -68,6 +68,10 @@ func (c *Client) configure(ctx context.Context, r Recovery) error {
 	if err != nil {
 		return c.server.toolError("pg_controldata", control, err)
 	}
+	waldump, err := c.toolPath(ctx, "pg_waldump", r.Major, true)
+	if err != nil {
+		return err
+	}
 	if err := r.keepConfiguration(); err != nil {
 		return err
 	}
@@ -76,7 +80,7 @@ func (c *Client) configure(ctx context.Context, r Recovery) error {
 		filepath.Join(r.data(), "pg_hba.conf"):     "local all all trust\n",
 		filepath.Join(r.data(), "pg_ident.conf"):   "",
 		filepath.Join(r.data(), "recovery.signal"): "",
-		r.script(): c.fetchScript(r),
+		r.script(): "#!/bin/sh\n" + c.fetchScript(r) + guardScript(waldump),
 		r.log():    "",
 	})
 }
@@ -132,6 +136,9 @@ func (r Recovery) settings(control string) string {
 	} {
 		set(pair[0], pair[1])
 	}
+	if r.Major >= 15 { // it would fetch WAL that lies behind the target, which the guard may refuse
+		set("recovery_prefetch", "off")
+	}
 	if !r.Keep { // it lives until one database is dumped from it: nothing of it has to outlive a power cut
 		set("fsync", "off")
 	}
@@ -170,20 +177,46 @@ func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'",
 // compressed, in one directory or in one for each 256. It must fail where there
 // is none: that tells the server where the WAL ends.
 func walScript(dir string) string {
-	return `#!/bin/sh
-archive=` + shellQuote(dir) + `
-for place in "$archive" "$archive/$(printf %.16s "$1")"; do
-  file="$place/$1"
-  if [ -f "$file" ]; then exec cp "$file" "$2"; fi
-  if [ -f "$file.gz" ]; then exec gzip -dc "$file.gz" > "$2"; fi
-  for end in zst zstd; do if [ -f "$file.$end" ]; then exec zstd -qdc "$file.$end" > "$2"; fi; done
-  if [ -f "$file.lz4" ]; then exec lz4 -qdc "$file.lz4" > "$2"; fi
-  if [ -f "$file.bz2" ]; then exec bzip2 -dc "$file.bz2" > "$2"; fi
-  if [ -f "$file.xz" ]; then exec xz -dc "$file.xz" > "$2"; fi
-done
-exit 1
+	return `archive=` + shellQuote(dir) + `
+fetch() {
+  for place in "$archive" "$archive/$(printf %.16s "$1")"; do
+    file="$place/$1"
+    if [ -f "$file" ]; then cp "$file" "$2"; return; fi
+    if [ -f "$file.gz" ]; then gzip -dc "$file.gz" > "$2"; return; fi
+    for end in zst zstd; do if [ -f "$file.$end" ]; then zstd -qdc "$file.$end" > "$2"; return; fi; done
+    if [ -f "$file.lz4" ]; then lz4 -qdc "$file.lz4" > "$2"; return; fi
+    if [ -f "$file.bz2" ]; then bzip2 -dc "$file.bz2" > "$2"; return; fi
+    if [ -f "$file.xz" ]; then xz -dc "$file.xz" > "$2"; return; fi
+  done
+  return 1
+}
 `
 }
+
+// guardScript stops the recovery before WAL that makes a tablespace: replaying
+// that writes into the directory that the live server has for it. An exit code
+// over 125 makes the server give up instead of taking it for the end of the WAL.
+// pg_waldump wants the file under its own name.
+func guardScript(waldump string) string {
+	const end = `fetch "$1" "$2" || exit 1
+`
+	if waldump == "" {
+		return end
+	}
+	return end + `case "$1" in *.*) exit 0 ;; esac
+ln -sf "$PWD/$2" "${0%/*}/run/$1" || exit 200
+found=$(` + shellQuote(waldump) + ` --rmgr=Tablespace "${0%/*}/run/$1" 2>/dev/null | grep 'desc: CREATE')
+rm -f "${0%/*}/run/$1"
+if [ -n "$found" ]; then
+  echo "` + newTablespace + `${found##*CREATE }" >&2
+  exit 200
+fi
+exit 0
+`
+}
+
+// newTablespace begins the line that says why the script stopped the recovery.
+const newTablespace = "cairn: a tablespace was made after the base backup: "
 
 // recovered is a client of the recovered server, over its private socket.
 func (c *Client) recovered(r Recovery) *Client {
@@ -278,6 +311,10 @@ var (
 func recoveryEnd(log string) string {
 	if !strings.Contains(log, "database system is shut down") && !strings.Contains(log, "PANIC:") && !strings.Contains(log, "aborting startup") {
 		return ""
+	}
+	if _, made, ok := strings.Cut(log, newTablespace); ok {
+		made, _, _ = strings.Cut(made, "\n")
+		return "a tablespace was made after the base backup (" + made + "), and cannot be put elsewhere: replaying that would write into the live server's; choose an earlier target, or take a base backup now and choose a later one"
 	}
 	if strings.Contains(log, "recovery ended before configured recovery target was reached") {
 		text := "the WAL ended before the target was reached"

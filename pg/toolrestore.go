@@ -219,7 +219,7 @@ func (c *Client) fetchScript(r Recovery) string {
 		for _, word := range c.pgBackRest(r) {
 			quoted = append(quoted, shellQuote(word))
 		}
-		return "#!/bin/sh\nexec " + strings.Join(quoted, " ") + ` archive-get "$1" "$2"` + "\n"
+		return "fetch() {\n  " + strings.Join(quoted, " ") + ` archive-get "$1" "$2"` + "\n}\n"
 	case r.Tool == ToolBarman:
 		return walScript(filepath.Join(r.data(), "barman_wal"))
 	}

@@ -114,7 +114,11 @@ func (k *copier) unpack(file, to string, r Recovery) error {
 		if !filepath.IsLocal(name) {
 			return &Damage{file, "it names a file outside of it"}
 		}
-		if err := k.tarEntry(files, head, filepath.Join(to, name)); err != nil {
+		err = k.tarEntry(files, head, filepath.Join(to, name))
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			err = &Damage{file, "it ends too early: it was cut"}
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -124,17 +128,14 @@ func (k *copier) unpack(file, to string, r Recovery) error {
 // from the first entry that can only lie at the top of one.
 func tarPrefix(name string) (prefix string, known bool) {
 	top, rest, nested := strings.Cut(name, "/")
-	if topFile.MatchString(top) {
-		return "", true
-	}
-	first, _, _ := strings.Cut(rest, "/")
-	if nested && topFile.MatchString(first) {
+	if first, _, _ := strings.Cut(rest, "/"); nested && topFile.MatchString(first) {
 		return top + "/", true
 	}
-	return "", false
+	return "", topFile.MatchString(top) && top != "base" // a directory around it may be called base
 }
 
-var topFile = regexp.MustCompile(`^(backup_label|` + strings.TrimSuffix(strings.TrimPrefix(clusterFile.String(), "^("), ")$") + `)$`)
+// topFile matches what lies at the top of a data directory and nowhere below it.
+var topFile = regexp.MustCompile(`^(backup_label|backup_manifest|tablespace_map|PG_VERSION|postgresql\..*conf|global|base|pg_(commit_ts|dynshmem|logical|multixact|notify|replslot|serial|snapshots|stat|stat_tmp|subtrans|tblspc|twophase|wal|xact|(hba|ident)\.conf))$`)
 
 func (k *copier) tarEntry(from io.Reader, head *tar.Header, to string) error {
 	switch head.Typeflag {
