@@ -386,3 +386,52 @@ func mapValues[K comparable, V any](m map[K]V) (all []V) {
 	}
 	return all
 }
+
+// The same by the command: named targets into a directory of their own, each
+// compared with what it was.
+func TestSiteLossByCommand(t *testing.T) {
+	t.Parallel()
+	l := whole(t)
+	b := &bench{t: t, lab: l, config: config(t, l), program: cairn}
+	b.state = filepath.Join(filepath.Dir(b.config), "state")
+	must(t, os.MkdirAll(b.state, 0o750))
+	t.Cleanup(b.endWorkers)
+	store, documents := filepath.Join(l.USB(), "pbs"), filepath.Join(l.Dir(), "host", "srv", "ged")
+	taken, image := diskOf(t, store, "100", 9)
+	dir := filepath.Join(inMemory(t), "rescue")
+	b.must(65, "restore", "site-loss", "nobody", "--target", dir)
+	announced, _ := plannedOf(t, b.must(0, "restore", "site-loss", "web01", "erp/openprod", documents, "--target", dir, "--plan", "--format", "json"))
+	if !strings.Contains(announced, taken.Local().Format("2006-01-02 15:04:05")) {
+		t.Errorf("announced: %s; the backup is of %s", announced, taken)
+	}
+	b.must(0, "restore", "site-loss", "web01", "erp/openprod", documents, "--target", dir)
+	made, err := pbs.TakeOver("usb", filepath.Join(dir, store), owner())
+	must(t, err)
+	if len(made.Snapshots) != 1 || made.Snapshots[0].Time != taken.Unix() || imageOf(t, made, made.Snapshots[0]) != image {
+		t.Errorf("came back: %+v", made.Snapshots)
+	}
+	if was, is := treeHash(t, documents), treeHash(t, filepath.Join(dir, documents)); was != is {
+		t.Errorf("the documents: %s, and they were %s", is, was)
+	}
+	dumps := filepath.Join(l.USB(), "pg", "erp")
+	back, err := os.ReadDir(filepath.Join(dir, dumps))
+	must(t, err)
+	if len(back) != 2 {
+		t.Errorf("of the dumps came back %v", back)
+	}
+	for _, e := range back { // the newest dump of that time, and its globals
+		was, err := os.ReadFile(filepath.Join(dumps, e.Name()))
+		must(t, err)
+		if is, err := os.ReadFile(filepath.Join(dir, dumps, e.Name())); err != nil || !bytes.Equal(is, was) {
+			t.Errorf("%s: %d bytes, %v", e.Name(), len(is), err)
+		}
+	}
+}
+
+// owner is who a fetched datastore belongs to: the user backup, where we are root.
+func owner() int {
+	if os.Geteuid() == 0 {
+		return backupUser
+	}
+	return os.Geteuid()
+}
