@@ -78,18 +78,23 @@ func everything(t *testing.T, cfg Config, keepsAll bool) {
 // restored restores a tree, and one file of it, and compares the hashes.
 func restored(t *testing.T, c *Client, id, dir string, made BackupResult) {
 	t.Helper()
+	restoredBy(t, c, How{}, id, dir, made)
+}
+
+func restoredBy(t *testing.T, c *Client, how How, id, dir string, made BackupResult) {
+	t.Helper()
 	want := sums(t, dir)
 	expected := Restored{Files: int64(len(want)), Bytes: made.Bytes}
 	all := RestoreRequest{Snapshot: id, Paths: []string{dir}, Target: t.TempDir()}
-	if _, err := c.Restore(t.Context(), How{}, all, expected); err != nil {
+	if _, err := c.Restore(t.Context(), how, all, expected); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Verify(t.Context(), How{}, all, expected); err != nil || !same(want, sums(t, all.At(dir))) {
+	if _, err := c.Verify(t.Context(), how, all, expected); err != nil || !same(want, sums(t, all.At(dir))) {
 		t.Errorf("the restored tree differs: %v", err)
 	}
 	file := filepath.Join(dir, "d3", "f03")
 	one := RestoreRequest{Snapshot: id, Paths: []string{file}, Target: t.TempDir()}
-	if _, err := c.Restore(t.Context(), How{}, one, Restored{Files: 1}); err != nil {
+	if _, err := c.Restore(t.Context(), how, one, Restored{Files: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if got := sums(t, one.Target); len(got) != 1 || got[strings.TrimPrefix(file, "/")] != want["d3/f03"] {
@@ -317,6 +322,33 @@ func TestFullDisk(t *testing.T) {
 		}
 		if _, err := c.Backup(t.Context(), How{}); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestReadOnlyRepository: from a file system that takes no lock it is restored all
+// the same, and what is not removed there is not taken for append-only.
+func TestReadOnlyRepository(t *testing.T) {
+	if os.Getuid() != 0 {
+		testkit.Need(t, "root, to mount read-only")
+	}
+	each(t, func(t *testing.T, version, binary string) {
+		t.Parallel()
+		repo, dir := repository(t, version, binary), tree(t)
+		made, err := client(t, Config{Repository: repo, Binary: binary, Paths: []string{dir}}).Backup(t.Context(), How{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mount := t.TempDir()
+		if err := errors.Join(syscall.Mount(repo, mount, "", syscall.MS_BIND, ""), syscall.Mount("", mount, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, "")); err != nil {
+			testkit.Need(t, "the right to mount: "+err.Error())
+		}
+		t.Cleanup(func() { _ = syscall.Unmount(mount, syscall.MNT_DETACH) })
+		c := client(t, Config{Repository: mount, Binary: binary, Paths: []string{dir}})
+		restoredBy(t, c, How{Patience: time.Second}, made.Snapshot, dir, made)
+		_, err = c.Forget(t.Context(), How{Patience: time.Second}, []string{made.Snapshot})
+		if e := (*Error)(nil); !errors.As(err, &e) || e.Kind == AppendOnly || !strings.Contains(e.Error(), "read-only file system") {
+			t.Errorf("got %v", err)
 		}
 	})
 }

@@ -18,8 +18,11 @@ func (c *Client) Forget(ctx context.Context, how How, ids []string) (removed []s
 			return nil, &Error{Source: c.source, Kind: Failed, Why: fmt.Sprintf("%q is no full id of a snapshot: nothing was forgotten", id), Hint: "name full ids"}
 		}
 	}
+	var said []string
 	for some := range slices.Chunk(ids, argvIDs) {
-		if _, err = c.act(ctx, how, call{args: append([]string{"forget"}, some...)}); err != nil {
+		var out outcome
+		out, err = c.act(ctx, how, call{args: append([]string{"forget"}, some...)})
+		if said = append(said, out.notes...); err != nil {
 			break
 		}
 	}
@@ -36,32 +39,42 @@ func (c *Client) Forget(ctx context.Context, how How, ids []string) (removed []s
 			removed = append(removed, id)
 		}
 	}
-	return removed, c.refused(err, len(removed) == len(ids))
+	return removed, c.refused(err, said, len(removed) == len(ids))
 }
 
 // refused tells a repository that removes nothing from other failures: 0.14 ends
-// with 1 and 0.19 with 3 there, 0.18 with 0.
-func (c *Client) refused(err error, all bool) error {
+// with 1 and 0.19 with 3 there, 0.18 with 0. A directory of ours that may not be
+// written, or a read-only file system, is no such repository; one whose files are
+// marked immutable is.
+func (c *Client) refused(err error, said []string, all bool) error {
 	var e *Error
-	switch {
+	switch refused := errors.As(err, &e) && (e.Kind == Denied || e.Kind == Partial); {
 	case err == nil && all:
 		return nil
-	case err == nil:
-		return c.explain(AppendOnly, "restic said that it was done, and they are still there")
-	case errors.As(err, &e) && (e.Kind == Denied || e.Kind == Partial):
-		out := c.explain(AppendOnly, e.Why)
-		out.Err = err
-		return out
+	case err != nil && !refused:
+		return err
 	}
-	return err
+	why := "restic said that it was done, and they are still there"
+	if i := slices.IndexFunc(said, func(note string) bool { return classify(0, note) == Denied }); i >= 0 {
+		why = said[i]
+	} else if e != nil {
+		why = e.Why
+	}
+	kind := AppendOnly
+	if lower := strings.ToLower(why); c.dir != nil && (strings.Contains(lower, "permission denied") || strings.Contains(lower, "read-only file system")) {
+		kind = Denied
+	}
+	out := c.explain(kind, why)
+	out.Err = err
+	return out
 }
 
 // Prune removes the data that no snapshot needs any more.
 func (c *Client) Prune(ctx context.Context, how How) error {
-	_, err := c.act(ctx, how, call{args: []string{"prune"}})
+	out, err := c.act(ctx, how, call{args: []string{"prune"}})
 	var e *Error
 	if errors.As(err, &e) && e.Kind == Denied {
-		return c.refused(err, false)
+		return c.refused(err, out.notes, false)
 	}
 	return err
 }

@@ -2,10 +2,12 @@ package restic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -46,13 +48,25 @@ func (c *Client) Restore(ctx context.Context, how How, r RestoreRequest, expecte
 	for _, path := range r.Paths {
 		args = append(args, "--include", literal(filepath.Clean(path)))
 	}
-	began := c.now()
+	restore := c.restoreTelling
 	if !version.Can(JSONCheck) {
-		return c.restorePlainly(ctx, how, r, expected, args, began)
+		restore = c.restorePlainly
 	}
+	out, err := restore(ctx, how, r, expected, args)
+	if e := (*Error)(nil); errors.As(err, &e) && e.Kind == Denied && out.Files == 0 && ctx.Err() == nil {
+		// A disk that the kernel writes to no more, or an account that may only read:
+		// it takes no lock, and gives back all the same.
+		return restore(ctx, how, r, expected, append(args, "--no-lock"))
+	}
+	return out, err
+}
+
+// restoreTelling restores with a restic that tells how far it is.
+func (c *Client) restoreTelling(ctx context.Context, how How, r RestoreRequest, expected Restored, args []string) (Restored, error) {
+	began := c.now()
 	tell, done := serially(how.Tell), Message{}
 	moved := int64(0)
-	_, err = c.act(ctx, how, call{args: append(args, "--json"), moved: func(line []byte) bool {
+	_, err := c.act(ctx, how, call{args: append(slices.Clone(args), "--json"), moved: func(line []byte) bool {
 		m, ok := ParseMessage(line)
 		if !ok {
 			return false
@@ -82,7 +96,8 @@ func (c *Client) enough(got, expected Restored) error {
 
 // restorePlainly restores with a restic that tells nothing on the way: how far
 // it is shows on the disk.
-func (c *Client) restorePlainly(ctx context.Context, how How, r RestoreRequest, expected Restored, args []string, began time.Time) (Restored, error) {
+func (c *Client) restorePlainly(ctx context.Context, how How, r RestoreRequest, expected Restored, args []string) (Restored, error) {
+	began := c.now()
 	watching, stop := context.WithCancel(ctx)
 	watched := make(chan struct{})
 	tell := serially(how.Tell)
