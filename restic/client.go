@@ -46,6 +46,9 @@ type memory struct {
 	mark    string // of its directory when facts was read
 	facts   *Facts // complete ones only
 	locks   map[string]Lock
+
+	keeps      string // what keeps said
+	keepsAsked bool
 }
 
 // New returns a client of the repository in [restic.NAME]. It starts nothing.
@@ -186,6 +189,7 @@ func (c *Client) ask(ctx context.Context, facts *Facts, seen glance) error {
 	if err := c.lockList(ctx, facts, seen); err != nil {
 		return err
 	}
+	facts.Keeps = c.keeps(ctx)
 	if c.dir != nil {
 		if facts.Size, err = c.dir.size(ctx); err != nil {
 			facts.Incomplete = append(facts.Incomplete, Incompletion{"size", c.unreadable(ctx, err).Error()})

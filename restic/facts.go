@@ -15,6 +15,7 @@ type Facts struct {
 	Others     int        // snapshots in the repository that do not match
 	Size       int64      // of the files in data/, bytes; 0: not known, as of every remote repository
 	Locks      []Lock
+	Keeps      string        // why it removes nothing, or keeps for a while what is removed; empty: nothing tells
 	Running    bool          // a backup runs now: run_by's unit is active, or a live lock says so
 	Runs       []backup.Run  // the unit's last run, if run_by names one
 	Copies     []backup.Copy // one per snapshot and path, as Copies makes them

@@ -380,6 +380,13 @@ func (b *backupPlan) doomed(ctx context.Context) []string {
 		b.note("Forgetting is frozen: %s.", why)
 		return nil
 	}
+	if b.facts.Keeps != "" {
+		b.note("Immutable: %s.", b.facts.Keeps)
+	}
+	if b.facts.Keeps != "" && b.cfg.Dir() != "" {
+		b.note("Nothing is forgotten or pruned from here.")
+		return nil
+	}
 	for _, r := range b.runs {
 		if r.Job == "forget" && strings.HasPrefix(r.Text, refusal) && b.lab.now().Sub(r.Started) < refusedFor {
 			b.note("It is append-only or immutable, as it turned out on %s: nothing is forgotten or pruned from here.", r.Started.Local().Format("2006-01-02"))
