@@ -283,6 +283,10 @@ func testRetention(t *testing.T, c *Client, first, second string) {
 	if ids := dry.Remove(); !slices.Equal(ids, []string{first}) || dry.Kept() != 1 {
 		t.Fatalf("the dry run says %+v", dry)
 	}
+	free, err := c.Prunable(t.Context(), How{}, dry.Remove())
+	if n := len(survey(t, c).Snapshots); err != nil || free < 1000 || n != 2 {
+		t.Errorf("a prune would free %d bytes, %v; %d snapshots are left by the dry run", free, err, n)
+	}
 	removed, err := c.Forget(t.Context(), How{}, dry.Remove())
 	if err != nil || !slices.Equal(removed, []string{first}) {
 		t.Fatalf("removed %v, %v", removed, err)
@@ -292,7 +296,7 @@ func testRetention(t *testing.T, c *Client, first, second string) {
 		t.Fatal(err)
 	}
 	after := survey(t, c)
-	if len(after.Snapshots) != 1 || after.Snapshots[0].ID != second || after.Others != 2 || after.Size >= before {
+	if len(after.Snapshots) != 1 || after.Snapshots[0].ID != second || after.Others != 2 || after.Size >= before || before-after.Size < free/2 {
 		t.Errorf("got %+v, %d bytes, before %d", after.Snapshots, after.Size, before)
 	}
 	if err := c.Check(t.Context(), How{}, 1, 1); err != nil {

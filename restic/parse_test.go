@@ -396,3 +396,18 @@ func FuzzUnit(f *testing.F) {
 	f.Add([]byte(unitText))
 	f.Fuzz(func(t *testing.T, text []byte) { _, _ = parseUnit("x", "u", text) })
 }
+
+func FuzzPrunable(f *testing.F) {
+	for line, want := range map[string]int64{"total prune:        12 blobs / 1.250 MiB": 1310720, "total prune:           0 blobs / 0 B": 0,
+		"to delete:             7 blobs / 1.2 KiB": -1, "total prune: 1 blobs / 1e9 B": -1} {
+		f.Add(line)
+		if n, ok := parsePrunable(line); ok != (want >= 0) || ok && n != want {
+			f.Errorf("%q is %d, %v", line, n, ok)
+		}
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		if n, ok := parsePrunable(line); n < 0 || !ok && n != 0 {
+			t.Errorf("%q is %d, %v", line, n, ok)
+		}
+	})
+}

@@ -34,7 +34,7 @@ func (a *app) backup(ctx context.Context, d *desk.Desk, f actFlags, r runbook.Ba
 	case restic && postgres:
 		return plan.Plan{}, fail(ExitUsage, fmt.Errorf("%q is a restic and a postgres entry: write restic.%s or postgres.%s", name, repository, source))
 	case restic:
-		r.Name = repository
+		r.Name, r.Freed = repository, f.plan
 		p, err := d.RepositoryBackup(ctx, r)
 		if err == nil && !f.plan {
 			d.BackupBlocked(ctx, p)

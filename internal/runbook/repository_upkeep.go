@@ -102,17 +102,19 @@ func (l *Lab) RepositoryForget(ctx context.Context, name string) (plan.Plan, err
 	if b.Blocked() {
 		return b.planned(), nil
 	}
-	b.forgetNow()
+	if doomed := b.forgetNow(); len(doomed) > 0 {
+		b.freed(ctx, doomed)
+	}
 	return b.planned(), nil
 }
 
 // forgetNow adds what goes, and says of each snapshot why it goes or stays.
-func (b *backupPlan) forgetNow() {
+func (b *backupPlan) forgetNow() (doomed []string) {
 	due := restic.Forget(b.facts.Snapshots, b.cfg.Keep)
-	doomed := due.Remove()
+	doomed = due.Remove()
 	if len(doomed) == 0 {
 		b.block(restic.Source(b.Name), "there is nothing to forget: the retention holds all snapshots", "see keep in ["+restic.Source(b.Name)+"]")
-		return
+		return nil
 	}
 	b.Loss = fmt.Sprintf("%d of %d snapshots; the newest that goes is of %s", len(doomed), len(b.facts.Snapshots), newestOf(due).Time.Local().Format("2006-01-02 15:04"))
 	for _, g := range due.Groups {
@@ -129,6 +131,7 @@ func (b *backupPlan) forgetNow() {
 	b.Steps[len(b.Steps)-1].Irreversible = true // here a person asks for it alone, and says so by the name
 	l.addRepository(&b.Plan, kindPrune, "remove the data that no snapshot needs any more", "restic prune", repositoryArgs{Source: b.Name}, 0)
 	b.Steps[len(b.Steps)-1].Irreversible = true
+	return doomed
 }
 
 func newestOf(f restic.Forgetting) (newest restic.Snapshot) {

@@ -46,6 +46,7 @@ type BackupRequest struct {
 	Unlock bool // remove stale locks first
 	Init   bool // make the repository where there is none
 	NoWait bool // go on while PBS writes to a datastore that is read: the copy is marked
+	Freed  bool // say what a prune would free: restic has to read the whole index for that
 }
 
 // backupPlan is a plan in the making.
@@ -337,6 +338,9 @@ func (b *backupPlan) maintain(ctx context.Context) {
 		b.Loss = fmt.Sprintf("%d snapshots that the retention no longer holds", len(doomed))
 		b.lab.addRepository(&b.Plan, kindForgetOld, fmt.Sprintf("forget %d snapshots that the retention no longer holds", len(doomed)),
 			"restic forget "+strings.Join(short(doomed), " "), repositoryArgs{Source: b.Name, Snapshots: doomed}, 0)
+		if b.Freed {
+			b.freed(ctx, doomed)
+		}
 	}
 	last := lastRun(b.runs, "prune")
 	every := orDefault(b.cfg.PruneEvery, pruneEvery)
@@ -349,6 +353,16 @@ func (b *backupPlan) maintain(ctx context.Context) {
 		b.note("Prune is due in %s (every %s).", backup.Age(every-now.Sub(last.Ended)), backup.Age(every))
 	}
 	b.check(now)
+}
+
+// freed notes what a prune would free once these snapshots are gone.
+func (b *backupPlan) freed(ctx context.Context, doomed []string) {
+	n, err := b.client.Prunable(ctx, restic.How{Patience: b.lab.patience}, doomed)
+	if err != nil {
+		b.note("What a prune would free is not known: %v.", err)
+		return
+	}
+	b.note("A prune then frees %s, as restic's dry run says.", bytesText(n))
 }
 
 // check plans to read the part of the repository that is due.
