@@ -50,14 +50,22 @@ func (l *lab) judgeSizes(s *source) []Problem {
 	return []Problem{p}
 }
 
-// shrunk compares the newest of some sizes, newest first, with the median of
-// those before it.
+// shrunk compares the newest of some sizes, newest first, with the median of those
+// before it that were not suspicious themselves: eight weeks of an empty mount do
+// not become what is usual.
 func shrunk(sizes []int64) (now, usual int64, small bool) {
-	if len(sizes) < 1+shrunkLeast {
-		return 0, 0, false
+	var good []int64
+	for _, size := range slices.Backward(sizes) {
+		now, usual, small = size, 0, false
+		if len(good) >= shrunkLeast {
+			usual = median(good[max(0, len(good)-shrunkOf):])
+			small = float64(now) < shrunkShare*float64(usual)
+		}
+		if !small {
+			good = append(good, size)
+		}
 	}
-	now, usual = sizes[0], median(sizes[1:min(len(sizes), 1+shrunkOf)])
-	return now, usual, float64(now) < shrunkShare*float64(usual)
+	return now, usual, small
 }
 
 // usableSizes are the known sizes of usable copies, newest first.
@@ -65,9 +73,7 @@ func usableSizes(copies []backup.Copy) []int64 {
 	var out []int64
 	for i := range copies {
 		if c := &copies[i]; c.Usable() && c.Size > 0 && c.Kind != "snapshot" {
-			if out = append(out, c.Size); len(out) > shrunkOf {
-				break
-			}
+			out = append(out, c.Size)
 		}
 	}
 	return out

@@ -151,6 +151,13 @@ func TestSuspiciousSize(t *testing.T) {
 	if _, _, is := shrunk([]int64{1, 100, 100}); is {
 		t.Error("two predecessors say nothing")
 	}
+	weeks := []int64{0, 0, 0, 0, 1, 0, 0, 0, 98, 99, 100, 101, 100} // of an empty mount
+	if now, usual, is := shrunk(weeks); !is || now != 0 || usual != 100 {
+		t.Errorf("eight empty copies in a row: %d, usually %d, suspicious %v", now, usual, is)
+	}
+	if _, _, is := shrunk(append([]int64{97}, weeks...)); is {
+		t.Error("a whole copy after empty ones is suspicious")
+	}
 	if _, _, is := shrunk([]int64{50, 100, 100, 100}); is {
 		t.Error("half is not less than half")
 	}

@@ -455,6 +455,7 @@ func (l *Lab) frozen(ctx context.Context, name string, facts restic.Facts) strin
 	cfg.Disk, cfg.CopyFrom = "", "" // only this repository is judged
 	const compared = 8
 	facts.Snapshots = slices.Clone(facts.Snapshots)
+	l.knownSizes(ctx, facts.Snapshots)
 	if err := l.restic[name].Sizes(ctx, facts.Snapshots, compared); err != nil {
 		return "whether its newest copy is suspiciously small is not known: " + err.Error()
 	}
@@ -469,6 +470,32 @@ func (l *Lab) frozen(ctx context.Context, name string, facts restic.Facts) strin
 		return "not all of it could be read: " + facts.Incomplete[0].Err
 	}
 	return ""
+}
+
+// knownSizes fills in the sizes of snapshots that cairn made with a restic before
+// 0.17, which keeps none: what the run measured. Without a history none is known.
+func (l *Lab) knownSizes(ctx context.Context, snapshots []restic.Snapshot) {
+	if l.history == nil || !slices.ContainsFunc(snapshots, func(s restic.Snapshot) bool { return s.Summary == nil }) {
+		return
+	}
+	const enough = 2000
+	measured, err := l.history.Steps(ctx, kindResticBackup, enough)
+	if err != nil {
+		return
+	}
+	sizes := map[string]int64{}
+	for _, m := range measured {
+		if m.OK {
+			sizes[restic.OperationTag+m.Operation] = m.Bytes
+		}
+	}
+	for i := range snapshots {
+		for _, tag := range snapshots[i].Tags {
+			if size, known := sizes[tag]; known && snapshots[i].Summary == nil {
+				snapshots[i].Summary = &restic.Summary{Bytes: size}
+			}
+		}
+	}
 }
 
 // BackupBlocked records that a run of a repository could not begin, and why. One

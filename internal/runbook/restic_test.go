@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"cairn/checks"
 	"cairn/internal/backup"
 	"cairn/internal/config"
 	"cairn/internal/disk"
@@ -218,6 +219,75 @@ func testFrozen(t *testing.T, h *home) {
 		t.Errorf("recorded as %+v", r)
 	}
 	contains(t, "the next plan", notes(h.plan(BackupRequest{Name: "usb"})), "frozen", "cairn ack")
+}
+
+// TestWeeksOfAnEmptyMount: with a restic that keeps no sizes, run after run finds an
+// empty directory. No good copy ages out, until somebody says that it is right so.
+func TestWeeksOfAnEmptyMount(t *testing.T) {
+	h := newHome(t, func(h *home) {
+		cfg := h.cfg.Restic["usb"]
+		cfg.Binary, cfg.Keep = testkit.Program(t, "restic"), backup.Keep{Last: 3}
+		h.cfg.Restic["usb"] = cfg
+	})
+	for range 3 {
+		h.backup("usb")
+	}
+	for _, name := range []string{"a", "b"} {
+		if err := os.Remove(filepath.Join(h.srv(), "ged", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 6 {
+		h.backup("usb")
+		if got := len(h.facts("usb").Snapshots); got != 4+n {
+			t.Fatalf("%d snapshots after %d empty ones: good copies age out", got, n+1)
+		}
+	}
+	p := h.plan(BackupRequest{Name: "usb"})
+	contains(t, "notes", notes(p), "frozen", "suspiciously small", "cairn ack")
+	h.ackAll()
+	p = h.plan(BackupRequest{Name: "usb", Freed: true})
+	contains(t, "notes after the ack", notes(p), "A prune then frees")
+	want(t, h.run(p), operation.StepDone)
+	if got := len(h.facts("usb").Snapshots); got != 3 {
+		t.Errorf("%d snapshots after somebody said that it is right so", got)
+	}
+}
+
+// ackAll acknowledges what the board says of the repository usb.
+func (h *home) ackAll() {
+	h.t.Helper()
+	facts := h.facts("usb")
+	h.knownSizes(h.t.Context(), facts.Snapshots)
+	now := time.Now()
+	report := checks.Judge(checks.Policy{Restic: map[string]restic.Config{"usb": h.config.Restic["usb"]}},
+		checks.Facts{Restic: map[string]backup.Observed[restic.Facts]{"usb": {Value: facts, At: now, Tried: now}}}, now)
+	for _, p := range report.Problems {
+		if err := h.past.Acknowledge(h.t.Context(), p.ID, p.Fingerprint, "ana", now); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+// TestForgettingIsFrozen where it is not known what the repository holds.
+func TestForgettingIsFrozen(t *testing.T) {
+	h := newHome(t)
+	h.backup("usb")
+	facts := h.facts("usb")
+	if why := h.frozen(t.Context(), "usb", facts); why != "" {
+		t.Errorf("nothing freezes it: %s", why)
+	}
+	facts.Incomplete = []restic.Incompletion{{Subject: "snapshot", Err: "could not load snapshot 1234"}}
+	if why := h.frozen(t.Context(), "usb", facts); !strings.Contains(why, "could not load") {
+		t.Errorf("a snapshot that could not be read: %q", why)
+	}
+	facts.Incomplete = nil
+	if err := h.past.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if why := h.frozen(t.Context(), "usb", facts); !strings.Contains(why, "not known") {
+		t.Errorf("a history that cannot be read: %q", why)
+	}
 }
 
 func TestWhatBlocksARepository(t *testing.T) {
