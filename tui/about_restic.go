@@ -35,6 +35,9 @@ func (m *Model) repositorySections(p *repositoryPage) []section {
 	for _, i := range f.Incomplete {
 		missing = append(missing, gapText{i.Subject, i.Err})
 	}
+	if p.past != nil && !p.past.AppendOnly.IsZero() {
+		out = append(out, section{facts: []fact{{name: "append-only", value: say(strong, "or immutable, as it turned out "+m.ago(p.past.AppendOnly)+": nothing is forgotten or pruned from here")}}})
+	}
 	out = append(out, m.resticSnapshots(p, f))
 	runs := f.Runs
 	if p.past != nil {

@@ -68,6 +68,7 @@ var systemGoldens = []struct {
 	{"repository", nil, toUSB},
 	{"repository-marked", nil, with(toUSB, "j", "j", " ", "tab", "tab", "shift+tab")},
 	{"repository-end", nil, with(toUSB, "end")},
+	{"repository-append-only", func(d *fakeDesk) { d.systems.view.AppendOnly = before(50 * time.Hour) }, toUSB},
 	{"repository-stuck", func(d *fakeDesk) { d.err = errors.New("no such program: restic") }, toUSB},
 	{"repository-help", nil, with(toUSB, "?")},
 	{"repository-forget", func(d *fakeDesk) { d.planned = blockedPlan() }, with(toUSB, "F")},
