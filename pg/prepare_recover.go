@@ -65,7 +65,7 @@ func (c *Client) PrepareRecover(ctx context.Context, req RecoverRequest) (Recove
 	if out.Live {
 		out.liveFacts(ctx, c)
 	}
-	out.place(req.Dir, out.Source.Base)
+	out.place(c.name, req.Dir, out.Source.Base)
 	return out, nil
 }
 
@@ -148,7 +148,7 @@ func (r *RecoverReady) liveFacts(ctx context.Context, c *Client) {
 }
 
 // place chooses the directory and its owner, and looks for room.
-func (r *RecoverReady) place(dir string, b BaseBackup) {
+func (r *RecoverReady) place(name, dir string, b BaseBackup) {
 	live := r.Server.DataDirectory
 	info, err := os.Stat(live)
 	here := live != "" && err == nil
@@ -163,6 +163,9 @@ func (r *RecoverReady) place(dir string, b BaseBackup) {
 		r.block("owner", err.Error(), "run cairn as root, or as the user that owns the data directory")
 	}
 	r.Recovery.Dir = dir
+	if n := len(filepath.Join(dir, name+"-recover-", "run", ".s.PGSQL.5432")) + longestID; n > longestSocket {
+		r.block(dir, fmt.Sprintf("the path of its socket would have %d characters, and %d are allowed", n, longestSocket), "choose a shorter directory with --dir")
+	}
 	r.room(dir, b.Size+b.Size/10)
 	if r.Recovery.Owner.Name != "" && os.Geteuid() == 0 {
 		for _, path := range []string{dir, r.Recovery.WAL} {

@@ -82,7 +82,11 @@ func (e *WindowError) Error() string {
 		return text
 	}
 	const layout = "2006-01-02 15:04:05 -07:00"
-	return fmt.Sprintf("%s; restorable are the times from %s to %s", text, e.From.Format(layout), e.To.Format(layout))
+	zone := time.Local
+	if !e.Target.Time.IsZero() {
+		zone = e.Target.Time.Location() // in which the person thinks
+	}
+	return fmt.Sprintf("%s; restorable are the times from %s to %s", text, e.From.In(zone).Format(layout), e.To.In(zone).Format(layout))
 }
 
 // Source is what a recovery starts from.

@@ -174,20 +174,22 @@ func (b *settingsText) limits(control string) {
 func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 // walScript fetches a file from an archive as scripts write them: plain or
-// compressed, in one directory or in one for each 256. It must fail where there
-// is none: that tells the server where the WAL ends.
+// compressed, in one directory or in one for each 256. It returns 1 where there is
+// none, which tells the server where the WAL ends; any other failure must not.
 func walScript(dir string) string {
 	return `archive=` + shellQuote(dir) + `
+unpack() { "$1" -qdc "$2" > "$3" || return 2; }
 fetch() {
   for place in "$archive" "$archive/$(printf %.16s "$1")"; do
     file="$place/$1"
-    if [ -f "$file" ]; then cp "$file" "$2"; return; fi
-    if [ -f "$file.gz" ]; then gzip -dc "$file.gz" > "$2"; return; fi
-    for end in zst zstd; do if [ -f "$file.$end" ]; then zstd -qdc "$file.$end" > "$2"; return; fi; done
-    if [ -f "$file.lz4" ]; then lz4 -qdc "$file.lz4" > "$2"; return; fi
-    if [ -f "$file.bz2" ]; then bzip2 -dc "$file.bz2" > "$2"; return; fi
-    if [ -f "$file.xz" ]; then xz -dc "$file.xz" > "$2"; return; fi
+    if [ -f "$file" ]; then cp "$file" "$2" || return 2; return 0; fi
+    if [ -f "$file.gz" ]; then unpack gzip "$file.gz" "$2"; return; fi
+    for end in zst zstd; do if [ -f "$file.$end" ]; then unpack zstd "$file.$end" "$2"; return; fi; done
+    if [ -f "$file.lz4" ]; then unpack lz4 "$file.lz4" "$2"; return; fi
+    if [ -f "$file.bz2" ]; then unpack bzip2 "$file.bz2" "$2"; return; fi
+    if [ -f "$file.xz" ]; then unpack xz "$file.xz" "$2"; return; fi
   done
+  [ -d "$archive" ] || return 2
   return 1
 }
 `
@@ -198,7 +200,12 @@ fetch() {
 // over 125 makes the server give up instead of taking it for the end of the WAL.
 // pg_waldump wants the file under its own name.
 func guardScript(waldump string) string {
-	const end = `fetch "$1" "$2" || exit 1
+	const end = `fetch "$1" "$2"
+case $? in
+0) ;;
+1) exit 1 ;;
+*) echo "` + notFetched + `$1" >&2; exit 200 ;;
+esac
 `
 	if waldump == "" {
 		return end
@@ -214,6 +221,9 @@ fi
 exit 0
 `
 }
+
+// notFetched begins the line that says which file is there and could not be fetched.
+const notFetched = "cairn: could not be fetched: "
 
 // newTablespace begins the line that says why the script stopped the recovery.
 const newTablespace = "cairn: a tablespace was made after the base backup: "
@@ -316,6 +326,13 @@ func recoveryEnd(log string) string {
 		made, _, _ = strings.Cut(made, "\n")
 		return "a tablespace was made after the base backup (" + made + "), and cannot be put elsewhere: replaying that would write into the live server's; choose an earlier target, or take a base backup now and choose a later one"
 	}
+	if _, file, ok := strings.Cut(log, notFetched); ok {
+		file, _, _ = strings.Cut(file, "\n")
+		if strings.Contains(log, "No space left") {
+			return "the disk is full: there was no room for " + file + "; make room, or recover into another directory with --dir"
+		}
+		return file + " is in the archive and could not be fetched: see that its disk answers, that it may be read and that the program which unpacks it is installed"
+	}
 	if strings.Contains(log, "recovery ended before configured recovery target was reached") {
 		text := "the WAL ended before the target was reached"
 		if m := lastCommit.FindStringSubmatch(log); m != nil {
@@ -327,8 +344,8 @@ func recoveryEnd(log string) string {
 		if strings.Contains(m[1], "the database system is") {
 			continue // what somebody was told who connected too early
 		}
-		if strings.Contains(m[1], "No space left") {
-			return "the disk is full: " + m[1] + "; make room, or recover into another directory"
+		if strings.Contains(m[1], "No space left") || strings.Contains(log, "Check free disk space") {
+			return "the disk is full: " + m[1] + "; make room, or recover into another directory with --dir"
 		}
 		return "the recovered server ended: " + m[1]
 	}
