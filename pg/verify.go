@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
@@ -125,6 +126,9 @@ func (c *Client) restorable(ctx context.Context, w Work, path string, argv ...st
 func (c *Client) readBy(ctx context.Context, path string, spec command.Spec) error {
 	result, err := command.Run(ctx, spec)
 	var exit *command.ExitError
+	if err != nil && spec.Stdin != nil && !errors.As(err, &exit) {
+		return damageOf(path, err) // what it reads could not be unpacked
+	}
 	if err == nil || !errors.As(err, &exit) || exit.Signal != 0 {
 		return err
 	}
@@ -167,12 +171,16 @@ func (c *Client) verifyForeign(ctx context.Context, path string, info fs.FileInf
 	} else if size == 0 {
 		return Examined{}, &Damage{path, "it is empty: the dump failed"}
 	}
-	prober := prober{zone: c.zone, budget: size}
-	head := content{}
-	if !info.IsDir() {
-		head = prober.file(path, size, name)
+	head := c.structure(path, info, name, size)
+	if head.state == backup.Torn || head.state == backup.Damaged {
+		return Examined{}, &Damage{path, head.why} // pg_restore reads a cut tar file for ever
 	}
-	isPlain := !info.IsDir() && (name.Format == "plain" || head.database == "" && name.Format != "tar" && !startsWith(path, name.Packed, tocMagic))
+	if name.Format == "tar" {
+		if err := walkTar(ctx, path, name.Packed); err != nil {
+			return Examined{}, damageOf(path, err)
+		}
+	}
+	isPlain := !info.IsDir() && (name.Format == "plain" || head.database == "" && name.Format != "tar" && !startsWith(ctx, path, name.Packed, tocMagic))
 	if isPlain {
 		return c.readPlain(ctx, path, name, size, w)
 	}
@@ -184,14 +192,12 @@ func (c *Client) verifyForeign(ctx context.Context, path string, info fs.FileInf
 	if name.Packed == "" {
 		spec.Argv = append(spec.Argv, path)
 	} else {
-		f, err := os.Open(path)
+		r, err := openPacked(ctx, path, name.Packed)
 		if err != nil {
-			return Examined{}, fmt.Errorf("verifying: %w", err)
+			return Examined{}, damageOf(path, err)
 		}
-		defer f.Close()
-		if spec.Stdin, err = unpacker(f, name.Packed); err != nil {
-			return Examined{}, fmt.Errorf("%s cannot be unpacked: %w", path, err)
-		}
+		defer r.Close()
+		spec.Stdin = &boundReader{ctx, r}
 	}
 	if err := c.readBy(ctx, path, spec); err != nil {
 		return Examined{}, err
@@ -199,17 +205,52 @@ func (c *Client) verifyForeign(ctx context.Context, path string, info fs.FileInf
 	return Examined{Bytes: size, Text: "pg_restore read every byte"}, nil
 }
 
+// structure looks at a dump as a survey does.
+func (c *Client) structure(path string, info fs.FileInfo, name dumpName, size int64) content {
+	if !info.IsDir() {
+		p := prober{zone: c.zone, budget: size}
+		return p.file(path, size, name)
+	}
+	files := map[string]int64{}
+	entries, err := os.ReadDir(path)
+	for _, e := range entries {
+		if one, err := e.Info(); err == nil {
+			files[e.Name()] = one.Size()
+		}
+	}
+	if err != nil {
+		return content{} // pg_restore says why
+	}
+	return probeDirectory(path, files, c.zone)
+}
+
+// walkTar reads a tar file from its first header to its last.
+func walkTar(ctx context.Context, path, packed string) error {
+	r, err := openPacked(ctx, path, packed)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	files := tar.NewReader(&boundReader{ctx, r})
+	for {
+		if _, err := files.Next(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("reading it as a tar file: %w", err)
+		}
+		if _, err := io.Copy(io.Discard, files); err != nil {
+			return fmt.Errorf("reading it as a tar file: %w", err)
+		}
+	}
+}
+
 // startsWith says whether the unpacked content of a file begins with text.
-func startsWith(path, packed, text string) bool {
-	f, err := os.Open(path)
+func startsWith(ctx context.Context, path, packed, text string) bool {
+	r, err := openPacked(ctx, path, packed)
 	if err != nil {
 		return false
 	}
-	defer f.Close()
-	r, err := unpacker(f, packed)
-	if err != nil {
-		return false
-	}
+	defer r.Close()
 	head := make([]byte, len(text))
 	_, err = io.ReadFull(r, head)
 	return err == nil && string(head) == text
@@ -217,39 +258,19 @@ func startsWith(path, packed, text string) bool {
 
 // readPlain reads plain SQL to its last line, through its compression.
 func (c *Client) readPlain(ctx context.Context, path string, name dumpName, size int64, w Work) (Examined, error) {
-	f, err := os.Open(path)
+	r, err := openPacked(ctx, path, name.Packed)
 	if err != nil {
-		return Examined{}, fmt.Errorf("verifying: %w", err)
+		return Examined{}, damageOf(path, err)
 	}
-	defer f.Close()
-	r, err := unpacker(f, name.Packed)
-	if errors.Is(err, errPacked) {
-		return Examined{}, fmt.Errorf("%s cannot be verified: %w", path, err)
-	}
+	defer r.Close()
 	end := &lastBytes{}
-	if err == nil {
-		_, err = io.Copy(end, &cancellable{ctx, r})
-	}
-	if err != nil {
+	if _, err = io.Copy(end, &boundReader{ctx, r}); err != nil {
 		return Examined{}, damageOf(path, err)
 	}
 	if text := string(end.kept); !strings.Contains(text, string(plainEnd)) && !strings.Contains(text, string(clusterEnd)) {
 		return Examined{}, &Damage{path, "its last line, “dump complete”, is missing: it was cut"}
 	}
 	return Examined{Bytes: size, Text: "it was read to its last line; whether its SQL is right only a restore tells"}, nil
-}
-
-// cancellable is a reader that ends when ctx does.
-type cancellable struct {
-	ctx context.Context
-	io.Reader
-}
-
-func (s *cancellable) Read(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return s.Reader.Read(p)
 }
 
 // KeepVerdict keeps beside a copy of ours what a verification found: damage is

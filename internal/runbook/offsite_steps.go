@@ -111,7 +111,12 @@ func (l *Lab) completeStore(ctx context.Context, c *restic.Client, a fetchArgs, 
 // is an isolated one.
 func enterable(target, store string) error {
 	for dir := path.Dir(filepath.Clean(store)); inside(dir, filepath.Clean(target)) && dir != filepath.Clean(target); dir = path.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
+		const others = 0o055
+		info, err := os.Stat(dir)
+		if err == nil && info.Mode().Perm()&others != others { // nothing is taken from one that is open, such as /tmp
+			err = os.Chmod(dir, info.Mode()|others)
+		}
+		if err != nil {
 			return fmt.Errorf("letting PBS enter %s: %w", dir, err)
 		}
 	}
