@@ -72,6 +72,9 @@ func (l *Lab) clusterClient(source, into string) (*pg.Client, func(), error) {
 	}
 	was := l.config.Postgres[source]
 	cfg := pg.Config{DSN: into, Password: was.Password}
+	if was.Act != nil {
+		cfg.Password = was.Act.Password
+	}
 	if was.Dump != nil {
 		cfg.Dump = &pg.DumpConfig{Jobs: was.Dump.Jobs}
 	}

@@ -133,3 +133,33 @@ func TestWholeServerWithATornDump(t *testing.T) {
 		t.Errorf("a plan without any whole dump: %v", err)
 	}
 }
+
+// TestDumpWithoutAManifest restores what a script left in the directory of dumps,
+// and says what cannot be compared.
+func TestDumpWithoutAManifest(t *testing.T) {
+	d := newDatabase(t)
+	d.withShop()
+	good := d.tables(shop)
+	dumps := filepath.Join(d.own, "dumps")
+	if err := os.Chmod(dumps, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	d.do("pg_dump", "-Fc", "-f", filepath.Join(dumps, "shop_2026-11-21.dump"), "-d", d.dsn(shop))
+	d.do("chmod", "a+r", filepath.Join(dumps, "shop_2026-11-21.dump"))
+	d.sql(shop, "DELETE FROM a")
+	wrong := d.tables(shop)
+	p := d.restore(PostgresRestore{})
+	if p.Blocked() {
+		t.Fatal(p.Blockers)
+	}
+	contains(t, "the plan", strings.Join(p.Notes, ";"), "no manifest of ours", "rows cannot be compared")
+	s := d.run(p.Plan)
+	want(t, s, operation.StepDone)
+	contains(t, "what was compared", s.Steps[len(s.Steps)-1].Text, "no manifest: row counts can't be compared; 2 tables restored")
+	if d.tables(pg.BesideName(shop, s.ID())) != good || d.tables(shop) != wrong {
+		t.Error("what was restored differs, or the live one was touched")
+	}
+	if _, err := d.RestoreDatabase(t.Context(), PostgresRestore{Source: "erp", Database: "other", Dump: filepath.Join(dumps, "shop_2026-11-21.dump")}); err == nil || !strings.Contains(err.Error(), "is a dump of") {
+		t.Errorf("another database's dump: %v", err)
+	}
+}
