@@ -56,7 +56,7 @@ func aboutSourceWith(m *Model, name string, says func() []section) *sheet {
 	s := &sheet{name: name, source: name}
 	if source := findSource(m.state.Report, name); source != nil {
 		s.name = or(source.Title, name)
-		s.add(m.judged(source), m.problemsOf(name))
+		s.add(m.judged(source), m.workOn(name), m.problemsOf(name))
 	} else if _, known := m.state.Surveys[name]; known {
 		s.add(m.polled(name))
 	} else {

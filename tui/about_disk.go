@@ -18,7 +18,7 @@ func aboutDisk(m *Model, name string) *sheet {
 	}
 	d := m.state.Report.Disks[at]
 	s := &sheet{name: "disk " + name, source: "disk." + name}
-	s.add(m.diskState(d), m.problemsOf("disk."+name))
+	s.add(m.diskState(d), m.workOn("disk."+name), m.problemsOf("disk."+name))
 	seen := m.state.Facts.Disks[name]
 	s.add(unread(m, seen)...)
 	s.add(diskChecks(d), m.diskUnits(d), m.diskShares(d), m.diskTrend(d))

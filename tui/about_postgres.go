@@ -70,7 +70,7 @@ func (m *Model) pgDatabases(f pg.Facts) section {
 		} else if !f.Server.Known() {
 			bytes = say(doubt, "?")
 		}
-		row := []line{words(name), bytes, say(caution, "none"), nil, nil, nil, nil}
+		row := []line{words(name), bytes, say(faint, "none"), nil, nil, nil, nil}
 		switch {
 		case live.ChecksumFail > 0:
 			row[6] = say(alarm, count(int(live.ChecksumFail), "checksum failure", "checksum failures"))
@@ -136,7 +136,7 @@ func (m *Model) dumpProof(d pg.Dump) line {
 	if best.Level == backup.Exists {
 		return say(faint, "only listed")
 	}
-	return words(best.Level.String() + ", " + m.age(best.At) + " ago")
+	return words(best.Level.String() + ", " + m.since(best.At))
 }
 
 func (m *Model) pgArchiver(a pg.Archiver) section {

@@ -54,34 +54,50 @@ const mostRows = 400
 
 func (m *Model) resticSnapshots(p *repositoryPage, f restic.Facts) section {
 	s := section{title: snapshotsPart, none: "none",
-		cols: []column{{title: "TAKEN"}, {title: "AGE", right: true}, {title: "SIZE", right: true, drop: 4}, {title: "ADDED", right: true, drop: 5}, {title: "STATE"}, {title: "PATHS", grows: true}, {title: "HOST", drop: 3, most: 16}, {title: "ID", drop: 6}}}
-	sized := slices.ContainsFunc(f.Snapshots, func(one restic.Snapshot) bool { return one.Summary != nil })
+		cols: []column{{title: "TAKEN"}, {title: "AGE", right: true}, {title: "SIZE", right: true, drop: 4}, {title: "ADDED", right: true, drop: 5}, {title: "FILES", right: true, drop: 6},
+			{title: "STATE"}, {title: "PATHS", grows: true}, {title: "HOST", drop: 3, most: 16}, {title: "ID", drop: 7}}}
 	for i, one := range slices.Backward(f.Snapshots) {
 		if len(f.Snapshots)-i > mostRows {
 			break
 		}
-		total, added := "?", "?"
+		total, added, files := "?", "?", "?"
 		if one.Summary != nil {
-			total, added = size(one.Summary.Bytes), size(one.Summary.Added)
+			total, added, files = size(one.Summary.Bytes), size(one.Summary.Added), fmt.Sprint(one.Summary.Files)
 		}
 		taken := words(m.clock(one.Time))
 		if one.ID == p.marked {
 			taken = taken.add(span{" *", strong})
 		}
-		s.row(one.ID, taken, words(m.age(one.Time)), words(total), words(added), m.snapshotState(p, one),
+		s.row(one.ID, taken, words(m.age(one.Time)), words(total), words(added), words(files), m.snapshotState(p, one),
 			words(strings.Join(one.Paths, " ")), words(one.Hostname), words(or(one.Short, short(one.ID, 8))))
 		s.opens("files:" + p.repo + "/" + one.ID)
 	}
-	if !sized { // restic before 0.17 keeps no sizes
-		s.cols = append(s.cols[:2:2], s.cols[4:]...)
-		for i, r := range s.rows {
-			s.rows[i].cells = append(r.cells[:2:2], r.cells[4:]...)
-		}
-	}
+	s.withoutColumns(sameOfAll(f.Snapshots))
 	return s
 }
 
 const snapshotsPart = "SNAPSHOTS"
+
+// sameOfAll are the columns that tell no snapshot from another: sizes, which
+// restic before 0.17 does not keep, paths and host.
+func sameOfAll(all []restic.Snapshot) []string {
+	out := []string{"SIZE", "ADDED", "FILES", "PATHS", "HOST"}
+	tells := func(names ...string) {
+		out = slices.DeleteFunc(out, func(name string) bool { return slices.Contains(names, name) })
+	}
+	for _, s := range all {
+		if s.Summary != nil {
+			tells("SIZE", "ADDED", "FILES")
+		}
+		if s.Hostname != all[0].Hostname {
+			tells("HOST")
+		}
+		if !slices.Equal(s.Paths, all[0].Paths) {
+			tells("PATHS")
+		}
+	}
+	return out
+}
 
 // snapshotState says what a snapshot is worth.
 func (m *Model) snapshotState(p *repositoryPage, s restic.Snapshot) line {
@@ -102,7 +118,7 @@ func (m *Model) snapshotState(p *repositoryPage, s restic.Snapshot) line {
 	}
 	word := say(plain, "listed")
 	if best.Level > backup.Exists {
-		word = say(good, best.Level.String()+" "+m.age(best.At)+" ago")
+		word = say(good, best.Level.String()+" "+m.since(best.At))
 	}
 	if past.Hold != nil {
 		word = word.add(span{", held", caution})

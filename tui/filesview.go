@@ -122,7 +122,7 @@ func (p *filesPage) foot(w int) []line {
 	if len(p.marked) == 0 {
 		return nil
 	}
-	text := fmt.Sprintf(" %d marked: %s, %s. R brings them back beside, in one go.", len(p.marked), count(p.total.files, "file", "files"), size(p.total.bytes))
+	text := fmt.Sprintf(" %d marked: %s, %s. R brings them back, beside.", len(p.marked), count(p.total.files, "file", "files"), size(p.total.bytes))
 	return []line{cut(say(strong, text), w)}
 }
 

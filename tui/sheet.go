@@ -1,6 +1,9 @@
 package tui
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // sheet is everything about one thing: a source, an asset, a problem. It is
 // pure data, laid out for any width; one screen shows all of them.
@@ -39,6 +42,20 @@ func (s *section) fact(name string, value line) {
 func (s *section) word(name, value string) { s.fact(name, words(value)) }
 func (s *section) row(id string, cells ...line) {
 	s.rows = append(s.rows, tableRow{id: id, cells: cells})
+}
+
+// withoutColumns leaves columns of the table out.
+func (s *section) withoutColumns(titles []string) {
+	var keep []int
+	for i, c := range s.cols {
+		if !slices.Contains(titles, c.title) {
+			keep = append(keep, i)
+		}
+	}
+	s.cols = pick(s.cols, keep)
+	for i, r := range s.rows {
+		s.rows[i].cells = pick(r.cells, keep)
+	}
 }
 
 // opens makes enter on the latest fact or row open another row's sheet.

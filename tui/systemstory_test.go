@@ -49,6 +49,7 @@ func TestTheKeysOfARepository(t *testing.T) {
 	u := atServers(t, 80, 24)
 	u.does(toUSB...)
 	u.sees("1 of 30 parts")
+	u.misses("works on it")
 	u.does("c", "esc", "F", "esc", "U", "esc", "b", "esc")
 	u.did("plan check of restic.usb", "plan forget in restic.usb", "plan unlock restic.usb", "plan backup of restic.usb")
 	u.desk.done = nil
@@ -222,6 +223,19 @@ func TestTheLogIsReadToItsFirstLine(t *testing.T) {
 	u.sees("one more")
 	u.does("l")
 	u.misses("lines ")
+}
+
+// A page says which operation works on what it shows.
+func TestAPageSaysWhatWorksOnIt(t *testing.T) {
+	op := rollingBack()
+	op.Record.Plan.Target, op.Record.Plan.Summary = "restic.usb", "Back up /etc, /srv to restic.usb"
+	d := homeServers(t)
+	d.operations = []operation.Status{op}
+	u := sitAt(t, d, systemsLab(), 80, 24)
+	u.does(toUSB...)
+	u.sees("Operation 20261121-7 works on it (o): Back up /etc, /srv to restic.usb")
+	u.does(":", "disk.usb", "enter")
+	u.misses("works on it")
 }
 
 // What an operation worked on is asked again once it has ended.

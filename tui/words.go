@@ -138,6 +138,14 @@ func (m *Model) ago(t time.Time) string {
 	return m.clock(t) + ", " + long(max(m.now.Sub(t), 0)) + " ago"
 }
 
+// since writes an age for a sentence: "5h ago".
+func (m *Model) since(t time.Time) string {
+	if text := m.age(t); text != "now" {
+		return text + " ago"
+	}
+	return "just now"
+}
+
 func (m *Model) age(t time.Time) string {
 	if t.IsZero() {
 		return "-"

@@ -51,3 +51,13 @@ func sourceOfTarget(target string) string {
 	}
 	return target // "restic.usb", "postgres.erp", "disk.usb"
 }
+
+// workOn tells of an operation that works on a source or disk now.
+func (m *Model) workOn(name string) section {
+	for _, s := range m.operations.all {
+		if runsOn(s) && sourceOfTarget(s.Record.Plan.Target) == name {
+			return section{text: []line{say(strong, "Operation "+s.ID()+" works on it (o): "+s.Record.Plan.Summary)}}
+		}
+	}
+	return section{}
+}
