@@ -77,6 +77,39 @@ func TestKilledWorkerOfARestore(t *testing.T) {
 		t.Error("the restored one differs, or the live one was touched")
 	}
 	<-worker.Done()
+	killedWholeServer(t, d, before)
+}
+
+// killedWholeServer kills the worker of a restore of all databases, and resumes.
+func killedWholeServer(t *testing.T, d *database, before string) {
+	t.Helper()
+	p, err := d.RestoreCluster(t.Context(), ClusterRestore{Source: "erp"})
+	if err != nil || p.Blocked() {
+		t.Fatal(err, p.Blockers)
+	}
+	id := d.create(p)
+	text, err := json.Marshal(workerTask{d.dir, d.own, id, d.port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker, err := command.Start(command.Spec{Argv: []string{os.Args[0], "-test.run=^TestPostgresWorkerProcess$"}, Env: []string{workerVariable + "=" + string(text)}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside := pg.BesideName(shop, id)
+	testkit.Until(t, time.Minute, "the database beside is being filled", func() bool {
+		return d.ask("postgres", "SELECT count(*)::text FROM pg_stat_activity WHERE application_name = 'cairn "+id+"' AND datname = "+literalOf(beside)+" AND state = 'active'") != "0"
+	})
+	if err := syscall.Kill(worker.Pid(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Until(t, 10*time.Second, "the operation is seen to be interrupted", func() bool { return d.status(id).State == operation.Interrupted })
+	resumeWhenFree(t, d, id)
+	want(t, d.status(id), operation.StepDone)
+	if d.tables(beside) != before || d.tables(shop) != before {
+		t.Error("the restored one differs, or the live one was touched")
+	}
+	<-worker.Done()
 }
 
 // resumeWhenFree resumes an operation as soon as its orphans have let the target go.
