@@ -41,10 +41,23 @@ func (m *Model) repositorySections(p *repositoryPage) []section {
 	out = append(out, m.resticSnapshots(p, f))
 	runs := f.Runs
 	if p.past != nil {
-		runs = p.past.Runs
+		runs = together(p.past.Runs, f.Runs)
 		out = append(out, m.resticCheck(p.past))
 	}
 	return append(out, m.runs("RUNS", runs), m.resticLocks(f), m.resticRepository(p, f), gaps(missing))
+}
+
+// together are the runs of the history and those of somebody else's unit, newest
+// first, each once.
+func together(kept, seen []backup.Run) []backup.Run {
+	out := slices.Clone(kept)
+	for _, r := range seen {
+		if !slices.ContainsFunc(kept, func(k backup.Run) bool { return k.Job == r.Job && k.Started.Equal(r.Started) }) {
+			out = append(out, r)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b backup.Run) int { return b.Started.Compare(a.Started) })
+	return out
 }
 
 func short(id string, n int) string { return id[:min(n, len(id))] }

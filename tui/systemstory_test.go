@@ -225,6 +225,17 @@ func TestTheLogIsReadToItsFirstLine(t *testing.T) {
 	u.misses("lines ")
 }
 
+// Runs of somebody else's unit stand beside ours, each once.
+func TestRunsAreShownOnce(t *testing.T) {
+	at := func(h int, job string) backup.Run {
+		return backup.Run{Job: job, Started: before(time.Duration(h) * time.Hour)}
+	}
+	got := together([]backup.Run{at(1, "check"), at(5, "backup")}, []backup.Run{at(5, "backup"), at(3, "backup")})
+	if len(got) != 3 || got[0].Job != "check" || !got[1].Started.Equal(before(3*time.Hour)) || !got[2].Started.Equal(before(5*time.Hour)) {
+		t.Errorf("%+v", got)
+	}
+}
+
 // A page says which operation works on what it shows.
 func TestAPageSaysWhatWorksOnIt(t *testing.T) {
 	op := rollingBack()
