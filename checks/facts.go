@@ -88,5 +88,6 @@ type Policy struct {
 	Disks    map[string]disk.Config
 	Assets   map[string]backup.CompositeConfig
 	Keys     map[string]string // where the key of a source is kept apart from it, such as "restic.cloud"; never the key
+	Needs    []Need            // configurations that restores need
 	Home     *time.Location    // whose calendar days retention counts; nil: UTC
 }

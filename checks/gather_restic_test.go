@@ -14,7 +14,9 @@ func TestTornSnapshot(t *testing.T) {
 	usb, cloud := f.Restic["usb"].Value, f.Restic["cloud"].Value
 	newest := usb.Snapshots[len(usb.Snapshots)-1]
 	for _, name := range []string{"usb", "cloud"} { // a copy keeps the tags
-		edit(f.Restic, name, func(v *restic.Facts) { v.Snapshots[len(v.Snapshots)-1].Tags = []string{"daily", restic.OperationTag + "20261121-1"} })
+		edit(f.Restic, name, func(v *restic.Facts) {
+			v.Snapshots[len(v.Snapshots)-1].Tags = []string{"daily", restic.OperationTag + "20261121-1"}
+		})
 	}
 	f.Past.Torn = map[string]string{restic.OperationTag + "20261121-1": "PBS wrote while it was read"}
 	torn, whole := 0, 0

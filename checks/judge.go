@@ -31,6 +31,7 @@ func Judge(p Policy, f Facts, now time.Time) Report {
 	report.Disks, problems = disks, append(problems, wrong...)
 	problems = append(problems, l.judgeAwayDirs()...)
 	problems = append(problems, l.judgeKeys()...)
+	problems = append(problems, l.judgeNeeds()...)
 	report.Scenarios = l.judgeScenarios(assets)
 	report.Others = l.judgeOthers(assets)
 	l.settleGoals(report.Scenarios)

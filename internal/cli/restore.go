@@ -22,18 +22,21 @@ func (a *app) restoreCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return a.restoreWalk(c, format) }}
 	c.Flags().StringVar(&format, "format", "text", "`FORMAT`: text or json; json lists the scenarios")
 	c.AddCommand(a.restoreFiles(), a.restoreGuest(), a.restoreList(), a.restoreDatabase(), a.restoreLostDatabase(), a.restoreSite(), a.restoreRansomware(), a.restoreDisk(),
-		a.restoreConfigMistake(), a.restoreHypervisor(), a.restoreBackupHost())
+		a.restoreConfigMistake(), a.restoreHypervisor(), a.restoreBackupHost(), a.restoreAsset())
 	return c
 }
 
 func (a *app) restoreFiles() *cobra.Command {
 	var f actFlags
 	var r runbook.FileRestore
-	var at, swap string
+	var at, swap, guest, list string
 	c := &cobra.Command{Use: "file-loss PATH…", Short: "Restore files and directories of this host from restic, beside what is there now",
 		Args: func(_ *cobra.Command, args []string) error {
-			if (len(args) == 0) == (swap == "") {
-				return errors.New("it takes the paths to restore, or --swap and the operation that restored them")
+			if guest != "" && (len(args) == 1) == (list == "") {
+				return nil
+			}
+			if guest != "" || (len(args) == 0) == (swap == "") {
+				return errors.New("it takes the paths to restore, or --swap and the operation that restored them; or --guest and either one path or --list")
 			}
 			return nil
 		},
@@ -50,6 +53,9 @@ func (a *app) restoreFiles() *cobra.Command {
 					return err
 				}
 			}
+			if guest != "" {
+				return a.guestFile(c.Context(), f, guest, list, args, r)
+			}
 			r.Paths = args
 			return a.act(c.Context(), f, func(d *desk.Desk) (plan.Plan, error) { return d.RestoreFiles(c.Context(), r) })
 		}}
@@ -57,6 +63,8 @@ func (a *app) restoreFiles() *cobra.Command {
 	c.Flags().StringVar(&r.From, "from", "", "`REPOSITORY`, such as restic.usb (default: the one with the newest copy)")
 	c.Flags().StringVar(&at, "at", "", "the newest copy not after this `TIME`: 2026-11-21, \"2026-11-21 18:00\", or 3d for three days ago")
 	c.Flags().StringVar(&r.Target, "target", "", "`DIRECTORY` to restore below (default: one beside the first path)")
+	c.Flags().StringVar(&guest, "guest", "", "read it out of a backup of this `GUEST` instead, through Proxmox VE")
+	c.Flags().StringVar(&list, "list", "", "of --guest: list this `DIRECTORY` of the backup, from / on, and change nothing")
 	c.Flags().StringVar(&swap, "swap", "", "put what operation `ID` restored in place of what is there now, and keep that")
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -80,6 +81,7 @@ type pointLine struct {
 	Encrypted bool   `json:"encrypted"`
 	Key       string `json:"key"` // its fingerprint
 	InFlight  bool   `json:"in_flight"`
+	OffSite   any    `json:"offsite"` // repositories in which its whole content was found
 	Notes     string `json:"notes"`
 }
 
@@ -99,11 +101,15 @@ func (a *app) restorePoints(ctx context.Context, d *desk.Desk, name, format stri
 	for _, m := range missing {
 		fmt.Fprintf(a.env.Err, "cairn: what backups lie on %s is not known: %s\n", m.Subject, m.Err)
 	}
+	offSite, err := d.OffSiteIn(ctx, g.Cluster, points)
+	if err != nil {
+		fmt.Fprintln(a.env.Err, "cairn: which of them are off-site is not known:", err)
+	}
 	if format == "json" {
-		return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "guest": g.ID(), "name": g.Name, "points": each(points, pointOf)})
+		return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "guest": g.ID(), "name": g.Name, "points": each(points, func(p proxmox.RestorePoint) pointLine { return pointOf(p, offSite[p.Volume]) })})
 	}
 	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "TAKEN\tWOULD LOSE\tVERIFIED\tPROTECTED\tKEY\tSIZE\tID")
+	fmt.Fprintln(t, "TAKEN\tWOULD LOSE\tVERIFIED\tPROTECTED\tKEY\tOFF-SITE\tSIZE\tID")
 	for _, p := range points {
 		loss := "?"
 		if !p.Taken.IsZero() {
@@ -113,8 +119,8 @@ func (a *app) restorePoints(ctx context.Context, d *desk.Desk, name, format stri
 		if p.Encrypted {
 			key = or(p.Key, "not known")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.23s\t%.1f GiB\t%s\n", p.Taken.Local().Format("2006-01-02 15:04"), loss, verifiedWord(p), map[bool]string{true: "yes", false: "no"}[p.Protected],
-			key, float64(p.Size)/(1<<30), p.Volume)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.23s\t%s\t%.1f GiB\t%s\n", p.Taken.Local().Format("2006-01-02 15:04"), loss, verifiedWord(p), map[bool]string{true: "yes", false: "no"}[p.Protected],
+			key, or(strings.Join(offSite[p.Volume], ", "), "no proof"), float64(p.Size)/(1<<30), p.Volume)
 	}
 	return t.Flush()
 }
@@ -126,9 +132,9 @@ func verifiedWord(p proxmox.RestorePoint) string {
 	return or(p.Verified, "never")
 }
 
-func pointOf(p proxmox.RestorePoint) pointLine {
+func pointOf(p proxmox.RestorePoint, offSite []string) pointLine {
 	line := pointLine{ID: p.Volume, Storage: p.Storage, TakenAt: moment(p.Taken), Bytes: p.Size, Verified: verifiedWord(p), Protected: p.Protected,
-		Encrypted: p.Encrypted, Key: p.Key, InFlight: p.InFlight, Notes: p.Notes}
+		Encrypted: p.Encrypted, Key: p.Key, InFlight: p.InFlight, Notes: p.Notes, OffSite: append([]string{}, offSite...)}
 	if !p.Taken.IsZero() {
 		line.Loss = time.Since(p.Taken).Seconds()
 	}

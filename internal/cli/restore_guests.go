@@ -33,35 +33,41 @@ func (a *app) restoreSeveral(ctx context.Context, f actFlags, names []string, r 
 		if err != nil {
 			return err
 		}
-		blocked := false
-		for _, p := range plans {
-			blocked = blocked || p.Blocked()
-			hash, err := p.Hash()
-			if err != nil {
+		return a.runAll(ctx, d, f, plans, parallel)
+	})
+}
+
+// runAll shows plans that belong together, or starts an operation for each: none is
+// begun where one is blocked.
+func (a *app) runAll(ctx context.Context, d *desk.Desk, f actFlags, plans []plan.Plan, parallel int) error {
+	blocked := false
+	for _, p := range plans {
+		blocked = blocked || p.Blocked()
+		hash, err := p.Hash()
+		if err != nil {
+			return err
+		}
+		out := a.env.Out
+		if !f.plan && p.Blocked() {
+			out = a.env.Err
+		}
+		if f.plan || p.Blocked() {
+			if err := printPlan(out, p, hash); err != nil {
 				return err
 			}
-			out := a.env.Out
-			if !f.plan && p.Blocked() {
-				out = a.env.Err
-			}
-			if f.plan || p.Blocked() {
-				if err := printPlan(out, p, hash); err != nil {
-					return err
-				}
-			}
 		}
-		switch {
-		case f.plan && blocked:
-			return quiet(ExitBlocked)
-		case f.plan:
-			return nil
-		case d.ReadOnly():
-			return refusal(desk.ErrReadOnly)
-		case blocked:
-			return fail(ExitBlocked, errors.New("blocked: nothing was touched"))
-		}
-		return a.startAll(ctx, d, f, plans, parallel)
-	})
+	}
+	switch {
+	case f.plan && blocked:
+		return quiet(ExitBlocked)
+	case f.plan:
+		return nil
+	case d.ReadOnly():
+		return refusal(desk.ErrReadOnly)
+	case blocked:
+		return fail(ExitBlocked, errors.New("blocked: nothing was touched"))
+	}
+	return a.startAll(ctx, d, f, plans, parallel)
 }
 
 // startAll starts an operation for each plan, at most parallel at once, and returns

@@ -34,6 +34,7 @@ func (d *decoder) checkTop(cfg *Config) {
 	if cfg.StateDir != "" {
 		d.absolute(path{"state_dir"}, cfg.StateDir)
 	}
+	d.configCopy(path{"config_copy"}, cfg.ConfigCopy)
 	if cfg.Timezone != "" {
 		zone, err := time.LoadLocation(cfg.Timezone)
 		if err != nil {
@@ -83,6 +84,13 @@ func refers[T any](d *decoder, key path, table, name string, all map[string]T) {
 func (d *decoder) absolute(key path, dir string) {
 	if !filepath.IsAbs(dir) {
 		d.wrong(key, "is no absolute path", "write it from the root on, such as /mnt/usb/…")
+	}
+}
+
+// configCopy is a directory, or says that there is none to look at.
+func (d *decoder) configCopy(key path, dir string) {
+	if dir != "" && dir != "none" {
+		d.absolute(key, dir)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 func (d *decoder) checkProxmox(cfg *Config) {
 	for _, name := range sorted(cfg.Proxmox) {
 		c, at := cfg.Proxmox[name], path{"proxmox", name}
+		d.configCopy(at.with("config_copy"), c.ConfigCopy)
 		if len(c.URLs) == 0 {
 			d.wrong(at.with("urls"), "is missing", `write urls = ["https://pve1.lan:8006"]`)
 		}
@@ -59,6 +60,7 @@ func (d *decoder) guestID(cfg *Config, key path, id string) {
 func (d *decoder) checkPBS(cfg *Config) {
 	for _, name := range sorted(cfg.PBS) {
 		c, at := cfg.PBS[name], path{"pbs", name}
+		d.configCopy(at.with("config_copy"), c.ConfigCopy)
 		if d.required(at.with("url"), c.URL, `url = "https://nas.lan:8007"`) {
 			d.apiURL(at.with("url"), c.URL, "8007")
 		}

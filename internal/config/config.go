@@ -22,6 +22,10 @@ type Config struct {
 	Theme    string         `toml:"theme"`     // "auto", "dark" or "light"
 	Timezone string         `toml:"timezone"`  // IANA name; empty: this host's
 	Home     *time.Location `toml:"-"`         // what Timezone names
+	// ConfigCopy is the directory with this configuration, or a copy of it; "none": it
+	// is kept otherwise; empty: the directory of File.
+	ConfigCopy string `toml:"config_copy"`
+	File       string `toml:"-"` // that it was read from, absolute; empty: from none
 
 	Proxmox  map[string]proxmox.Config         `toml:"proxmox"`
 	Guests   map[string]proxmox.GuestConfig    `toml:"guest"` // by "CLUSTER/VMID"

@@ -31,6 +31,9 @@ func Load(path string) (*Config, error) {
 	if cfg != nil {
 		d.check(cfg)
 		d.checkFiles(cfg, mode)
+		if cfg.File, err = filepath.Abs(path); err != nil {
+			return nil, fmt.Errorf("finding the configuration: %w", err)
+		}
 	}
 	return d.finish(cfg)
 }

@@ -44,3 +44,30 @@ func (d *Desk) RestoreGuests(ctx context.Context, all []runbook.GuestRestore) ([
 	}
 	return plans, err
 }
+
+// RestoreComposite plans to bring the members of an asset back together.
+func (d *Desk) RestoreComposite(ctx context.Context, r runbook.CompositeRestore) ([]plan.Plan, error) {
+	plans, err := d.lab.RestoreComposite(ctx, r)
+	for i := range plans {
+		if err == nil {
+			plans[i], err = d.free(plans[i], nil)
+		}
+	}
+	return plans, err
+}
+
+// OffSiteIn names, by volume id, the off-site repositories in which each backup was
+// found whole.
+func (d *Desk) OffSiteIn(ctx context.Context, cluster string, points []proxmox.RestorePoint) (map[string][]string, error) {
+	return d.lab.OffSiteIn(ctx, cluster, points)
+}
+
+// GuestFiles lists a directory inside a guest's backup, and which backup it is.
+func (d *Desk) GuestFiles(ctx context.Context, r runbook.GuestFile) ([]proxmox.BackupFile, proxmox.RestorePoint, error) {
+	return d.lab.GuestFiles(ctx, r)
+}
+
+// RestoreGuestFile plans to read one file out of a guest's backup.
+func (d *Desk) RestoreGuestFile(ctx context.Context, r runbook.GuestFile) (plan.Plan, error) {
+	return d.free(d.lab.RestoreGuestFile(ctx, r))
+}

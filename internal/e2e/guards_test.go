@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -81,4 +83,34 @@ func TestTheReadTokenCannotAct(t *testing.T) {
 	if changes := b.changes(); len(changes) != 0 {
 		t.Errorf("it was tried: %+v", changes)
 	}
+}
+
+// Single files of a guest come back through Proxmox VE: listed, read out of the backup
+// to this host, and compared by hash; what is there already is not touched.
+func TestFilesOfAGuestComeBackThroughPVE(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	for guest, file := range map[string]string{"web01": "/drive-scsi0.img.fidx/part/1/srv/scsi0.txt", "dns": "/root.pxar.didx/srv/rootfs.txt"} {
+		_, taken := b.newestPoint(guest)
+		if top := b.must(0, "restore", "file-loss", "--guest", guest, "--list", "/").out; !strings.Contains(top, file[:strings.Index(file, ".")]) {
+			t.Errorf("the archives are\n%s", top)
+		}
+		dir := t.TempDir()
+		plan := b.must(0, "restore", "file-loss", "--guest", guest, file, "--target", dir, "--plan").out
+		if !strings.Contains(plan, "file-restore/download") || !strings.Contains(plan, "the file is as it was: everything the guest wrote in the ") {
+			t.Errorf("the plan is\n%s", plan)
+		}
+		b.must(0, "restore", "file-loss", "--guest", guest, file, "--target", dir)
+		got, err := os.ReadFile(filepath.Join(dir, filepath.Base(file)))
+		if err != nil || hash(string(got)) != hash(guest+", as of "+taken) {
+			t.Errorf("%s: %q, %v", guest, got, err)
+		}
+		if r := b.must(65, "restore", "file-loss", "--guest", guest, file, "--target", dir); !strings.Contains(r.err, "is there already") {
+			t.Errorf("over what is there: %s", r.err)
+		}
+	}
+	if r := b.must(65, "restore", "file-loss", "--guest", "web01", "/drive-scsi0.img.fidx/part/1/srv/none"); !strings.Contains(r.err, "it is not in the backup of") {
+		t.Errorf("it says %s", r.err)
+	}
+	b.must(64, "restore", "file-loss", "--guest", "web01")
 }

@@ -16,12 +16,13 @@ func (l *Lab) writeConfig() error {
 	say("# The configuration of a lab that goes away when cairn demo ends.")
 	say("title = \"home lab\"")
 	say("state_dir = %s", q(l.dir.at("state")))
+	say("config_copy = %s", q(l.configCopy("cairn")))
 	say("\n[proxmox.home]")
 	say("urls = [%s]", q(l.PVE.URL()))
 	say("fingerprints = [%s]", q(l.PVE.Fingerprint()))
 	say("token_id = \"cairn@pve!read\"\ntoken_secret = %s", file("pve-read"))
 	say("act = { token_id = \"cairn@pve!act\", token_secret = %s }", file("pve-act"))
-	say("snapshots = { max_age = \"30d\" }\nconfig_copy = %s", q(l.dir.at("host", "etc", "pve")))
+	say("snapshots = { max_age = \"30d\" }\nconfig_copy = %s", q(l.configCopy("pve")))
 	say("\n[guest.\"home/100\"]\npriority = 2\nrto = \"15m\"\nrpo = \"30h\"\ncheck_port = 80")
 	say("\n[guest.\"home/101\"]\npriority = 1\nrto = \"30m\"\nrpo = \"30h\"\ndatabase = true")
 	say("\n[guest.\"home/110\"]\nignore = true")
@@ -35,7 +36,7 @@ func (l *Lab) writeConfig() error {
 		say("path = %s\ndisk = \"usb\"", q(l.dir.at("usb", "pbs")))
 	}
 	say("proxmox_storages = [\"home/%s\"]", storage)
-	say("every = \"24h\"\nkeep = { daily = 5 }\nverify_max_age = \"30d\"\nconfig_copy = %s", q(l.dir.at("host", "etc", "proxmox-backup")))
+	say("every = \"24h\"\nkeep = { daily = 5 }\nverify_max_age = \"30d\"\nconfig_copy = %s", q(l.configCopy("proxmox-backup")))
 	l.resticConfig(say, file)
 	l.postgresConfig(say, file)
 	l.diskConfig(say)
@@ -103,4 +104,13 @@ func (l *Lab) diskConfig(say func(string, ...any)) {
 	say("mount = %s", strconv.Quote(l.dir.usb()))
 	say("disks = [ { name = \"a\", uuid = %s } ]", strconv.Quote(l.uuid))
 	say("fill = { warning = 0.80, critical = 0.90 }")
+}
+
+// configCopy is where a configuration lies on the backup host; a lab of servers
+// alone has no such host.
+func (l *Lab) configCopy(of string) string {
+	if !l.has(Datastore) && !l.has(Restic) || of == "cairn" && !l.has(Restic) {
+		return "none"
+	}
+	return l.dir.at("host", "etc", of)
 }

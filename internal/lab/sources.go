@@ -18,6 +18,7 @@ func (l *Lab) writeSources() error {
 	files := map[string]string{
 		"etc/hostname":                 "nas\n",
 		"etc/fstab":                    "LABEL=usb /mnt/usb ext4 noatime,nofail 0 2\n",
+		"etc/cairn/README":             "A copy of the configuration that the lab is reached by.\n",
 		"etc/resticprofile/usb.toml":   "[usb]\nschedule = \"daily\"\n",
 		"srv/ged/2026/invoice-001.txt": strings.Repeat("invoice 1 of the demo company\n", 40),
 		"srv/ged/2026/invoice-002.txt": strings.Repeat("invoice 2 of the demo company\n", 60),

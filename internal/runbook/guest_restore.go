@@ -397,6 +397,8 @@ func (l *Lab) copyDiskBlockers(ctx context.Context, name string) (blockers []pla
 func (l *Lab) guestFingerprint(p plan.Plan) func(context.Context) (string, error) {
 	for _, s := range p.Steps {
 		switch s.Kind {
+		case kindFetchFile:
+			return func(context.Context) (string, error) { return p.Fingerprint, nil } // a backup does not change
 		case kindGuestRestore:
 			return func(ctx context.Context) (string, error) { return l.restoreFingerprint(ctx, s) }
 		case kindConfigure:

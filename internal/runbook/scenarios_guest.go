@@ -103,11 +103,17 @@ func backupPoints(ctx context.Context, l *Lab, target string) ([]Point, []string
 	if err != nil {
 		return nil, nil, err
 	}
+	var unread []string
+	offSite, err := l.OffSiteIn(ctx, g.Cluster, points)
+	if err != nil {
+		unread = append(unread, "which of them are off-site: "+err.Error())
+	}
 	var out []Point
 	for _, p := range points {
-		out = append(out, l.backupPoint(g.Cluster, p))
+		one := l.backupPoint(g.Cluster, p)
+		one.OffSite = len(offSite[p.Volume]) > 0
+		out = append(out, one)
 	}
-	var unread []string
 	for _, m := range missing {
 		unread = append(unread, m.Subject+": "+m.Err)
 	}

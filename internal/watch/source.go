@@ -192,6 +192,6 @@ func choose(all []source, only []string) ([]source, error) {
 func policy(cfg *config.Config, home *time.Location) checks.Policy {
 	return checks.Policy{
 		Proxmox: cfg.Proxmox, Guests: cfg.Guests, PBS: cfg.PBS, Restic: cfg.Restic,
-		Postgres: cfg.Postgres, Disks: cfg.Disks, Assets: cfg.Assets, Keys: cfg.Runbook.Keys, Home: home,
+		Postgres: cfg.Postgres, Disks: cfg.Disks, Assets: cfg.Assets, Keys: cfg.Runbook.Keys, Home: home, Needs: needs(cfg),
 	}
 }

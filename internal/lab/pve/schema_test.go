@@ -231,6 +231,8 @@ func paths(r *route, upid string) []string {
 		for i := range all {
 			all[i] += "?feature=snapshot"
 		}
+	case strings.HasSuffix(r.path, "/file-restore/download"):
+		return []string{"/nodes/pve1/storage/pbs-usb/file-restore/download?filepath=L2RyaXZlLXNjc2kwLmltZy5maWR4L3BhcnQvMS9zcnYvc2NzaTAudHh0&volume=" + pbs300}
 	case strings.HasSuffix(r.path, "/file-restore/list"):
 		return []string{"/nodes/pve1/storage/pbs-usb/file-restore/list?filepath=/&volume=" + pbs300}
 	case strings.HasSuffix(r.path, "/ipset/{name}"):

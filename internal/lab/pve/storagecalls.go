@@ -21,6 +21,7 @@ var storageRoutes = []route{
 	{method: "GET", path: "/nodes/{node}/storage/{storage}/prunebackups", perm: readStorage, flags: "forward", params: "node storage prune-backups?:prune type?:enum=qemu|lxc vmid?", handler: (*Server).pruneDryRun},
 	{method: "DELETE", path: "/nodes/{node}/storage/{storage}/prunebackups", flags: "forward", params: "node storage prune-backups?:prune type?:enum=qemu|lxc vmid?", handler: (*Server).pruneBackups},
 	{method: "GET", path: "/nodes/{node}/storage/{storage}/file-restore/list", flags: "forward", params: "node storage volume filepath", handler: (*Server).fileRestore},
+	{method: "GET", path: "/nodes/{node}/storage/{storage}/file-restore/download", flags: "forward", params: "node storage volume filepath tar?:bool", handler: (*Server).fileDownload},
 }
 
 const readStorage = "/storage/{storage} Datastore.Audit|Datastore.AllocateSpace"
@@ -405,14 +406,4 @@ func (s *Server) deleteVolume(c *call) (any, error) {
 		w.log("Removed volume '%s'", id)
 		return nil
 	}), nil
-}
-
-func (s *Server) fileRestore(c *call) (any, error) {
-	if err := s.reading(c, c.volumeID()); err != nil {
-		return nil, err
-	}
-	if st := s.storage(c.get("storage")); st == nil || st.Type != "pbs" {
-		return nil, invalid("storage", "Only PBS storages supported for file-restore.")
-	}
-	return []object{}, nil
 }
