@@ -38,7 +38,8 @@ func helpItem(m *Model, b binding, w int) item {
 	for _, k := range b.keys {
 		names = append(names, keyName(k))
 	}
-	key := pad(say(strong, strings.Join(names, " ")), 16)
+	const left = 16
+	key := pad(say(strong, strings.Join(names, " ")), left)
 	why := b.why
 	if why == "" && b.grade > safe {
 		why = m.readOnly()
@@ -50,8 +51,14 @@ func helpItem(m *Model, b binding, w int) item {
 	case destructive:
 		text += " (a review first, then a name typed)"
 	}
+	tone := plain
 	if why != "" {
-		return item{id: b.keys[0], lines: []line{cut(key.add(span{text + " — not now: " + why, faint}), w)}}
+		text, tone = text+" — not now: "+why, faint
 	}
-	return item{id: b.keys[0], lines: []line{cut(key.add(span{text, plain}), w)}}
+	out := item{id: b.keys[0]}
+	for _, row := range wrap(text, max(w-left-1, 1)) {
+		out.lines = append(out.lines, cut(key.add(span{row, tone}), w))
+		key = words(spaces(left))
+	}
+	return out
 }
