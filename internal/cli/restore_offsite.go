@@ -49,6 +49,7 @@ Snapshots and backups made at --at or later are refused; forgetting, pruning and
 			return a.bringFromOffSite(c.Context(), f, r, (*desk.Desk).Ransomware)
 		}}
 	registerOffSite(c, &f, &r)
+	c.Flags().BoolVar(&r.Protected, "protected", false, "of one guest, a protected backup on the backup server instead: restored beside it, unplugged, not started")
 	c.Flags().StringVar(&at, "at", "", "the `TIME` at which it began, rather earlier: 2026-11-21, \"2026-11-21 18:00\", or 3d for three days ago")
 	return c
 }

@@ -141,6 +141,41 @@ func TestRansomwareToItsEnd(t *testing.T) {
 	}
 }
 
+// A protected backup on the backup server, from before it began, comes back beside
+// the guest, unplugged and not started; later ones are refused, protected or not.
+func TestRansomwareFromAProtectedBackup(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	yes := true
+	var taken time.Time
+	b.must(65, "restore", "ransomware", "web01", "--protected", "--at", "2d")
+	b.lab.PBS.Change(func(w *pbs.World) {
+		d := w.Store("usb")
+		for _, s := range d.Snapshots {
+			age := int(time.Since(time.Unix(s.Time, 0)).Hours()) / 24
+			if s.ID != "100" || age != 0 && age != 3 {
+				continue
+			}
+			if age == 3 {
+				taken = time.Unix(s.Time, 0)
+			}
+			must(t, d.Annotate(s, nil, &yes))
+		}
+	})
+	plan := b.must(0, "restore", "ransomware", "web01", "--protected", "--at", "2d", "--plan").out
+	if !strings.Contains(plan, "hold everything") || !strings.Contains(plan, "was protected") {
+		t.Errorf("planned:\n%s", plan)
+	}
+	b.must(0, "restore", "ransomware", "web01", "--protected", "--at", "2d")
+	g := b.lab.PVE.Guest(111)
+	if want := "web01, as of " + taken.UTC().Format(time.RFC3339); g.Content["scsi0"] != want || g.Running || !strings.Contains(g.Config["net0"], "link_down=1") {
+		t.Errorf("restored %+v, want content %q", g, want)
+	}
+	if r := b.try("check", "--format", "json"); !strings.Contains(r.out, `"code": "hold"`) {
+		t.Errorf("the hold is not on: %s", r.out)
+	}
+}
+
 // inMemory is a directory in which many others cost nothing.
 func inMemory(t *testing.T) string {
 	t.Helper()

@@ -268,11 +268,11 @@ func (l *Lab) addBeside(p *plan.Plan, f proxmox.RestoreFacts, a guestArgs, leave
 	path := fmt.Sprintf("/nodes/%s/%s/%d", f.Node, f.Point.Kind, f.VMID)
 	l.addStep(p, kindGuestRestore, fmt.Sprintf("restore beside, as %s %d", a.Guest, f.VMID), a.Restore.Show(), a, false, a.Bytes)
 	l.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
+	if len(f.Archive.Cards()) > 0 { // also where a person starts it
+		l.addStep(p, kindUnplug, "unplug its network, so that it does not meet the original", fmt.Sprintf("PUT %s/config %s", path, unplugShow(f.Archive)), a, false, 0)
+	}
 	if leaveOff {
 		return
-	}
-	if len(f.Archive.Cards()) > 0 {
-		l.addStep(p, kindUnplug, "unplug its network, so that it does not meet the original", fmt.Sprintf("PUT %s/config %s", path, unplugShow(f.Archive)), a, false, 0)
 	}
 	l.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
 	l.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)

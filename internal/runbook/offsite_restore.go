@@ -37,6 +37,9 @@ type OffSiteRestore struct {
 	From    string    // configured name of the repository; empty: the one whose snapshot is newest
 	At      time.Time // the newest snapshot not after this; zero: the newest of all
 	Dir     string    // directory to restore below; empty: rescue
+	// Protected takes a protected backup on the backup server instead: of one guest,
+	// after ransomware.
+	Protected bool
 	// Infected is when somebody began to change what is here: nothing is taken that
 	// was copied then or later. Zero: nobody did.
 	Infected time.Time

@@ -59,6 +59,7 @@ func ransomware() Scenario {
 		Options: []Option{
 			{Name: "at", Title: "Since", Hint: "when it began, rather earlier: 2026-11-21 18:00"},
 			{Name: "targets", Title: "Targets", Hint: "guests, NAME/DATABASE, paths, with spaces between; empty: everything"},
+			{Name: "from", Title: "From", Choices: []Choice{{"", "the off-site copy"}, {"protected", "a protected backup on the backup server, of one guest"}}},
 			{Name: "dir", Title: "Directory", Hint: "empty: one of its own, which only root enters"},
 		},
 		Plan: func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error) {
@@ -71,6 +72,7 @@ func ransomware() Scenario {
 					return plan.Plan{}, err
 				}
 			}
+			r.Protected = w.Options["from"] == "protected"
 			return l.Ransomware(ctx, r)
 		},
 	}
