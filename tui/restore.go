@@ -151,7 +151,7 @@ func (m *Model) targets(aim runbook.Aim) []targetRow {
 		}
 		lose := say(alarm, "all, or unknown")
 		if a.RPO != nil {
-			lose = words(brief(*a.RPO))
+			lose = words(lost(*a.RPO))
 		}
 		out = append(out, targetRow{target, or(a.Name, target), []line{words(or(a.Name, target)), words(a.Detail), words(or(a.Live, "?")), lose, verdict(a)}})
 	}

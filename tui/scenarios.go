@@ -68,10 +68,19 @@ func lossLine(s checks.Scenario) line {
 	switch {
 	case s.RPO == nil:
 		return say(alarm, "all, or not known")
-	case *s.RPO == 0:
-		return words("nothing")
 	}
-	return words(brief(*s.RPO))
+	return words(lost(*s.RPO))
+}
+
+// lost writes how much is lost.
+func lost(d time.Duration) string {
+	switch {
+	case d == 0:
+		return "nothing"
+	case d < time.Minute:
+		return "under 1m"
+	}
+	return brief(d)
 }
 
 func basis(s checks.Scenario) string {

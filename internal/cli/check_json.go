@@ -134,6 +134,7 @@ type scenarioJSON struct {
 	RTOP90   int64    `json:"rto_p90_seconds"`
 	Basis    string   `json:"basis"`
 	Runs     int      `json:"runs"`
+	Goal     *int64   `json:"rto_target_seconds"` // null: no limit is configured
 }
 
 // writeJSON writes the report as the documented JSON.
@@ -217,8 +218,15 @@ func diskOf(d checks.Disk) diskJSON {
 func scenarioOf(s checks.Scenario) scenarioJSON {
 	return scenarioJSON{
 		s.Name, s.Target, s.Method, s.Ready, each(s.Blockers, func(b string) string { return b }),
-		span(s.RPO), *seconds(s.RTO), *seconds(s.RTOP90), s.Basis, s.Runs,
+		span(s.RPO), *seconds(s.RTO), *seconds(s.RTOP90), s.Basis, s.Runs, goalOf(s),
 	}
+}
+
+func goalOf(s checks.Scenario) *int64 {
+	if s.Goal <= 0 {
+		return nil
+	}
+	return seconds(s.Goal)
 }
 
 // moment is t in UTC to the second; nil for the zero time.

@@ -35,11 +35,22 @@ func (a *app) listScenarios(ctx context.Context, format string) error {
 		return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "generated_at": moment(state.Report.At), "scenarios": each(state.Report.EveryScenario(), scenarioOf)})
 	}
 	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SCENARIO\tTARGET\tMETHOD\tWOULD LOSE\tTAKES\tP90\tBASIS\tREADY")
+	fmt.Fprintln(t, "SCENARIO\tTARGET\tMETHOD\tWOULD LOSE\tTAKES\tP90\tTARGET\tBASIS\tREADY")
 	for _, s := range state.Report.EveryScenario() {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Target, s.Method, lossOf(s), backup.Age(s.RTO), backup.Age(s.RTOP90), s.Basis, readyWord(s))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Target, s.Method, lossOf(s), backup.Age(s.RTO), backup.Age(s.RTOP90), goalWord(s), s.Basis, readyWord(s))
 	}
 	return t.Flush()
+}
+
+// goalWord compares the way back with the time that it may take.
+func goalWord(s checks.Scenario) string {
+	switch {
+	case s.Goal <= 0:
+		return "-"
+	case s.RTO > s.Goal:
+		return backup.Age(s.RTO-s.Goal) + " OVER " + backup.Age(s.Goal)
+	}
+	return backup.Age(s.Goal-s.RTO) + " spare of " + backup.Age(s.Goal)
 }
 
 func lossOf(s checks.Scenario) string {

@@ -192,8 +192,9 @@ func (d *Desk) auditIncident(ctx context.Context, i history.Incident, what, why 
 	_ = d.o.History.Audit(ctx, history.Entry{At: d.o.Now(), Who: d.o.By.Who, Origin: d.o.By.From, Why: why, What: what, Target: fmt.Sprintf("incident %d", i.ID), Result: "done"})
 }
 
-// belong ties what is started to the open incident, which keeps the first
-// announced loss. That it cannot be read stops no restore.
+// belong ties what is started to the open incident, which keeps the loss that the
+// first way back announced, and that of its swap. That it cannot be read stops no
+// restore.
 func (d *Desk) belong(ctx context.Context, p plan.Plan) int64 {
 	if d.o.History == nil {
 		return 0
@@ -202,9 +203,14 @@ func (d *Desk) belong(ctx context.Context, p plan.Plan) int64 {
 	if err != nil || now == nil {
 		return 0
 	}
-	if p.Scenario != "" && now.Scenario == "" {
+	first, swap := p.Scenario != "" && now.Scenario == "", p.Operation == "swap" && now.Scenario != ""
+	if first || swap {
 		_, _ = d.o.History.ChangeIncident(ctx, func(i *history.Incident) error { // the operation's own record says it too
-			i.Scenario, i.Announced = p.Scenario, p.Loss
+			if first {
+				i.Scenario, i.Announced = p.Scenario, p.Loss
+			} else {
+				i.Announced += "; of the swap: " + p.Loss
+			}
 			return nil
 		})
 	}
