@@ -13,6 +13,7 @@ import (
 	"cairn/internal/config"
 	"cairn/internal/disk"
 	"cairn/internal/lab"
+	labpbs "cairn/internal/lab/pbs"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
 	"cairn/internal/secret"
@@ -169,5 +170,45 @@ func TestEjectADiskWithADatastore(t *testing.T) {
 	}
 	if !strings.Contains(blocked, "PBS nas: its backup runs") {
 		t.Errorf("an upload runs in the lab: %q", blocked)
+	}
+	testEjected(t, l, box)
+}
+
+// testEjected takes the disk out once the upload has ended: PBS lets go of its
+// datastore first, then the file system is unmounted.
+func testEjected(t *testing.T, l *Lab, box *lab.Lab) {
+	box.PBS.Change(func(w *labpbs.World) {
+		for _, task := range w.Tasks {
+			if task.End == 0 {
+				task.Finish(time.Now(), "OK")
+			}
+		}
+		w.TaskTime = 0
+	})
+	p, err := l.Eject(t.Context(), "usb")
+	if err != nil || p.Blocked() {
+		t.Fatalf("%+v, %v", p.Blockers, err)
+	}
+	store, err := operation.OpenStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &site{Lab: l, t: t, store: store}
+	s := x.run(p)
+	want(t, s, operation.StepDone)
+	if s.Steps[1].Remote == "" || !strings.Contains(s.Steps[2].Text, "you may pull it") {
+		t.Errorf("it says %+v", s.Steps)
+	}
+	status := ""
+	box.PBS.Change(func(w *labpbs.World) { status = w.Datastores[0].Mount })
+	if still, err := disk.Mounted(box.USB()); still || err != nil || status != labpbs.NotMounted {
+		t.Errorf("still mounted: %v, %v; PBS says %s", still, err, status)
+	}
+	found, err := l.Executors()[kindUnstore].Find(t.Context(), s.Record.Plan.Steps[1], operation.Intent{}, nil)
+	if err != nil || found.State != operation.Done {
+		t.Errorf("after a crash PBS's part is found as %+v, %v", found, err)
+	}
+	if _, err := l.Eject(t.Context(), "usb"); err != nil {
+		t.Error(err)
 	}
 }
