@@ -10,6 +10,7 @@ import (
 
 	"cairn/checks"
 	"cairn/internal/backup"
+	"cairn/internal/config"
 	"cairn/internal/desk"
 	"cairn/internal/disk"
 	"cairn/internal/plan"
@@ -111,6 +112,30 @@ func (a *app) detectSmart(ctx context.Context, name string) error {
 	if err != nil {
 		return fail(ExitFailed, err)
 	}
+	if found.Bridge != "" {
+		if err := rememberBridge(ctx, c, found); err != nil {
+			fmt.Fprintf(a.env.Err, "cairn: it is not remembered: %v\n", err)
+		} else {
+			fmt.Fprintf(a.env.Err, "cairn: it is remembered for the USB bridge %s\n", found.Bridge)
+		}
+	}
 	_, err = fmt.Fprintf(a.env.Out, "smart = { device = %q, type = %q }   # %s, %s; write it to the disk in [disk.%s]\n", found.Device, found.Type, found.Model, backup.Age(found.PowerOn), name)
+	return err
+}
+
+// rememberBridge keeps the type that was detected for a USB bridge, beside those of
+// others.
+func rememberBridge(ctx context.Context, c *config.Config, found disk.Detected) error {
+	past, err := openHistory(c)(ctx)
+	if err != nil {
+		return err
+	}
+	defer past.Close()
+	all := disk.Bridges{}
+	if _, err := past.LoadFacts(ctx, disk.BridgesKey, &all); err != nil {
+		return err
+	}
+	all[found.Bridge] = found.Type
+	_, err = past.SaveFacts(ctx, disk.BridgesKey, time.Now(), all)
 	return err
 }

@@ -34,7 +34,9 @@ type Client struct {
 	mu      sync.Mutex // held through a survey
 	known   *known
 	memory  map[string]Health // by configured name of the disk
-	unended time.Time         // since when a try to write has not ended; zero: none
+	bridges Bridges
+	sysfs   string
+	unended time.Time // since when a try to write has not ended; zero: none
 }
 
 // known is the disk that was found at the mount point the last time. It tells
@@ -49,7 +51,7 @@ type known struct {
 // New returns a client of the medium in [disk.NAME]. It starts nothing.
 func New(name string, cfg Config) *Client {
 	return &Client{name: name, cfg: cfg, now: time.Now, limit: SurveyLimit,
-		files: newGuard(), writes: newGuard(), health: newGuard(), memory: map[string]Health{}}
+		files: newGuard(), writes: newGuard(), health: newGuard(), memory: map[string]Health{}, sysfs: sysfs}
 }
 
 // Recall gives the client what SMART said of the configured disk unit before,

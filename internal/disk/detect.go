@@ -18,6 +18,7 @@ var bridges = []string{"sat", "sntjmicron", "sntasmedia", "sntrealtek", "sat,12"
 type Detected struct {
 	Device  string // by its name in /dev/disk/by-id where there is one
 	Type    string
+	Bridge  string // of Bridges; empty: it is behind none
 	Model   string
 	PowerOn time.Duration
 }
@@ -52,7 +53,7 @@ func (c *Client) Detect(ctx context.Context) (Detected, []Tried, error) {
 		case ctx.Err() != nil:
 			return Detected{}, tried, context.Cause(ctx)
 		case h.Err == "" && !h.Standby && h.Model != "":
-			return Detected{Device: byID(d.disk), Type: kind, Model: h.Model, PowerOn: h.PowerOn}, append(tried, Tried{kind, "it answers: " + h.Model}), nil
+			return Detected{Device: byID(d.disk), Type: kind, Bridge: bridgeOf(c.sysfs, d.usb), Model: h.Model, PowerOn: h.PowerOn}, append(tried, Tried{kind, "it answers: " + h.Model}), nil
 		case h.Standby:
 			return Detected{}, append(tried, Tried{kind, "the disk sleeps"}), errors.New("the disk sleeps, and is not woken: read something from it first")
 		case strings.Contains(h.Err, "not installed"):

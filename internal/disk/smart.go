@@ -24,7 +24,7 @@ const (
 // askSmart starts asking the mounted disk, and returns how to wait for it.
 func (c *Client) askSmart(ctx context.Context, name string, d device) func() Health {
 	settled := func(h Health) func() Health { return func() Health { return h } }
-	unit, why := c.smartUnit(name)
+	unit, why := c.smartUnit(name, d)
 	if why != "" {
 		return settled(Health{Wear: -1, Err: why})
 	}
@@ -75,13 +75,16 @@ func (c *Client) serialOfAnother(unit Unit, serial string) string {
 }
 
 // smartUnit returns the disk to ask, or why none is asked.
-func (c *Client) smartUnit(name string) (Unit, string) {
+func (c *Client) smartUnit(name string, d device) (Unit, string) {
 	for _, u := range c.cfg.Disks {
 		if u.Name != name || name == "" {
 			continue
 		}
+		if kind := c.bridges[bridgeOf(c.sysfs, d.usb)]; u.Smart == nil && kind != "" {
+			u.Smart = &Smart{Type: kind}
+		}
 		if u.Smart == nil {
-			return u, fmt.Sprintf(`SMART is not configured; set smart = { device = "/dev/disk/by-id/…", type = "sat" } for disk %s in [disk.%s]`, u.Name, c.name)
+			return u, fmt.Sprintf(`SMART is not configured; cairn disk detect %[2]s finds how, or set smart = { device = "/dev/disk/by-id/…", type = "sat" } for disk %[1]s in [disk.%[2]s]`, u.Name, c.name)
 		}
 		return u, ""
 	}

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -154,7 +155,10 @@ func diskSource(name string, c *disk.Client) source {
 		if o := f.Disks[name]; o.Known() {
 			c.Recall(o.Value.Unit, o.Value.Smart)
 		}
-		return err
+		var bridges disk.Bridges
+		_, unknown := load(disk.BridgesKey, &bridges)
+		c.Learn(bridges)
+		return errors.Join(err, unknown)
 	}
 	return s
 }
