@@ -123,6 +123,9 @@ func (l *lab) judgePresence(name string, cfg disk.Config, f disk.Facts) (p Probl
 		stray = "; files lie in the empty mount point, so something wrote there"
 	}
 	hint := fmt.Sprintf("Plug it in and mount it (mount %s): until then a job that writes to %s fills this host's own disk", mount, mount)
+	if dumps := l.dumpedTo(name); len(dumps) > 0 {
+		hint += ", such as a script that dumps " + listed(dumps)
+	}
 	if len(f.Attached) > 0 {
 		gone = "disk " + name + " is not mounted"
 		hint = fmt.Sprintf("It is plugged in (%s): mount %s", listed(f.Attached), mount)
@@ -149,12 +152,12 @@ func (l *lab) toleratedUntil(name string, cfg disk.Config) (until time.Time, ok 
 		return time.Time{}, false
 	}
 	for _, u := range cfg.Disks {
-		if u.AbsentOK <= 0 {
+		if u.MayBeAway() <= 0 {
 			return time.Time{}, false
 		}
 		seen := l.facts.Past.Absent[name+"/"+u.Name]
-		if !seen.IsZero() && seen.Add(u.AbsentOK.Std()).After(until) {
-			until = seen.Add(u.AbsentOK.Std())
+		if !seen.IsZero() && seen.Add(u.MayBeAway()).After(until) {
+			until = seen.Add(u.MayBeAway())
 		}
 	}
 	return until, true
@@ -169,7 +172,7 @@ func (l *lab) judgeTurns(name string, cfg disk.Config, f disk.Facts) []Problem {
 		if u.Name == f.Unit || seen.IsZero() {
 			continue
 		}
-		limit := u.AbsentOK.Std()
+		limit := u.MayBeAway()
 		if limit <= 0 {
 			limit = turnsWithout
 		}

@@ -16,7 +16,7 @@ type DiskUnit struct {
 	In      bool      // it is mounted now
 	Seen    time.Time // when it was last in; zero: never since it is watched
 	Written time.Time // when the newest copy on it was taken, as last seen; zero: not known
-	Due     time.Time // when it has to be back at the latest; zero: it has no absent_ok, or is in, or was never seen
+	Due     time.Time // when it has to be back at the latest; zero: nothing says how long it may be away, or it is in, or was never seen
 	Next    bool      // of those that are away it has to be back first
 }
 
@@ -32,8 +32,8 @@ func (l *lab) unitsOf(name string, cfg disk.Config, in string) []DiskUnit {
 			Written: l.facts.Past.Absent[WrittenKey(name, u.Name)]}
 		if one.In {
 			one.Seen = l.now
-		} else if !one.Seen.IsZero() && u.AbsentOK > 0 {
-			one.Due = one.Seen.Add(u.AbsentOK.Std())
+		} else if !one.Seen.IsZero() && u.MayBeAway() > 0 {
+			one.Due = one.Seen.Add(u.MayBeAway())
 			if next < 0 || one.Due.Before(out[next].Due) {
 				next = len(out)
 			}
@@ -56,7 +56,7 @@ func presentUnit(seen backup.Observed[disk.Facts]) string {
 
 // judgeAwayDirs warns of WAL archives on a disk that is away: what is not archived
 // stays in pg_wal, until the server's own disk is full. That dumps would be
-// written below the empty mount point the disk's own problem says.
+// written below the empty mount point the disk's own problem says (dumpedTo).
 func (l *lab) judgeAwayDirs() []Problem {
 	var out []Problem
 	for _, name := range names(l.policy.Postgres, l.facts.Postgres) {
@@ -65,6 +65,18 @@ func (l *lab) judgeAwayDirs() []Problem {
 			if d := l.awayAt(dir); d != "" {
 				out = append(out, l.walAway(name, dir, d))
 			}
+		}
+	}
+	return out
+}
+
+// dumpedTo names the servers whose dumps or base backups go to a disk.
+func (l *lab) dumpedTo(name string) []string {
+	var out []string
+	for _, server := range names(l.policy.Postgres, l.facts.Postgres) {
+		cfg := l.policy.Postgres[server]
+		if cfg.Dump != nil && l.diskAt(cfg.Dump.Dir) == name || cfg.Base != nil && l.diskAt(cfg.Base.Dir) == name {
+			out = append(out, "postgres."+server)
 		}
 	}
 	return out

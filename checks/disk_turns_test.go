@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -37,6 +38,48 @@ func TestDisksThatTakeTurns(t *testing.T) {
 	edit(f.Disks, "usb", func(v *disk.Facts) { v.Foreign = true })
 	if u := Judge(p, f, now).Disks[0].Units[0]; u.In || !u.Seen.Equal(now.Add(-backup.Day)) {
 		t.Errorf("another disk is mounted: %+v", u)
+	}
+}
+
+// TestRolesOfDisks: a role says how long a disk may be away, and which is due.
+func TestRolesOfDisks(t *testing.T) {
+	for role, days := range map[string]int{"Monday": 8, "sun": 8, "weekly": 8, "monthly": 35, "yearly": 380, "the old one": 0, "": 0, "mo": 0} {
+		if got := (disk.Unit{Role: role}).MayBeAway(); got != time.Duration(days)*backup.Day {
+			t.Errorf("%q may be away for %s", role, got)
+		}
+	}
+	if got := (disk.Unit{Role: "monthly", AbsentOK: backup.Duration(backup.Day)}).MayBeAway(); got != backup.Day {
+		t.Errorf("absent_ok counts more: %s", got)
+	}
+	p, f := home()
+	p.Disks["usb"] = disk.Config{Mount: "/mnt/usb", Disks: []disk.Unit{{Name: "mo", UUID: "1", Role: "monday"}, {Name: "we", UUID: "2", Role: "wednesday"}, {Name: "m", UUID: "3", Role: "monthly"}}}
+	edit(f.Disks, "usb", func(v *disk.Facts) { v.Unit = "we" })
+	f.Past.Absent = map[string]time.Time{"usb/we": now, "usb/mo": now.Add(-2 * backup.Day), "usb/m": now.Add(-30 * backup.Day)}
+	units := Judge(p, f, now).Disks[0].Units
+	if !units[1].In || units[0].Next || !units[2].Next || !units[2].Due.Equal(now.Add(5*backup.Day)) || !units[0].Due.Equal(now.Add(6*backup.Day)) {
+		t.Errorf("%+v", units)
+	}
+	edit(f.Disks, "usb", func(v *disk.Facts) { *v = disk.Facts{Name: "usb", Mount: "/mnt/usb"} })
+	said := ""
+	for _, one := range Judge(p, f, now).Problems {
+		if one.Code == "disk-absent" {
+			said = one.Hint
+		}
+	}
+	if !strings.Contains(said, "a script that dumps postgres.erp") {
+		t.Errorf("dumps go to a disk that is absent: %q", said)
+	}
+	for away, status := range map[time.Duration]backup.Status{backup.Day: backup.Warning, 40 * backup.Day: backup.Critical} {
+		f.Past.Absent = map[string]time.Time{"usb/we": now.Add(-away), "usb/mo": now.Add(-away), "usb/m": now.Add(-away)}
+		found := backup.OK
+		for _, one := range Judge(p, f, now).Problems {
+			if one.Code == "disk-absent" {
+				found = one.Status
+			}
+		}
+		if found != status {
+			t.Errorf("all of them away for %s: %s", backup.Age(away), found)
+		}
 	}
 }
 
