@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"cairn/internal/backup"
 )
 
@@ -209,6 +211,11 @@ func (c *Client) FlushWAL(ctx context.Context, w Work) (string, error) {
 		return "", fail(err)
 	}
 	if err := conn.QueryRow(ctx, `SELECT pg_walfile_name(pg_switch_wal())`).Scan(&name); err != nil {
+		var server *pgconn.PgError
+		if errors.As(err, &server) && server.Code == "42501" { // insufficient_privilege
+			role := conn.Config().User
+			return "", fmt.Errorf("role %s may not have the server archive what it has written so far, only what is archived already can be restored to: GRANT EXECUTE ON FUNCTION pg_switch_wal() TO %s", role, quote(role))
+		}
 		return "", fail(err)
 	}
 	w.say("waiting until %s is archived", name)

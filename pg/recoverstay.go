@@ -97,6 +97,10 @@ func (c *Client) GoOn(ctx context.Context, r Recovery, w Work) (string, error) {
 	if err := r.marked(w.Operation); err != nil {
 		return "", err
 	}
+	// One that replays beyond its archive cannot come back: that is seen before.
+	if err := c.Reaches(ctx, r, r.Target, 0, false); err != nil {
+		return "", fmt.Errorf("%w; the recovered server stands where it stood", err)
+	}
 	if err := c.stopRecovered(ctx, r); err != nil {
 		return "", err
 	}

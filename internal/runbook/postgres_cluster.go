@@ -200,6 +200,10 @@ func (l *Lab) addCluster(p *plan.Plan, a clusterArgs, ready pg.ClusterReady) {
 	l.addPostgres(p, kindRestoreAll, fmt.Sprintf("restore %s beside, as NAME_restore_{id}: the longest first, as many side by side as there are cores", all), "CREATE DATABASE …; pg_restore --jobs …", a, false, a.whole())
 	l.addPostgres(p, kindValidateAll, "compare each with its dump: tables, rows, sequences, constraints, indexes; ANALYZE", "SELECT count(*) …; ANALYZE", a, false, a.whole())
 	free := fmt.Sprintf("give %d of them their names, which are free; %d are there and stay what they are", len(a.Parts)-len(ready.Taken), len(ready.Taken))
+	if len(ready.Taken) == len(a.Parts) && !a.Swap {
+		free = "see that all are there; the live ones keep their names"
+		p.Loss = "nothing: what is there is not touched; the restored ones lack " + p.Loss
+	}
 	if a.Swap && len(ready.Taken) > 0 {
 		free = fmt.Sprintf("give them their names: %s end their sessions and are kept as NAME_before_{id}", strings.Join(ready.Taken, ", "))
 		p.Loss = strings.Replace(p.Loss, "what was written", "what was written to "+strings.Join(ready.Taken, ", "), 1)

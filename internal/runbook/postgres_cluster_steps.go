@@ -141,9 +141,12 @@ func (l *Lab) validateAll(ctx context.Context, c *pg.Client, a clusterArgs, w pg
 	if failed != nil {
 		return operation.Result{}, fmt.Errorf("%w; no database took its name, the live ones are as they were", failed)
 	}
-	r := operation.Result{Text: fmt.Sprintf("%d databases, %d tables with %d rows are as they were dumped", len(parts), tables, rows), Bytes: bytes}
+	r := operation.Result{Text: fmt.Sprintf("%d databases with %d tables", len(parts), tables), Bytes: bytes}
+	if len(uncounted) < len(parts) {
+		r.Text += fmt.Sprintf(", and the %d rows that were dumped", rows)
+	}
 	if len(uncounted) > 0 {
-		r.Text += "; no manifest: rows can't be compared of " + strings.Join(uncounted, ", ")
+		r.Text += "; no manifest: row counts can't be compared of " + strings.Join(uncounted, ", ")
 	}
 	return r, nil
 }
