@@ -237,7 +237,7 @@ func (c *cluster) seed(ctx context.Context) error {
 	for _, step := range []struct{ database, statements string }{
 		{"postgres", "CREATE ROLE cairn LOGIN PASSWORD '" + c.secret + "'; GRANT pg_monitor, pg_read_all_data TO cairn;" +
 			"CREATE ROLE odoo LOGIN; CREATE ROLE cairn_act LOGIN REPLICATION CREATEDB CREATEROLE BYPASSRLS PASSWORD '" + c.actSecret + "';" +
-			"GRANT pg_monitor, pg_read_all_data, pg_signal_backend, odoo TO cairn_act; CREATE DATABASE openprod OWNER odoo; CREATE DATABASE jasper OWNER odoo;"},
+			"GRANT pg_monitor, pg_read_all_data, pg_signal_backend, odoo TO cairn_act; GRANT EXECUTE ON FUNCTION pg_switch_wal() TO cairn_act; CREATE DATABASE openprod OWNER odoo; CREATE DATABASE jasper OWNER odoo;"},
 		{"openprod", `SET ROLE odoo; CREATE TABLE product(id serial PRIMARY KEY, name text NOT NULL, price numeric);
 			INSERT INTO product(name, price) SELECT 'product ' || i, i * 1.5 FROM generate_series(1, 4000) i;
 			CREATE TABLE document(id serial PRIMARY KEY, path text); INSERT INTO document(path) VALUES ('2026/invoice-001.txt'), ('2026/invoice-002.txt');
