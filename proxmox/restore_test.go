@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,9 +14,10 @@ import (
 )
 
 // The recorded facts on restores are tested by their numbers: here what the client
-// itself must know (1, 2, 4 to 8, 10 to 16, 18 to 24, 26, 27, 29, 31), in
-// internal/runbook what a plan makes of them (3, 9, 14, 17, 19, 25, 30). Fact 28
-// is about clones, which nothing here makes.
+// itself must know (1, 2, 4 to 8, 10 to 16, 18 to 27, 29, 31), in
+// internal/runbook what a plan makes of them (3, 9, 14, 17, 19, 25, 30). That the lab's
+// server behaves so is tested in internal/lab/pve. Fact 28 is about clones, which
+// nothing here makes.
 
 const archived = "local:backup/vzdump-qemu-101-2026_11_19-03_00_00.vma.zst"
 
@@ -427,4 +429,68 @@ func FuzzArchiveConfig(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Fact 23: a running VM refuses another MAC, and yet the value is saved as pending: what
+// GET config shows is not what runs.
+func TestFact23ARefusedMACIsSavedAllTheSame(t *testing.T) {
+	_, c := restoreLab(t, func(w *pve.World) {
+		w.Guests[0].Running, w.Guests[0].NoOS, w.Guests[0].Config["kvm"] = true, true, "0"
+	})
+	const other = "virtio=BC:24:11:00:09:09,bridge=vmbr0"
+	err := c.SetConfig(t.Context(), 101, Settings{Set: map[string]string{"net0": other}}, "")
+	if err == nil || !strings.Contains(err.Error(), "hotplug problem") {
+		t.Errorf("it says %v", err)
+	}
+	if _, config, err := c.Current(t.Context(), 101); err != nil || config["net0"] != other {
+		t.Errorf("the configuration shows %v, %v", config["net0"], err)
+	}
+	if err := c.SetConfig(t.Context(), 101, Settings{Set: map[string]string{"net0": WithLink("virtio=BC:24:11:00:01:01,bridge=vmbr0", true)}}, ""); err != nil {
+		t.Errorf("a link goes down while it runs: %v", err)
+	}
+}
+
+// Fact 25: a plain backup evicts the older one on a storage that keeps one; a safety
+// backup evicts none, and passes at the limit.
+func TestFact25ASafetyBackupEvictsNothing(t *testing.T) {
+	var later atomic.Int64 // seconds: a backup is named after its second
+	s, c := restoreLab(t, func(w *pve.World) {
+		w.Storages = append(w.Storages, pve.Storage{ID: "keep1", Type: "dir", Content: []string{"backup"}, Prune: "keep-last=1"})
+		w.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load()) * time.Second) }
+	})
+	count := func() (n, protected int) {
+		points, _, err := c.RestorePoints(t.Context(), 101)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range points {
+			if p.Storage == "keep1" {
+				n++
+				if p.Protected {
+					protected++
+				}
+			}
+		}
+		return n, protected
+	}
+	plain := func() {
+		later.Add(2)
+		upid, err := s.Root("POST", "/nodes/pve1/vzdump", map[string]string{"vmid": "101", "storage": "keep1"})
+		if task, _ := follow(t, c, fmt.Sprint(upid), err); task.Status() != backup.OK {
+			t.Fatal(task.Exit)
+		}
+	}
+	plain()
+	later.Add(2)
+	upid, err := c.Vzdump(t.Context(), 101, SafetyBackup{Storage: "keep1", Notes: "before"})
+	if task, _ := follow(t, c, upid, err); task.Status() != backup.OK {
+		t.Errorf("at the limit it ends with %q", task.Exit)
+	}
+	if n, protected := count(); n != 2 || protected != 1 {
+		t.Errorf("%d are there, %d protected", n, protected)
+	}
+	plain() // it evicts the plain one, and neither counts nor touches the protected one
+	if n, protected := count(); n != 2 || protected != 1 {
+		t.Errorf("after another plain one %d are there, %d protected", n, protected)
+	}
 }

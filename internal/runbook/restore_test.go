@@ -541,3 +541,22 @@ func TestSeveralGuests(t *testing.T) {
 	}
 	contains(t, "blockers", blockers(plans[1]), "for all of them together it has room for 7.0 GiB below 90 %, and the restored disks take up to 8.0 GiB")
 }
+
+// Fact 30: a container's restore onto a directory that runs full ends with OK, and its
+// files are cut off: the full storage is what tells.
+func TestAContainerOnAStorageThatRanFull(t *testing.T) {
+	x := restoring(t, func(w *pve.World) {
+		w.Storages = append(w.Storages, pve.Storage{ID: "small", Type: "dir", Content: []string{"rootdir"}, Total: 300 << 20})
+	})
+	p := x.restore("dns", func(r *GuestRestore) { r.Storage = "small" })
+	contains(t, "blockers", blockers(p), "storage small: it has room for 0.3 GiB", "--mostly-empty")
+	s := x.run(x.restore("dns", func(r *GuestRestore) { r.Storage, r.Roomy = "small", true }))
+	want(t, s, operation.StepDone)
+	said := ""
+	for _, step := range s.Steps {
+		if step.State == operation.StepWarned {
+			said += step.Text
+		}
+	}
+	contains(t, "warnings", said, "storage small is full now: files of rootfs may be cut off, though the restore says OK")
+}
