@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"cairn/internal/plan"
 	"cairn/internal/runbook"
 	"cairn/internal/watch"
+	"cairn/tui/cells"
 )
 
 // fakeIncidents is what the fake desk knows of incidents and ways back.
@@ -202,6 +204,9 @@ func TestAWayBackFromTheBoardToItsSwap(t *testing.T) {
 	u.sees("not known: backups on storage pbs-far")
 	u.sees(">30h") // the newest that is verified
 	u.does("g")
+	p := u.m.top().(*wayPointsPage)
+	u.sees("enter take this point")
+	u.send(restMsg{&p.below, p.below.turn})
 	u.sees("cannot be used")
 	u.does("enter")
 	u.sees("it cannot be used: its upload has not ended")
@@ -331,4 +336,36 @@ func TestTheIncidentsBefore(t *testing.T) {
 	u.sees("people took     50m")
 	u.sees("the key was in the other safe")
 	u.sees("Restore web01")
+}
+
+// TestBytesOfAKeyOnTheWayBack: at most 200 bytes for a cursor key at 120x40, on the
+// pages that somebody may walk over a slow line.
+func TestBytesOfAKeyOnTheWayBack(t *testing.T) {
+	for name, keys := range map[string][]string{"walk": {"R"}, "advice": toAdvice, "scenarios": {"R", "l"}, "targets": append(toAdvice[:7:7], "enter"), "points": toPoints, "incident": {"R"}} {
+		d := failing()
+		if name == "incident" {
+			inIncident(d)
+		}
+		u := sitAt(t, d, troubled(), 120, 40)
+		u.m.colors = newPalette("dark", true, false)
+		u.does(keys...)
+		line := &counter{}
+		out := cells.New(line, func() (int, int) { return 120, 40 })
+		show := func() {
+			text := strings.ReplaceAll(u.look(), "\n", "\x1b[K\r\n")
+			if _, err := out.Write([]byte("\x1b[H" + text + "\x1b[K")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, _ = out.Write([]byte("\x1b[?1049h\x1b[2J"))
+		show()
+		for i, key := range []string{"j", "j", "k", "j"} {
+			line.n = 0
+			u.send(keyOf(key))
+			show()
+			if line.n > 200 {
+				t.Errorf("%s: key %d costs %d bytes, limit 200", name, i, line.n)
+			}
+		}
+	}
 }

@@ -19,6 +19,7 @@ type wayPointsPage struct {
 	unread []string
 	err    error
 	list   list
+	below  aside // the point that the detail is of
 }
 
 func newWayPoints(f *flow) *wayPointsPage { return &wayPointsPage{flow: f} }
@@ -48,14 +49,19 @@ func (p *wayPointsPage) start(m *Model) tea.Cmd {
 			p.list.chosen = p.best(m)
 		}
 		p.list.set(p.rows(m, m.w-1))
+		p.below.id = p.list.chosen
 		return nil
 	})
 }
 
 func (p *wayPointsPage) receive(m *Model, msg tea.Msg) tea.Cmd {
-	switch msg.(type) {
+	switch msg := msg.(type) {
 	case minuteMsg, stateMsg:
 		p.list.set(p.rows(m, m.w-1))
+	case restMsg:
+		if msg.of == &p.below && msg.turn == p.below.turn {
+			p.below.id = p.list.chosen
+		}
 	}
 	return nil
 }
@@ -139,10 +145,10 @@ func keyWord(one runbook.Point) string {
 	return one.Key
 }
 
-// about is everything about the chosen point.
+// about is everything about the point on which the cursor rests.
 func (p *wayPointsPage) about(m *Model) *sheet {
 	out := &sheet{name: "This point"}
-	one, ok := p.chosen()
+	one, ok := p.find(or(p.below.id, p.list.chosen))
 	if !ok {
 		return out
 	}
@@ -179,9 +185,11 @@ func (p *wayPointsPage) about(m *Model) *sheet {
 	return out
 }
 
-func (p *wayPointsPage) chosen() (runbook.Point, bool) {
+func (p *wayPointsPage) chosen() (runbook.Point, bool) { return p.find(p.list.chosen) }
+
+func (p *wayPointsPage) find(id string) (runbook.Point, bool) {
 	for _, one := range p.points {
-		if one.ID == p.list.chosen {
+		if one.ID == id {
 			return one, true
 		}
 	}
@@ -208,7 +216,10 @@ func (p *wayPointsPage) keys(m *Model) []binding {
 		{keys: []string{"r"}, label: "read again", help: "read the points again", why: m.deskless(), do: p.start},
 		{keys: []string{"esc", "backspace"}, label: "back", help: "back", do: func(m *Model) tea.Cmd { m.back(); return nil }},
 	}
-	return append(keys, p.list.moves(func(*Model) tea.Cmd { return nil })...)
+	return append(keys, p.list.moves(func(*Model) tea.Cmd {
+		p.below.id = or(p.below.id, p.list.chosen)
+		return p.below.moved()
+	})...)
 }
 
 func (p *wayPointsPage) view(m *Model, w, h int) []line {
