@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cairn/internal/backup"
+	"cairn/internal/disk"
 	"cairn/internal/operation"
 	"cairn/internal/watch"
 	"cairn/restic"
@@ -390,4 +391,28 @@ func TestBytesOfACursorKeyOnSystems(t *testing.T) {
 			t.Errorf("%s: no key shows anything", name)
 		}
 	}
+}
+
+// A disk that is away says where the mount point lies now, and which is due.
+func TestADiskThatIsAway(t *testing.T) {
+	s := systemsLab()
+	d := &s.Report.Disks[0]
+	d.Present, d.Writable, d.UsedRatio, d.Word, d.Status, d.Checks, d.Shares, d.Note, d.Unit = false, false, 0, "absent", backup.Critical, nil, nil, "", ""
+	d.Units[0].In, d.Units[0].Seen, d.Units[0].Due = false, before(2*time.Hour), noon.Add(backup.Day)
+	seen := s.Facts.Disks["usb"]
+	seen.Value = disk.Facts{Name: "usb", Mount: "/mnt/usb", Below: "a directory on / (/dev/vda1)", Stray: true, Attached: []string{"b"}}
+	s.Facts.Disks["usb"] = seen
+	for _, size := range sizes {
+		u := sitAt(t, homeServers(t), s, size[0], size[1])
+		u.does(":", "disk.usb", "enter")
+		u.sees("none, on /mnt/usb")
+		u.does("end")
+		u.sees("plugged in")
+	}
+	u := sitAt(t, homeServers(t), s, 120, 40)
+	u.does(":", "disk.usb", "enter")
+	for _, want := range []string{"a directory on / (/dev/vda1)", "files lie in the empty mount point", "plugged in   b: mount it on /mnt/usb", "by Sun 20:14, in 24h", "since Fri 20:14, 24h over"} {
+		u.sees(want)
+	}
+	u.misses("CHECKS")
 }
