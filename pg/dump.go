@@ -123,10 +123,7 @@ func (d *dumping) run(ctx context.Context, database string) (string, error) {
 	if err := m.write(d.part); err != nil {
 		return "", err
 	}
-	if err := d.globals(ctx, database); err != nil {
-		return "", err
-	}
-	if err := d.data(ctx, snap); err != nil {
+	if err := d.both(ctx, snap); err != nil {
 		return "", err
 	}
 	if m.Files, err = sums(ctx, d.part); err != nil {
@@ -189,6 +186,27 @@ func (w Work) application() string {
 
 func (d *dumping) major() int { return majorOf(d.manifest.Server) }
 
+// both dumps the globals while the rows are dumped. What fails first ends both.
+func (d *dumping) both(ctx context.Context, snap *snapshot) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var failed error
+	globals := async(func() {
+		if failed = d.globals(ctx, d.manifest.Database.Name); failed != nil {
+			stop(failed)
+		}
+	})
+	err := d.data(ctx, snap)
+	if err != nil {
+		stop(err)
+	}
+	<-globals
+	if failed != nil && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, failed)) {
+		return failed
+	}
+	return err
+}
+
 // globals keeps roles and tablespaces, with the verifiers of passwords where the
 // role may read them.
 func (d *dumping) globals(ctx context.Context, database string) error {
@@ -210,7 +228,6 @@ func (d *dumping) globals(ctx context.Context, database string) error {
 	result, err := command.Run(ctx, a.spec(d.work, argv...))
 	var exit *command.ExitError
 	if errors.As(err, &exit) && strings.Contains(exit.Stderr, "pg_authid") { // only a superuser reads the verifiers
-		d.work.say("the globals are without passwords: the role may not read them")
 		result, err = command.Run(ctx, a.spec(d.work, append(argv, "--no-role-passwords")...))
 	}
 	if err != nil {

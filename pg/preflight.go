@@ -60,7 +60,23 @@ func (c *Client) PrepareDump(ctx context.Context, only []string) (Preflight, err
 		}
 	}
 	p.room(c.cfg.Dump.Dir, need)
+	if !c.readsPasswords(ctx) {
+		p.Notes = append(p.Notes, fmt.Sprintf("The globals come without the roles' passwords, which role %s may not read: a superuser or a member of pg_read_all_data may.", p.Server.Role))
+	}
 	return p, nil
+}
+
+// readsPasswords says whether the role may read the verifiers of passwords; that
+// it cannot be asked says nothing.
+func (c *Client) readsPasswords(ctx context.Context) bool {
+	conn, err := c.server.connect(ctx, "")
+	if err != nil {
+		return true
+	}
+	defer shut(ctx, conn)
+	may := true
+	_ = conn.QueryRow(ctx, `SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')`).Scan(&may) // not asked: true
+	return may
 }
 
 // wantedSenders is what a base backup with streamed WAL takes.

@@ -28,7 +28,7 @@ func (s *session) hold(ctx context.Context, database string) (*snapshot, error) 
 	snap := &snapshot{conn: conn}
 	snap.tx, err = conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err == nil {
-		_, err = snap.tx.Exec(ctx, "SET LOCAL search_path = pg_catalog; SET LOCAL row_security = off; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = '60s'", pgx.QueryExecModeSimpleProtocol)
+		_, err = snap.tx.Exec(ctx, "SET LOCAL search_path = pg_catalog; SET LOCAL row_security = off; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = '60s'; SET LOCAL max_parallel_workers_per_gather = 0", pgx.QueryExecModeSimpleProtocol)
 	}
 	if err == nil {
 		err = snap.tx.QueryRow(ctx, "SELECT pg_export_snapshot()").Scan(&snap.id)

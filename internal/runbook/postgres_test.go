@@ -334,6 +334,10 @@ func TestBackupDoesWhatItCan(t *testing.T) {
 			t.Errorf("%s alone: %v %+v", what, err, p.Blockers)
 		}
 	}
+	d.sql("postgres", "REVOKE pg_read_all_data FROM dumper")
+	if p, err := d.PostgresBackup(t.Context(), "erp", "dump"); err != nil || !p.Blocked() || !strings.Contains(p.Blockers[0].Hint, "GRANT pg_read_all_data") || !strings.Contains(strings.Join(p.Notes, ""), "without the roles' passwords") {
+		t.Errorf("a role without rights: %v %+v %v", err, p.Blockers, p.Notes)
+	}
 	// A role of its own for acting has the right.
 	d.sql("postgres", "CREATE ROLE actor LOGIN SUPERUSER")
 	t.Cleanup(func() { d.sql("postgres", "DROP ROLE actor") })
