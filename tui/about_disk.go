@@ -47,7 +47,7 @@ func diskChecks(d checks.Disk) section {
 	if len(d.Checks) == 0 {
 		return section{}
 	}
-	s := section{title: "CHECKS", cols: []column{{title: "WHAT"}, {title: "VALUE", grows: true}, {title: "LIMIT", grows: true}, {title: "VERDICT"}}}
+	s := section{title: "CHECKS", cols: []column{{title: "WHAT"}, {title: "VALUE", grows: true}, {title: "LIMIT", grows: true, drop: 1}, {title: "VERDICT"}}}
 	for _, v := range d.Checks {
 		s.row(v.What, words(v.What), words(v.Value), say(faint, v.Limit), say(toneOf(v.Status), statusWord(v.Status)))
 	}
@@ -101,7 +101,7 @@ func (m *Model) diskShares(d checks.Disk) section {
 	if len(d.Shares) == 0 {
 		return section{}
 	}
-	s := section{title: "WHAT FILLS IT", cols: []column{{title: "SOURCE", grows: true}, {title: "SIZE", right: true}, {title: "OF THE DISK", right: true}, {title: ""}, {title: "", grows: true, drop: 1}}}
+	s := section{title: "WHAT FILLS IT", cols: []column{{title: "SOURCE", grows: true}, {title: "SIZE", right: true}, {title: "OF THE DISK", right: true}, {title: "", drop: 1}, {title: "", grows: true, drop: 2}}}
 	total := int64(0)
 	if f := m.state.Facts.Disks[d.Name].Value; f.Used+f.Available > 0 {
 		total = f.Used + f.Available
