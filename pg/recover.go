@@ -219,7 +219,7 @@ func (c *Client) FlushWAL(ctx context.Context, w Work) (string, error) {
 		return "", fail(err)
 	}
 	w.say("waiting until %s is archived", name)
-	for {
+	for looks := 0; ; looks++ {
 		var done, failing bool
 		if err := conn.QueryRow(ctx, `SELECT coalesce(last_archived_wal >= $1, false), coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL) FROM pg_stat_archiver`, name).Scan(&done, &failing); err != nil {
 			return "", fail(err)
@@ -230,7 +230,7 @@ func (c *Client) FlushWAL(ctx context.Context, w Work) (string, error) {
 		if failing {
 			return "", fmt.Errorf("the server's archiver is failing: mend archive_command first, or choose an earlier time")
 		}
-		if err := sleep(ctx, lookEvery); err != nil {
+		if err := sleep(ctx, pace(looks)); err != nil {
 			return "", fmt.Errorf("the server has not archived %s: %w", name, err)
 		}
 	}
@@ -239,6 +239,12 @@ func (c *Client) FlushWAL(ctx context.Context, w Work) (string, error) {
 func (c *Client) inArchive(name string) bool {
 	found, err := filepath.Glob(filepath.Join(c.cfg.WAL.Dir, name+"*"))
 	return err == nil && len(found) > 0
+}
+
+// pace is how long to wait after so many looks: what is soon done is soon seen.
+func pace(looks int) time.Duration {
+	const first = 25 * time.Millisecond
+	return min(lookEvery, first<<min(looks, 8))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -243,7 +243,7 @@ func (c *Client) awaitTarget(ctx context.Context, r Recovery, w Work) (string, e
 	other := c.recovered(r)
 	defer other.Close()
 	began, absent := c.now(), 0
-	for {
+	for looks := 0; ; looks++ {
 		text, err := os.ReadFile(r.log())
 		if err != nil {
 			return "", fmt.Errorf("reading the log of the recovery: %w", err)
@@ -264,7 +264,7 @@ func (c *Client) awaitTarget(ctx context.Context, r Recovery, w Work) (string, e
 		if at, there := other.arrived(ctx, r.Target); there {
 			return at, nil
 		}
-		if err := sleep(ctx, lookEvery); err != nil {
+		if err := sleep(ctx, pace(looks)); err != nil {
 			return "", err
 		}
 	}

@@ -217,7 +217,7 @@ type Promoted struct {
 func (c *Client) endRecovery(ctx context.Context, r Recovery, w Work, out *Promoted) error {
 	other := c.recovered(r)
 	defer other.Close()
-	for looks := 0; ; looks = r.absent(looks) {
+	for looks, absent := 0, 0; ; looks, absent = looks+1, r.absent(absent) {
 		conn, err := other.server.connect(ctx, "")
 		if err == nil {
 			done, err := leaveRecovery(ctx, conn, &out.Timeline)
@@ -226,12 +226,12 @@ func (c *Client) endRecovery(ctx context.Context, r Recovery, w Work, out *Promo
 				return err
 			}
 		}
-		if looks > looksAbsent {
+		if absent > looksAbsent {
 			text, _ := os.ReadFile(r.log())
 			return fmt.Errorf("it is not there: %s", command.LastLine(text))
 		}
 		w.say("waiting until it has left recovery")
-		if err := sleep(ctx, lookEvery); err != nil {
+		if err := sleep(ctx, pace(looks)); err != nil {
 			return err
 		}
 	}
@@ -297,13 +297,13 @@ func (r Recovery) promotedSettings(control string) string {
 func (c *Client) awaitAnswer(ctx context.Context, r Recovery) error {
 	other := c.recovered(r)
 	defer other.Close()
-	for looks := 0; looks <= looksAbsent; looks = r.absent(looks) {
+	for looks, absent := 0, 0; absent <= looksAbsent; looks, absent = looks+1, r.absent(absent) {
 		conn, err := other.server.connect(ctx, "")
 		if err == nil {
 			shut(ctx, conn)
 			return nil
 		}
-		if err := sleep(ctx, lookEvery); err != nil {
+		if err := sleep(ctx, pace(looks)); err != nil {
 			return err
 		}
 	}
