@@ -2,11 +2,15 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"cairn/internal/testkit"
 	"cairn/internal/vt"
 )
 
@@ -160,4 +164,36 @@ func TestWhatHappenedOnTheCommandLine(t *testing.T) {
 		t.Errorf("exit %d", code)
 	}
 	b.must(64, "incident", "show")
+}
+
+// While an incident is open, a backup is still made; nothing is forgotten, pruned
+// or copied on, and each refusal names the incident. Afterwards all of it goes on.
+func TestAnIncidentHoldsRealRepositories(t *testing.T) {
+	t.Parallel()
+	r := newRestic(t)
+	cloud := filepath.Join(filepath.Dir(r.repo), "cloud")
+	testkit.ResticRepository(t, cloud)
+	text, err := os.ReadFile(r.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := filepath.Join(filepath.Dir(r.config), "password")
+	write(t, r.config, string(text)+fmt.Sprintf("keep = { last = 1 }\n[restic.cloud]\nrepository = %q\npassword = { file = %q }\nbinary = %q\nsite = \"elsewhere\"\ncopy_from = \"usb\"\nevery = \"7d\"\n",
+		cloud, password, testkit.Tool(t, "restic-0.19", "restic")))
+	r.must(0, "backup", "usb")
+	r.must(0, "incident", "open", "odd", "files")
+	r.must(0, "backup", "usb") // a copy more takes nothing away
+	if n := r.snapshots(); n != 2 {
+		t.Errorf("%d snapshots: the retention of 1 was applied", n)
+	}
+	if refused := r.must(65, "backup", "cloud"); !strings.Contains(refused.err, "incident 1 is open since") || !strings.Contains(refused.err, "odd files") {
+		t.Errorf("a copy: %s", refused.err)
+	}
+	r.must(0, "restore", "file-loss", filepath.Join(filepath.Dir(r.repo), "srv", "file"))
+	r.must(0, "incident", "close", "--loss", "nothing")
+	r.must(0, "backup", "usb")
+	r.must(0, "backup", "cloud")
+	if n := r.snapshots(); n != 1 {
+		t.Errorf("%d snapshots: the retention of 1 does not apply again", n)
+	}
 }
