@@ -35,6 +35,9 @@ func (d *fakeDesk) planOf(format string, args ...any) (plan.Plan, error) {
 }
 
 func (d *fakeDesk) RepositoryBackup(_ context.Context, r runbook.BackupRequest) (plan.Plan, error) {
+	if r.NoWait {
+		return d.planOf("backup of restic.%s without waiting", r.Name)
+	}
 	return d.planOf("backup of restic.%s", r.Name)
 }
 func (d *fakeDesk) RepositoryCheck(_ context.Context, name string) (plan.Plan, error) {

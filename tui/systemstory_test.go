@@ -51,8 +51,8 @@ func TestTheKeysOfARepository(t *testing.T) {
 	u.does(toUSB...)
 	u.sees("1 of 30 parts")
 	u.misses("works on it")
-	u.does("c", "esc", "F", "esc", "U", "esc", "b", "esc")
-	u.did("plan check of restic.usb", "plan forget in restic.usb", "plan unlock restic.usb", "plan backup of restic.usb")
+	u.does("c", "esc", "F", "esc", "U", "esc", "b", "esc", "W", "esc")
+	u.did("plan check of restic.usb", "plan forget in restic.usb", "plan unlock restic.usb", "plan backup of restic.usb", "plan backup of restic.usb without waiting")
 	u.desk.done = nil
 	u.does("d", "esc", "j", "j", " ")
 	u.sees("Thu 15:14 *")
