@@ -16,18 +16,6 @@ type firewall struct {
 	Sets    map[string][]map[string]string `json:"sets,omitempty"`    // entries by name of the set
 }
 
-func (f firewall) clone() firewall {
-	var out firewall
-	text, err := json.Marshal(f)
-	if err == nil {
-		err = json.Unmarshal(text, &out)
-	}
-	if err != nil {
-		panic(err) // maps of texts
-	}
-	return out
-}
-
 func (f firewall) text() string {
 	text, err := json.Marshal(f)
 	if err != nil {
