@@ -252,7 +252,11 @@ func (a *app) printIncident(i history.Incident, format string) error {
 		fmt.Fprintf(t, "validated\t%s\n", i.Validated.Local().Format(layout))
 	}
 	if i.Wall > 0 {
-		fmt.Fprintf(t, "wall clock\t%s: operations %s, people %s\n", took(i.Wall), took(i.Machine), took(i.Human))
+		sofar := ""
+		if i.Validated.IsZero() {
+			sofar = " so far"
+		}
+		fmt.Fprintf(t, "wall clock\t%s%s: operations %s, people %s\n", took(i.Wall), sofar, took(i.Machine), took(i.Human))
 	}
 	if i.Open() {
 		fmt.Fprintln(t, "closed\tnot yet: it is open")
