@@ -283,3 +283,27 @@ func TestBackupHostLossFromPaper(t *testing.T) {
 	})
 	b.restoresFrom(want)
 }
+
+// One node of a cluster that lives: its guests alone are lost, and its place in the
+// cluster must be free before they come back under their own VMIDs.
+func TestOneNodeOfACluster(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.must(1, "check")
+	if r := b.must(65, "restore", "hypervisor-loss", "home/pve2"); !strings.Contains(r.err, "no guest of it is missing") {
+		t.Errorf("while it lives: %s", r.err)
+	}
+	b.lab.PVE.NodeDown("pve2", true)
+	plan := b.must(0, "restore", "hypervisor-loss", "home/pve2", "--onto", "pve1", "--plan").out
+	for _, part := range []string{"ssh root@pve1 pvecm delnode pve2", "for 5 guests", "files (102)", "proxy (106)"} {
+		if !strings.Contains(plan, part) {
+			t.Errorf("the plan lacks %q:\n%s", part, plan)
+		}
+	}
+	if strings.Contains(plan, "web01") || strings.Contains(plan, "scp ") {
+		t.Errorf("the plan is about more than the node:\n%s", plan)
+	}
+	if r := b.must(75, "restore", "hypervisor-loss", "home/pve2", "--onto", "pve1"); !strings.Contains(r.err, "is still listed on node pve2, which is offline") {
+		t.Errorf("it says %s", r.err)
+	}
+}
