@@ -98,6 +98,9 @@ func (c *cluster) tornDumpsOfOthers(t *testing.T, client *Client, dir, name stri
 		if _, _, err := client.VerifySource(t.Context(), r, Work{}); err == nil {
 			t.Errorf("%s: a cut dump was verified", file)
 		}
+		if _, err := client.VerifyCopy(t.Context(), path, Work{}); err == nil {
+			t.Errorf("%s: cairn verify takes a cut dump for whole", file)
+		}
 		if _, _, err := client.Restore(t.Context(), r, Work{Operation: op}); err == nil {
 			t.Errorf("%s: a cut dump was restored", file)
 		}

@@ -39,6 +39,9 @@ func (c *Client) PrepareRestore(ctx context.Context, r RestoreRequest) (RestoreR
 	if out.Missing, err = c.MissingRoles(ctx, m); err != nil {
 		return out, err
 	}
+	if !r.Whole() && m.Format == "plain" {
+		out.Notes = append(out.Notes, "Plain SQL is restored as a whole: what was asked for is in it.")
+	}
 	if m.NoManifest() {
 		out.Notes = append(out.Notes, "The dump has no manifest of ours: "+m.comparable()+".")
 	}

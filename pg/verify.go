@@ -184,6 +184,11 @@ func (c *Client) verifyForeign(ctx context.Context, path string, info fs.FileInf
 	if isPlain {
 		return c.readPlain(ctx, path, name, size, w)
 	}
+	if f, err := identify(ctx, path); err == nil && f.format == "tar" {
+		if err := f.wholeTar(ctx); err != nil { // pg_restore never ends on one that was cut
+			return Examined{}, err
+		}
+	}
 	tool, err := c.toolPath(ctx, "pg_restore", majorOf(head.version), false)
 	if err != nil {
 		return Examined{}, err

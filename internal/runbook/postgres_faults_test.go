@@ -199,7 +199,7 @@ func TestFullDiskInTheMiddleOfARecovery(t *testing.T) {
 func TestServerStoppedInTheMiddleOfARestore(t *testing.T) {
 	d := newDatabase(t)
 	d.withShop()
-	d.sql(shop, "CREATE UNLOGGED TABLE big AS SELECT g AS id, md5(g::text) AS t FROM generate_series(1, 300000) g", "CREATE INDEX ON big (t)")
+	d.sql(shop, "CREATE UNLOGGED TABLE big AS SELECT g AS id, md5(g::text) AS t FROM generate_series(1, 200000) g", "CREATE INDEX ON big (t)")
 	d.sql(shop, "ALTER TABLE big SET LOGGED")
 	made, err := d.PostgresBackup(t.Context(), "erp", shop)
 	if err != nil {
