@@ -34,7 +34,7 @@ func (l *Lab) Held(ctx context.Context, p plan.Plan) (*plan.Blocker, error) {
 		if err != nil || hold == nil || hold.Incident == 0 {
 			return nil, err
 		}
-		return &plan.Blocker{Subject: fmt.Sprintf("incident %d", hold.Incident), Why: why + ", and " + hold.String(), Hint: "when all is validated: cairn incident close"}, nil
+		return &plan.Blocker{Subject: fmt.Sprintf("incident %d", hold.Incident), Why: why + ", and " + hold.String(), Hint: "the ways back themselves go on: cairn restore"}, nil
 	}
 	return nil, nil
 }
