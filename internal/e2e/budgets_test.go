@@ -45,6 +45,7 @@ func TestBudgets(t *testing.T) {
 	all = append(all, besideRestic(t)...)
 	all = append(all, console(t)...)
 	all = append(all, version(t)...)
+	all = append(all, postgres(t)...)
 
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "\nWHAT\tMEASURED\tBUDGET\tUNIT\t\n")
