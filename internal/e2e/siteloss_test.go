@@ -435,3 +435,25 @@ func owner() int {
 	}
 	return os.Geteuid()
 }
+
+// The worker dies when it has begun to fetch: resumed, the end is the same.
+func TestAFetchFromOffSiteThatIsKilledGoesOn(t *testing.T) {
+	t.Parallel()
+	l := whole(t)
+	store := filepath.Join(l.USB(), "pbs")
+	taken, image := diskOf(t, store, "101", 9)
+	b := (&bench{t: t, lab: l, config: config(t, l)}).withFaults()
+	b.state = filepath.Join(filepath.Dir(b.config), "state")
+	must(t, os.MkdirAll(b.state, 0o750))
+	t.Cleanup(b.endWorkers)
+	dir := filepath.Join(inMemory(t), "rescue")
+	write(t, filepath.Join(b.state, "die-after"), "2") // started, and the intent to fetch
+	id := idIn(t, b.must(75, "restore", "site-loss", "101", "--target", dir).err)
+	b.must(0, "operation", "resume", id)
+	b.want(id, "done")
+	made, err := pbs.TakeOver("usb", filepath.Join(dir, store), owner())
+	must(t, err)
+	if len(made.Snapshots) != 1 || made.Snapshots[0].Time != taken.Unix() || imageOf(t, made, made.Snapshots[0]) != image {
+		t.Errorf("came back: %+v", made.Snapshots)
+	}
+}
