@@ -100,8 +100,10 @@ func newBeside(t *testing.T) *beside {
 
 func (b *beside) run(argv ...string) time.Duration {
 	b.t.Helper()
+	c := exec.CommandContext(b.t.Context(), argv[0], argv[1:]...)
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // as cairn's: the kernel shares its time by session
 	began := time.Now()
-	if out, err := exec.CommandContext(b.t.Context(), argv[0], argv[1:]...).CombinedOutput(); err != nil {
+	if out, err := c.CombinedOutput(); err != nil {
 		b.t.Fatalf("%v: %v\n%s", argv, err, out)
 	}
 	return time.Since(began)
