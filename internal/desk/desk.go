@@ -46,17 +46,24 @@ func Open(ctx context.Context, o Options) (*Desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	var past []history.Measurement
-	if o.History != nil {
-		if past, err = o.History.Steps(ctx, "", measured); err != nil {
-			past = nil // estimates are assumed then, and say so
-		}
-	}
-	lab := runbook.Open(o.Config, o.Secrets, past, o.Now)
+	lab := runbook.Open(o.Config, o.Secrets, func() []history.Measurement { return steps(ctx, o.History) }, o.Now)
 	lab.Keep(o.History)
 	d := &Desk{o: o, store: store, lab: lab}
 	lab.Conduct(d)
 	return d, nil
+}
+
+// steps are the measured ones; where the history tells none, estimates are
+// assumed, and say so.
+func steps(ctx context.Context, h *history.Store) []history.Measurement {
+	if h == nil {
+		return nil
+	}
+	past, err := h.Steps(ctx, "", measured)
+	if err != nil {
+		return nil
+	}
+	return past
 }
 
 // Close drops the connections.

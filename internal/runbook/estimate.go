@@ -80,15 +80,18 @@ var assumptions = map[string]estimate.Guess{
 func (l *Lab) estimate(target, kind string, args json.RawMessage, bytes int64) plan.Estimate {
 	var from struct{ Source, Storage string }
 	_ = json.Unmarshal(args, &from) // other shapes name no medium
-	m := estimate.Of(l.past, kind, cmp.Or(from.Source, from.Storage), target, assumptions[kind])
+	m := estimate.Of(l.past(), kind, cmp.Or(from.Source, from.Storage), target, assumptions[kind])
 	median, p90 := m.Predict(bytes)
 	return plan.Estimate{Median: median, P90: p90, Measured: m.Runs}
 }
 
 // measured are the runs that estimates rest on, newest first.
-func measured(past []history.Measurement) []estimate.Run {
+func measured(past func() []history.Measurement) []estimate.Run {
+	if past == nil {
+		return nil
+	}
 	var runs []estimate.Run
-	for _, m := range past {
+	for _, m := range past() {
 		if m.OK {
 			runs = append(runs, m.Run())
 		}

@@ -29,7 +29,7 @@ type Lab struct {
 	config   *config.Config
 	clusters map[string]*proxmox.Client
 	now      func() time.Time
-	past     []estimate.Run // what steps took so far, newest first
+	past     func() []estimate.Run // what steps took so far, newest first
 	settle   time.Duration
 	awake    time.Duration // how long a guest that was started may take to show life
 	glance   time.Duration // between two looks at operations that go on at once
@@ -40,10 +40,11 @@ type Lab struct {
 	repositories
 }
 
-// Open makes the lab of a configuration. It connects to nothing. past are the
-// measured steps that estimates rest on, newest first.
-func Open(c *config.Config, secrets secret.Reader, past []history.Measurement, now func() time.Time) *Lab {
-	l := &Lab{config: c, clusters: map[string]*proxmox.Client{}, now: now, past: measured(past), settle: settle, awake: awake, glance: glance, backupServers: map[string]*pbs.Client{}}
+// Open makes the lab of a configuration. It connects to nothing. past tells the
+// measured steps that estimates rest on, newest first, whenever one is made;
+// nil: estimates are assumed.
+func Open(c *config.Config, secrets secret.Reader, past func() []history.Measurement, now func() time.Time) *Lab {
+	l := &Lab{config: c, clusters: map[string]*proxmox.Client{}, now: now, past: func() []estimate.Run { return measured(past) }, settle: settle, awake: awake, glance: glance, backupServers: map[string]*pbs.Client{}}
 	for name, cluster := range c.Proxmox {
 		l.clusters[name] = proxmox.New(name, cluster, secrets)
 	}

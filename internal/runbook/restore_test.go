@@ -497,7 +497,9 @@ func FuzzRestoreMeter(f *testing.F) {
 
 func TestTheSecondRestoreIsPredictedFromTheFirst(t *testing.T) {
 	x := restoring(t)
-	x.Lab.past = []estimate.Run{{Kind: kindGuestRestore, Took: 100 * time.Second, Bytes: 2 << 30}}
+	x.Lab.past = func() []estimate.Run {
+		return []estimate.Run{{Kind: kindGuestRestore, Took: 100 * time.Second, Bytes: 2 << 30}}
+	}
 	p := x.restore("web")
 	if e := p.Steps[1].Estimate; e.Measured != 1 || e.Median < 180*time.Second || e.Median > 210*time.Second {
 		t.Errorf("predicted %+v", e)

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"cairn/internal/estimate"
+	"cairn/internal/history"
 	"cairn/internal/lab/pve"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
@@ -77,7 +79,7 @@ func TestTheTrailAndTheMeasurements(t *testing.T) {
 	if err != nil || len(steps) != 4 {
 		t.Fatalf("measured %+v, %v", steps, err)
 	}
-	x.Lab.past = measured(steps)
+	x.Lab.past = func() []estimate.Run { return measured(func() []history.Measurement { return steps }) }
 	again := x.rollback("web", "later")
 	if again.Estimate.Basis() != "measured" || again.Estimate.Median >= p.Estimate.Median {
 		t.Errorf("the second estimate is %+v", again.Estimate)
