@@ -204,6 +204,15 @@ func sourceOf(m *Model, subject string) string {
 	return ""
 }
 
+// foretold says how good the estimates of steps have been.
+func (m *Model) foretold() string {
+	s := m.state.Facts.Past.Score
+	if s.Runs == 0 {
+		return "no estimate was put to the test yet"
+	}
+	return fmt.Sprintf("estimates of %s were off by %.0f %% in the middle; %.0f %% kept within their p90", count(s.Runs, "step", "steps"), 100*s.Error, 100*s.Covered)
+}
+
 func aboutScenario(m *Model, id string) *sheet {
 	for _, sc := range m.state.Report.Scenarios {
 		if scenarioID(sc) != id {
@@ -215,6 +224,7 @@ func aboutScenario(m *Model, id string) *sheet {
 		out.fact("back in", row[2])
 		out.word("how", or(sc.Method, "no way is known"))
 		out.word("known from", or(row[4].text(), "-"))
+		out.word("so far", m.foretold())
 		out.word("to go", wayOf(sc))
 		out.word("subject", sc.Subject)
 		out.opens(rowOf(m, sc.Subject))
