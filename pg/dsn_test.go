@@ -33,3 +33,12 @@ func TestCheckDSN(t *testing.T) {
 		}
 	}
 }
+
+func TestDSNOfAnotherRole(t *testing.T) {
+	for _, dsn := range []string{"host=db port=5433 user=cairn dbname=postgres", "postgres://cairn@db:5433/postgres?sslmode=disable", "host=db port=5433"} {
+		cfg, err := parseDSN(withUser(dsn, "o'dd act"))
+		if err != nil || cfg.User != "o'dd act" || cfg.Host != "db" || cfg.Port != 5433 {
+			t.Errorf("%s: %+v %v", dsn, cfg, err)
+		}
+	}
+}
