@@ -310,6 +310,7 @@ func (b *offSitePlan) dumpsOf(ctx context.Context, database string) ([]string, e
 		return nil, nil
 	}
 	out := []string{filepath.Join(dir, dump)}
+	b.note("Once it is there, into a server that runs: cairn restore database-loss postgres.%s --from-dump %s", database, filepath.Join(b.ask.Dir, dir, dump))
 	if globals != "" {
 		out = append(out, filepath.Join(dir, globals))
 	}
