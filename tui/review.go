@@ -73,7 +73,12 @@ func confirm(p *plan.Plan) string {
 	return p.Target[strings.LastIndex(p.Target, "/")+1:]
 }
 
+// destroys says whether the target's name is wanted: copies go, or something
+// else that cannot be had back.
 func destroys(p *plan.Plan) bool {
+	if p.Loses {
+		return true
+	}
 	for _, s := range p.Steps {
 		if s.Irreversible {
 			return true

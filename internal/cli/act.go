@@ -84,7 +84,8 @@ func (a *app) showPlan(p plan.Plan, hash, format string) error {
 
 // agreed refuses a blocked plan, one that is not the expected, and one that is
 // not confirmed with the target's own name. A plan that destroys nothing needs no
-// confirmation.
+// confirmation; one that removes copies by the configuration needs it of a
+// person, and not of a timer.
 func (a *app) agreed(ctx context.Context, f actFlags, p plan.Plan, hash string) error {
 	if p.Blocked() {
 		if err := printPlan(a.env.Err, p, hash); err != nil {
@@ -95,7 +96,8 @@ func (a *app) agreed(ctx context.Context, f actFlags, p plan.Plan, hash string) 
 	if f.expect != "" && f.expect != hash {
 		return fail(ExitBlocked, fmt.Errorf("the plan is %s now, not %s: look at it with --plan; nothing was touched", hash, f.expect))
 	}
-	if !destroys(p) {
+	watched := isTerminal(a.env.In) && outIsTerminal(a.env)
+	if !destroys(p) && !(p.Loses && watched) { // a timer runs what is configured
 		return nil
 	}
 	if f.yes != "" {
@@ -104,7 +106,7 @@ func (a *app) agreed(ctx context.Context, f actFlags, p plan.Plan, hash string) 
 		}
 		return nil
 	}
-	if !isTerminal(a.env.In) || !outIsTerminal(a.env) {
+	if !watched {
 		return fail(ExitBlocked, fmt.Errorf("without a terminal it needs --yes %s: nothing was touched", p.Confirm))
 	}
 	if err := printPlan(a.env.Out, p, hash); err != nil {

@@ -59,6 +59,7 @@ type Plan struct {
 	Blockers    []Blocker `json:"blockers"`
 	Notes       []string  `json:"notes"`              // what a person should know, but does not stop it
 	Loss        string    `json:"loss"`               // what would be lost, in one sentence
+	Loses       bool      `json:"loses,omitempty"`    // copies go, as the configuration wants it; a person is asked first
 	WayBack     string    `json:"way_back"`           // how to undo it; empty: it cannot be undone
 	Undoes      string    `json:"undoes,omitempty"`   // id of the operation that it takes back; empty: none
 	PartOf      string    `json:"part_of,omitempty"`  // id of the operation that it is a part of; empty: none

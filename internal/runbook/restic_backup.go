@@ -334,7 +334,8 @@ func (b *backupPlan) maintain(ctx context.Context) {
 	now := b.lab.now()
 	doomed := b.doomed(ctx)
 	if len(doomed) > 0 {
-		b.Loss = fmt.Sprintf("%d snapshots that the retention no longer holds", len(doomed))
+		b.Loss, b.Loses = fmt.Sprintf("%d snapshots that the retention no longer holds", len(doomed)), true
+		b.WayBack = "none for the snapshots that are forgotten; all else only adds copies"
 		b.lab.addRepository(&b.Plan, kindForgetOld, fmt.Sprintf("forget %d snapshots that the retention no longer holds", len(doomed)),
 			"restic forget "+strings.Join(short(doomed), " "), repositoryArgs{Source: b.Name, Snapshots: doomed}, 0)
 		if b.Freed {
