@@ -40,11 +40,19 @@ func (m *Model) draw() string {
 	if m.w < leastWidth || m.h < leastHeight {
 		return m.colors.render(m.tooSmall(), m.w, m.h)
 	}
-	lines := append([]line{m.header()}, m.page(m.w, m.h-2)...)
-	for len(lines) < m.h-1 {
+	room := m.h - 1
+	if m.note != "" { // it has a row of its own: the keys stay in sight
+		room--
+	}
+	lines := append([]line{m.header()}, m.page(m.w, room-1)...)
+	for len(lines) < room {
 		lines = append(lines, nil)
 	}
-	lines = append(lines[:m.h-1], m.bottom())
+	lines = lines[:room]
+	if m.note != "" {
+		lines = append(lines, line{{" ", plain}, {m.note, strong}})
+	}
+	lines = append(lines, m.bottom()) // after the page, which may choose a row
 	return m.colors.render(lines, m.w, m.h)
 }
 
@@ -128,11 +136,8 @@ func (m *Model) standing() line {
 }
 
 func (m *Model) bottom() line {
-	switch {
-	case m.prompt != nil:
+	if m.prompt != nil {
 		return m.prompt.line(m, m.w)
-	case m.note != "":
-		return append(line{{" ", plain}}, say(strong, m.note)...)
 	}
 	if s, ok := m.top().(searcher); ok && *s.filterText() != "" {
 		return ends(line{{" filter ", faint}, {*s.filterText(), strong}, {"   esc shows all  / changes it", plain}}, nil, m.w)

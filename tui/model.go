@@ -22,9 +22,10 @@ type Model struct {
 
 	stack    []screen
 	prompt   *prompt
-	note     string // said in the bottom row until the next key
+	note     string // said above the bottom row until the next key
 	leaving  bool   // asked whether to leave
 	keyboard keyboard
+	strays   *grace // what is still typed after a page that took text; nil: none was
 	feed     *feed
 
 	ctx        context.Context // of the console
@@ -147,7 +148,30 @@ func (m *Model) Update(msg tea.Msg) (model tea.Model, cmd tea.Cmd) {
 		}
 	}()
 	m.stale = true
-	return m, guard(m.dispatch(msg))
+	before, typed, depth := m.top(), m.takesText(), len(m.stack)
+	cmd = m.dispatch(msg)
+	if typed && m.top() != before && len(m.stack) >= depth && !m.takesText() {
+		m.strays = &grace{last: m.o.Now()} // the end of a text is no row of commands
+	}
+	return m, guard(cmd)
+}
+
+// takesText says whether letters are text on the page in sight.
+func (m *Model) takesText() bool {
+	t, ok := m.top().(typing)
+	return ok && t.typing()
+}
+
+// stray says whether a key is a letter that was meant for the page before.
+func (m *Model) stray(key tea.KeyMsg) bool {
+	if m.strays == nil || m.takesText() {
+		return false
+	}
+	if !m.strays.drops(m.o.Now()) {
+		m.strays = nil
+		return false
+	}
+	return key.Type == tea.KeyRunes || key.Type == tea.KeySpace
 }
 
 func (m *Model) dispatch(msg tea.Msg) tea.Cmd {
@@ -230,6 +254,9 @@ func (m *Model) press(key tea.KeyMsg) tea.Cmd {
 	}
 	if m.prompt != nil {
 		return m.prompt.press(m, key)
+	}
+	if m.stray(key) {
+		return nil
 	}
 	if t, ok := m.top().(typist); ok {
 		if cmd, used := t.typed(m, key); used {

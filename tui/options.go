@@ -5,6 +5,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"cairn/internal/plan"
 	"cairn/internal/runbook"
 )
 
@@ -15,6 +16,9 @@ type optionsPage struct {
 	fields []field // of what is typed
 	at     int
 	grace  grace
+
+	planning question
+	err      error // why there is no plan of what is chosen
 }
 
 func newOptions(f *flow, now time.Time) *optionsPage {
@@ -26,6 +30,7 @@ func (p *optionsPage) id() string {
 }
 func (p *optionsPage) title() string { return "options" }
 func (p *optionsPage) typing() bool  { return len(p.here().Choices) == 0 }
+func (p *optionsPage) left()         { p.planning.end() }
 
 func (p *optionsPage) here() runbook.Option { return p.flow.scenario.Options[p.at] }
 
@@ -66,16 +71,34 @@ func (p *optionsPage) typed(m *Model, key tea.KeyMsg) (tea.Cmd, bool) {
 	if len(p.here().Choices) > 0 {
 		return nil, false
 	}
-	return nil, p.fields[p.at].press(key)
+	if used := p.fields[p.at].press(key); !used {
+		return nil, false
+	}
+	p.planning.end() // it would be the plan of something else
+	return nil, true
 }
 
+// review makes the plan first: where there is none, what was typed is still there to
+// be corrected.
 func (p *optionsPage) review(m *Model) tea.Cmd {
 	for i, o := range p.flow.scenario.Options {
 		if len(o.Choices) == 0 {
 			p.flow.wish.Options[o.Name] = p.fields[i].text()
 		}
 	}
-	return p.flow.review(m)
+	p.err = nil
+	if m.desk == nil {
+		return p.flow.review(m)
+	}
+	r := p.flow.reviewing()
+	return ask(m, &p.planning, readLimit, r.build, func(made plan.Plan, err error) tea.Cmd {
+		p.grace = grace{last: m.o.Now(), over: err != nil}
+		if p.err = err; err != nil || m.top() != screen(p) {
+			return nil
+		}
+		r.plan, r.grace = &made, grace{last: m.o.Now()}
+		return m.open(r)
+	})
 }
 
 func (p *optionsPage) view(_ *Model, w, _ int) []line {
@@ -106,6 +129,16 @@ func (p *optionsPage) view(_ *Model, w, _ int) []line {
 			}
 			out = append(out, row.add(span{text, plain}))
 		}
+	}
+	switch {
+	case p.planning.busy:
+		return append(out, nil, words(" Planning: everything is read anew; nothing is touched."))
+	case p.err != nil:
+		out = append(out, nil)
+		for _, row := range wrap("No plan: "+reason(p.err), w-2) {
+			out = append(out, say(alarm, " "+row))
+		}
+		return append(out, words(" Nothing was touched. Correct it, and enter plans again."))
 	}
 	return append(out, nil, words(" enter shows the plan; nothing is touched before you agree to it."))
 }

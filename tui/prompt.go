@@ -23,6 +23,16 @@ type prompt struct {
 type choice struct {
 	name, help string
 	do         func(*Model) tea.Cmd
+	called     bool // help is another name of it
+}
+
+// rank is how well what was typed fits, best first; not ok: not at all.
+func (c choice) rank(text string) (int, bool) {
+	best := rank(c.name, text)
+	if c.called {
+		best = min(best, rank(c.help, text))
+	}
+	return best, best < 3
 }
 
 func newFilterPrompt(m *Model) *prompt {
@@ -151,17 +161,21 @@ func newPalettePrompt() *prompt {
 	}
 }
 
-// offers are the places and commands whose name holds what was typed, those
-// that begin with it first.
+// offers are the places, commands and things one of whose names holds what was
+// typed, those that begin with it first.
 func offers(m *Model, text string) []choice {
 	text = strings.ToLower(strings.TrimSpace(text))
 	var out []choice
 	for _, c := range places(m) {
-		if strings.Contains(strings.ToLower(c.name), text) {
+		if _, ok := c.rank(text); ok {
 			out = append(out, c)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b choice) int { return rank(a.name, text) - rank(b.name, text) })
+	slices.SortStableFunc(out, func(a, b choice) int {
+		x, _ := a.rank(text)
+		y, _ := b.rank(text)
+		return x - y
+	})
 	return out
 }
 
@@ -171,41 +185,52 @@ func rank(name, text string) int {
 		return 0
 	case strings.HasPrefix(name, text):
 		return 1
+	case strings.Contains(name, text):
+		return 2
 	}
-	return 2
+	return 3
+}
+
+func place(name, help string, do func(*Model) tea.Cmd) choice {
+	return choice{name: name, help: help, do: do}
+}
+
+// thing has a row that opens, and a name of its own besides its id.
+func thing(id, name, row string) choice {
+	return choice{name: id, help: name, do: openRow(row), called: true}
 }
 
 func places(m *Model) []choice {
 	all := []choice{
-		{"board", "the first page", func(m *Model) tea.Cmd { m.home(); return nil }},
-		{"assets", "every asset, with its copies by source", goTo(assetsScreen)},
-		{"problems", "every problem, with what to do", goTo(problemsScreen)},
-		{"failures", "what you lose and how you come back", goTo(failuresScreen)},
-		{"operations", "what was done and what runs, from every console", goTo(operationsScreen)},
-		{"restore", "something has failed: what happened, and the way back", func(m *Model) tea.Cmd { return m.open(newWalk()) }},
-		{"scenarios", "every scenario, with what it would cost now", goTo(scenariosScreen)},
-		{"incident", "the open incident", func(m *Model) tea.Cmd { return m.open(newIncidentPage()) }},
-		{"incidents", "the records of those before", goTo(newIncidents)},
+		place("board", "the first page", func(m *Model) tea.Cmd { m.home(); return nil }),
+		place("assets", "every asset, with its copies by source", goTo(assetsScreen)),
+		place("problems", "every problem, with what to do", goTo(problemsScreen)),
+		place("failures", "what you lose and how you come back", goTo(failuresScreen)),
+		place("operations", "what was done and what runs, from every console", goTo(operationsScreen)),
+		place("restore", "something has failed: what happened, and the way back", func(m *Model) tea.Cmd { return m.open(newWalk()) }),
+		place("scenarios", "every scenario, with what it would cost now", goTo(scenariosScreen)),
+		place("incident", "the open incident", func(m *Model) tea.Cmd { return m.open(newIncidentPage()) }),
+		place("incidents", "the records of those before", goTo(newIncidents)),
 	}
 	for _, s := range m.operations.all {
 		if s.Open() {
-			all = append(all, choice{"operation " + s.ID(), s.Record.Plan.Summary, openOperation(s.ID())})
+			all = append(all, place("operation "+s.ID(), s.Record.Plan.Summary, openOperation(s.ID())))
 		}
 	}
 	for _, t := range m.state.Report.Tiers {
 		for _, s := range t.Sources {
-			all = append(all, choice{s.Name, or(s.Title, s.Kind), openRow("source:" + s.Name)})
+			all = append(all, thing(s.Name, or(s.Title, s.Kind), "source:"+s.Name))
 		}
 	}
 	for _, d := range m.state.Report.Disks {
-		all = append(all, choice{"disk." + d.Name, "disk at " + d.Mount, openRow("disk:" + d.Name)})
+		all = append(all, place("disk."+d.Name, "disk at "+d.Mount, openRow("disk:"+d.Name)))
 	}
 	all = append(all,
-		choice{"refresh", "ask every system again now", func(m *Model) tea.Cmd { return m.refresh("") }},
-		choice{"help", "the keys of this screen", goTo(helpScreen)},
-		choice{"quit", "leave", (*Model).quit})
+		place("refresh", "ask every system again now", func(m *Model) tea.Cmd { return m.refresh("") }),
+		place("help", "the keys of this screen", goTo(helpScreen)),
+		place("quit", "leave", (*Model).quit))
 	for _, a := range m.state.Report.Assets {
-		all = append(all, choice{a.ID.String(), or(a.Name, a.Detail), openRow("asset:" + a.ID.String())})
+		all = append(all, thing(a.ID.String(), or(a.Name, a.Detail), "asset:"+a.ID.String()))
 	}
 	return all
 }

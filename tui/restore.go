@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"maps"
 	"path/filepath"
 	"strings"
 	"time"
@@ -42,10 +43,18 @@ func (f *flow) options(m *Model) tea.Cmd {
 }
 
 func (f *flow) review(m *Model) tea.Cmd {
+	return m.open(f.reviewing())
+}
+
+func (f *flow) reviewing() *review {
+	return newReview(strings.TrimSpace(f.scenario.Name+" "+f.name), f.under, f.plan())
+}
+
+// plan makes the plan of what is chosen now.
+func (f *flow) plan() func(context.Context, Desk) (plan.Plan, error) {
 	name, w := f.scenario.Name, f.wish
-	return m.open(newReview(strings.TrimSpace(name+" "+f.name), f.under, func(ctx context.Context, d Desk) (plan.Plan, error) {
-		return d.PlanScenario(ctx, name, w)
-	}))
+	w.Options = maps.Clone(w.Options)
+	return func(ctx context.Context, d Desk) (plan.Plan, error) { return d.PlanScenario(ctx, name, w) }
 }
 
 // newTargets lists what a scenario can be about, with what each would lose.
@@ -102,17 +111,20 @@ func (f *flow) pick(m *Model, row string) tea.Cmd {
 	if f.scenario.Asks == runbook.AtPath {
 		mark = "path: "
 	}
-	m.prompt = &prompt{mark: mark, keys: "enter takes it  esc leaves", done: func(m *Model, text string, _ *choice) tea.Cmd {
+	p := &prompt{mark: mark, keys: "enter takes it  esc leaves"}
+	p.done = func(m *Model, text string, _ *choice) tea.Cmd {
 		text = strings.TrimSpace(text)
 		switch {
 		case text == "":
 			return nil
 		case f.scenario.Asks == runbook.AtPath && !filepath.IsAbs(text):
 			m.note = text + " is no full path: write it from / on, as it was backed up"
+			m.prompt = p // what follows is its correction
 			return nil
 		}
 		return f.chosen(m, text, text)
-	}}
+	}
+	m.prompt = p
 	return nil
 }
 

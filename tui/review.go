@@ -92,7 +92,8 @@ func (r *review) waits() bool {
 	return r.plan != nil && !r.plan.Blocked() && r.refused == nil && !r.starting.busy
 }
 
-func (r *review) typing() bool { return r.waits() }
+// typing: while it plans and starts, letters are those of the page before.
+func (r *review) typing() bool { return r.waits() || r.asking.busy || r.starting.busy }
 
 func (r *review) keys(m *Model) []binding {
 	leave := binding{keys: []string{"esc"}, label: "leave", help: "leave; nothing is touched", do: func(m *Model) tea.Cmd { m.back(); return nil }}
@@ -127,7 +128,11 @@ func (r *review) keys(m *Model) []binding {
 
 // typed takes what is typed into the two lines, and drops what came too early.
 func (r *review) typed(m *Model, key tea.KeyMsg) (tea.Cmd, bool) {
-	if !r.waits() || key.Type == tea.KeyEscape {
+	letter := key.Type == tea.KeyRunes || key.Type == tea.KeySpace
+	switch {
+	case r.asking.busy || r.starting.busy, r.err != nil && letter && r.grace.drops(m.o.Now()):
+		return nil, letter
+	case !r.waits() || key.Type == tea.KeyEscape:
 		return nil, false
 	}
 	if key.Paste {

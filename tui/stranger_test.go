@@ -1,0 +1,66 @@
+package tui
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"cairn/internal/runbook"
+)
+
+// TestGoingToAnythingByName: guests, databases, paths and sources, by what people
+// call them.
+func TestGoingToAnythingByName(t *testing.T) {
+	for _, name := range []string{"web01", "openprod", "/srv", "guest:home/100", "PostgreSQL erp"} {
+		u := sit(t, troubled(), 80, 24)
+		u.press(":", name)
+		u.misses("nothing has this name")
+		u.press("enter")
+		if len(u.m.stack) != 2 {
+			t.Errorf(":%s opened nothing\n%s", name, u.look())
+		}
+	}
+	u := sit(t, troubled(), 80, 24)
+	u.press(":", "no-such-thing", "enter")
+	u.sees("nothing here is called no-such-thing")
+	u.sees("? help") // the keys stay in sight
+}
+
+// TestAMomentIsCorrectedWhereItWasTyped: what cannot be planned is said beside the
+// field, and what is typed then is text, not a row of commands.
+func TestAMomentIsCorrectedWhereItWasTyped(t *testing.T) {
+	d := failing()
+	d.fails.points = []runbook.Point{{ID: runbook.ToTheEnd, Taken: noon, Source: "base backup and WAL"}}
+	u := sitAt(t, d, troubled(), 80, 24)
+	u.does("R", "l", "j", "j", "j", "enter", "enter", "enter")
+	u.sees("Moment")
+	d.err = errors.New("2027-01-01 is not reached: the WAL ends at 20:10")
+	u.does("2027-01-01", "enter")
+	u.sees("No plan: 2027-01-01 is not reached")
+	u.burst("ctrl+u", "2", "0", "p", "a", "q")
+	u.sees("20paq_")
+	d.err = nil
+	u.does("ctrl+u", "2026-11-21 18:04", "enter")
+	u.sees("YOU WILL LOSE")
+	if got := d.fails.wished.Options["at"]; got != "2026-11-21 18:04" {
+		t.Errorf("planned to %q", got)
+	}
+}
+
+// TestWhatIsTypedAfterAPageOfTextIsNoCommand until the keyboard was quiet.
+func TestWhatIsTypedAfterAPageOfTextIsNoCommand(t *testing.T) {
+	d := web01()
+	d.planned = blockedPlan()
+	u := sitAt(t, d, homeLab(), 80, 24)
+	u.does("a", "s", "n", "before")
+	u.now = u.now.Add(time.Second)
+	u.burst("enter", "r", "p", "a", "q", "?")
+	u.sees("Blocked")
+	d.err = errors.New("it is gone")
+	u.does("r")
+	u.sees("NO PLAN")
+	u.burst("1", "8", "p", "a")
+	u.sees("NO PLAN")
+	u.does("p")
+	u.sees("STATUS    PROBLEM")
+}
