@@ -134,7 +134,7 @@ func (l *lab) asset(id backup.AssetID, holdings []holding) Asset {
 		a.OffSite = a.OffSite || h.offsite
 	}
 	for _, c := range l.facts.Past.Elsewhere {
-		if c.Asset == id && c.Usable() {
+		if slices.Contains(l.withHeirs([]backup.AssetID{c.Asset}, c.Taken), id) && c.Usable() {
 			media[c.Medium] = true
 			a.OffSite = a.OffSite || c.Site != "" && c.Site != backup.HomeSite
 		}

@@ -128,7 +128,7 @@ func (l *lab) addBackups(s *source, f pbs.Facts, whose func(string) owner) {
 			o = whose(b.Namespace)
 			owners[b.Namespace] = o
 		}
-		for _, id := range assetsOf(b, o) {
+		for _, id := range l.withHeirs(assetsOf(b, o), b.Time) {
 			counts[id]++
 		}
 		if b.Type != "host" && o.cluster == "" && len(o.rivals) == 0 {
@@ -138,7 +138,7 @@ func (l *lab) addBackups(s *source, f pbs.Facts, whose func(string) owner) {
 	for i := range f.Snapshots {
 		b := &f.Snapshots[i]
 		o := owners[b.Namespace]
-		for _, id := range assetsOf(b, o) {
+		for _, id := range l.withHeirs(assetsOf(b, o), b.Time) {
 			g := s.of(id)
 			if g.copies == nil {
 				g.copies = make([]backup.Copy, 0, counts[id])

@@ -74,23 +74,31 @@ func (l *lab) archiveSource(name string) *source {
 		if c.Site == "" {
 			c.Site = s.site
 		}
-		g := s.of(c.Asset)
-		g.label = l.labelOf(c.Asset)
-		known, ok := l.guests[c.Asset]
-		if c.Medium == "" || besideGuests(seen.Value, c.Medium) || ok && liesOn(known.Disks, c.Medium) {
-			c.Medium = s.medium
+		for _, id := range l.withHeirs([]backup.AssetID{c.Asset}, c.Taken) {
+			l.addArchive(s, id, c, seen.Value)
 		}
-		if ok {
-			g.parked = known.parked
-		} else {
-			g.parked = "deleted"
-		}
-		g.copies = append(g.copies, c)
 	}
 	if len(s.groups) == 0 {
 		return nil
 	}
 	return s
+}
+
+// addArchive puts an archive into the group of a guest that it is of.
+func (l *lab) addArchive(s *source, id backup.AssetID, c backup.Copy, f proxmox.Facts) {
+	c.Asset = id
+	g := s.of(id)
+	g.label = l.labelOf(id)
+	known, ok := l.guests[id]
+	if c.Medium == "" || besideGuests(f, c.Medium) || ok && liesOn(known.Disks, c.Medium) {
+		c.Medium = s.medium
+	}
+	if ok {
+		g.parked = known.parked
+	} else {
+		g.parked = "deleted"
+	}
+	g.copies = append(g.copies, c)
 }
 
 // liesOn says whether a guest's own disks lie on the storage that a medium is

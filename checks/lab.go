@@ -20,8 +20,9 @@ type lab struct {
 	now     time.Time
 	home    *time.Location
 	guests  map[backup.AssetID]*guest
-	disks   map[string]medium // judged first: a disk that is gone explains much
-	sources []*source         // in the order to show
+	heirs   map[backup.AssetID][]heir // that took a guest's place
+	disks   map[string]medium         // judged first: a disk that is gone explains much
+	sources []*source                 // in the order to show
 	proofs  map[backup.AssetID][]OffSiteProof
 	partial bool // some configured system was not asked
 }
@@ -35,9 +36,10 @@ func survey(p Policy, f Facts, now time.Time) *lab {
 	l.partial = lacks(p.Proxmox, f.Proxmox) || lacks(p.PBS, f.PBS) || lacks(p.Restic, f.Restic) ||
 		lacks(p.Postgres, f.Postgres) || lacks(p.Disks, f.Disks)
 	l.findStorages()
+	l.guests = l.readGuests()
+	l.heirs = l.readHeirs()
 	l.readProofs()
 	l.disks = l.readDisks()
-	l.guests = l.readGuests()
 	for _, name := range names(p.Proxmox, f.Proxmox) {
 		l.sources = append(l.sources, l.snapshotSource(name))
 		if archives := l.archiveSource(name); archives != nil {
@@ -161,6 +163,10 @@ func (l *lab) readGuests() map[backup.AssetID]*guest {
 // original, until it takes the original's place.
 var restoredCopy = regexp.MustCompile(`-restore-\d{8}-\d+$`)
 
+// replacedOne is the name of an original that was kept when a restored guest took
+// its place: it is out of the backup jobs.
+var replacedOne = regexp.MustCompile(`-replaced-\d{8}-\d+$`)
+
 func parkedWhy(g *guest) string {
 	switch {
 	case g.Template:
@@ -169,6 +175,8 @@ func parkedWhy(g *guest) string {
 		return "ignored"
 	case restoredCopy.MatchString(g.Name):
 		return "restored copy"
+	case replacedOne.MatchString(g.Name):
+		return "replaced"
 	case slices.ContainsFunc(g.Tags, func(tag string) bool { return slices.Contains(parkedTags, strings.ToLower(tag)) }):
 		return "parked"
 	case g.coverage.excluded && !g.coverage.enabled():

@@ -31,7 +31,10 @@ func (l *lab) readProofs() {
 			}
 			p.Asset = ids[0]
 		}
-		l.proofs[p.Asset] = append(l.proofs[p.Asset], p)
+		for _, id := range l.withHeirs([]backup.AssetID{p.Asset}, p.Taken) {
+			p.Asset = id
+			l.proofs[id] = append(l.proofs[id], p)
+		}
 	}
 }
 

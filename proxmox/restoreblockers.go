@@ -255,7 +255,7 @@ func (f RestoreFacts) rightsBlockers() (blockers []plan.Blocker) {
 			blockers = append(blockers, plan.Blocker{Subject: "acting token", Why: "it lacks " + strings.Join(anyOf, " or ") + " on " + path + ", to " + what, Hint: "grant it, to the user and to the token"})
 		}
 	}
-	original, made, source := fmt.Sprintf("/vms/%d", f.Guest), fmt.Sprintf("/vms/%d", f.VMID), "/storage/"+f.sourceName()
+	original, made, source := fmt.Sprintf("/vms/%d", f.Origin()), fmt.Sprintf("/vms/%d", f.VMID), "/storage/"+f.sourceName()
 	if !f.Privileges[source]["Datastore.Allocate"] {
 		need(original, "read the backup of the guest", "VM.Backup")
 		need(source, "read the backup", "Datastore.AllocateSpace", "Datastore.Allocate")
@@ -296,6 +296,9 @@ func (f RestoreFacts) notes() (notes []string) {
 	}
 	if g := f.Original; g != nil && f.archiveName() != "" && g.Name != f.archiveName() {
 		notes = append(notes, fmt.Sprintf("The backup holds a guest called %q; guest %d is called %q now.", f.archiveName(), f.Guest, g.Name))
+	}
+	if f.Origin() != f.Guest {
+		notes = append(notes, fmt.Sprintf("The backup was made as VMID %d, before guest %d took its place.", f.Origin(), f.Guest))
 	}
 	notes = append(notes, f.diskNotes()...)
 	if f.InPlace {

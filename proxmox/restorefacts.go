@@ -1,6 +1,7 @@
 package proxmox
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,7 +14,8 @@ import (
 
 // RestoreQuery says what a restore would do: which backup, where to.
 type RestoreQuery struct {
-	Guest   int // VMID of the guest that was backed up
+	Guest   int // VMID of the guest that is to come back
+	Made    int // VMID that its backup was made as, before it took that one's place; 0: its own
 	Volume  string
 	Node    string
 	VMID    int    // of the restored guest
@@ -22,6 +24,9 @@ type RestoreQuery struct {
 	Again   bool // as it was: the guest is gone
 	Roomy   bool // a person says that the disks are mostly empty: thin storages may be smaller
 }
+
+// Origin is the VMID that the backup was made as.
+func (q RestoreQuery) Origin() int { return cmp.Or(q.Made, q.Guest) }
 
 // RestoreFacts is all that a restore's preflight looks at, read anew.
 type RestoreFacts struct {
@@ -63,7 +68,7 @@ func (c *Client) RestoreFacts(ctx context.Context, q RestoreQuery) (RestoreFacts
 	if !f.Online() {
 		return f, nil // nothing more can be asked of it; it blocks
 	}
-	points, missing, err := c.RestorePoints(ctx, q.Guest)
+	points, missing, err := c.RestorePoints(ctx, q.Origin())
 	if err != nil {
 		return f, err
 	}
@@ -183,7 +188,7 @@ func (c *Client) storagesOf(ctx context.Context, node, keyOf string) (found []St
 // readRights reads what the acting token may do with each thing that is touched.
 func (c *Client) readRights(ctx context.Context, f *RestoreFacts) error {
 	f.Zones = c.zones(ctx)
-	paths := []string{fmt.Sprintf("/vms/%d", f.Guest), fmt.Sprintf("/vms/%d", f.VMID), "/storage/" + f.sourceName()}
+	paths := []string{fmt.Sprintf("/vms/%d", f.Origin()), fmt.Sprintf("/vms/%d", f.VMID), "/storage/" + f.sourceName()}
 	for _, t := range f.Targets() {
 		paths = append(paths, "/storage/"+t.Name)
 	}
