@@ -70,6 +70,7 @@ var assumptions = map[string]estimate.Guess{
 	kindBackup:           {Fixed: 10 * time.Second, Rate: 40 << 20},
 	kindAttach:           {Fixed: 5 * time.Second},
 	kindFirewall:         {Fixed: 2 * time.Second},
+	kindLineage:          {Fixed: 2 * time.Second},
 	kindFetchFile:        {Fixed: 20 * time.Second, Rate: 20 << 20},
 	kindRejob:            {Fixed: 2 * time.Second},
 	kindServerJobs:       {Fixed: 2 * time.Second},

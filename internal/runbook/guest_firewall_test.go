@@ -30,7 +30,7 @@ func TestSwapCarriesTheFirewall(t *testing.T) {
 	restored := x.run(x.restore("web"))
 	want(t, restored, operation.StepDone)
 	p := x.swap(restored)
-	contains(t, "steps", kinds(p), "configure configure firewall jobs start")
+	contains(t, "steps", kinds(p), "configure configure firewall lineage jobs start")
 	contains(t, "notes", notes(p), "Its firewall becomes the original's as it is now: 2 rules instead of the backup's 0.")
 	swapped := x.run(p)
 	want(t, swapped, operation.StepDone)

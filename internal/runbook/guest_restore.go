@@ -79,7 +79,7 @@ func (l *Lab) RestorePoints(ctx context.Context, g Guest) ([]proxmox.RestorePoin
 	if err != nil {
 		return nil, nil, err
 	}
-	return c.RestorePoints(ctx, g.VMID)
+	return l.backupsOf(ctx, c, g.Guest)
 }
 
 // chooseGuestPoint takes the newest usable backup not after at. Where a newer one
@@ -126,7 +126,7 @@ func (l *Lab) RestoreGuest(ctx context.Context, r GuestRestore) (plan.Plan, erro
 	}
 	p := l.newPlan(r.Guest, "restore", "")
 	p.Summary = "Restore " + nameOf(r.Guest) + " from a backup"
-	points, missing, err := c.RestorePoints(ctx, r.Guest.VMID)
+	points, missing, err := l.backupsOf(ctx, c, r.Guest.Guest)
 	if err != nil {
 		return p, err
 	}
@@ -140,6 +140,9 @@ func (l *Lab) RestoreGuest(ctx context.Context, r GuestRestore) (plan.Plan, erro
 		return p, nil
 	}
 	q := proxmox.RestoreQuery{Guest: r.Guest.VMID, Volume: point.Volume, Node: r.Node, VMID: r.VMID, Storage: r.Storage, InPlace: r.InPlace, Again: r.Again, Roomy: r.Roomy}
+	if point.VMID != r.Guest.VMID {
+		q.Made = point.VMID
+	}
 	if err := l.place(ctx, c, r, point, &q); err != nil {
 		return p, err
 	}
@@ -343,6 +346,11 @@ func (l *Lab) addInPlace(ctx context.Context, c *proxmox.Client, p *plan.Plan, r
 	path := apiPath(g)
 	l.addStep(p, kindGuestRestore, "destroy the guest and restore it", a.Restore.Show(), a, true, a.Bytes)
 	l.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
+	if tags := g.lineage(); len(tags) > 0 { // the backup may be from before it took that place
+		t := a
+		t.Restore, t.Swap = nil, &swapGuestArgs{Role: "in", Tag: tags}
+		l.addStep(p, kindLineage, "write down again whose place it took", "PUT "+path+"/config tags+="+strings.Join(tags, ";"), t, true, 0)
+	}
 	if !r.LeaveOff {
 		l.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
 		l.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)

@@ -28,6 +28,8 @@ type swapGuestArgs struct {
 	Policy int                 `json:"policy,omitempty"` // VMID whose table in the configuration applies
 	Wall   *proxmox.Firewall   `json:"wall,omitempty"`   // firewall that it gets
 	Before *proxmox.Firewall   `json:"before,omitempty"` // and the one that it had
+	Tag    []string            `json:"tag,omitempty"`    // tags to set, and to remove
+	Untag  []string            `json:"untag,omitempty"`
 }
 
 // jobChange is which guests a backup job takes, and took.
@@ -234,7 +236,7 @@ func (x exchange) notes() (notes []string) {
 		notes = append(notes, "Rules of high availability that name the original (PVE 9) are not changed.")
 	}
 	return append(notes,
-		fmt.Sprintf("Backups of it go on under VMID %d, as a group of its own; the first one reads the whole guest. In the configuration, [guest.\"%s/%d\"] becomes [guest.\"%s/%d\"].", x.in.VMID, x.cluster, x.outVMID, x.cluster, x.in.VMID),
+		fmt.Sprintf("Backups of it go on under VMID %d, as a group of its own; the first one reads the whole guest. Those made until now as VMID %d count as its own: a tag says so. In the configuration, [guest.\"%s/%d\"] becomes [guest.\"%s/%d\"].", x.in.VMID, x.outVMID, x.cluster, x.outVMID, x.cluster, x.in.VMID),
 		x.wallNote()+" Replication jobs are not carried over.")
 }
 
@@ -293,6 +295,7 @@ func (l *Lab) addExchange(p *plan.Plan, x exchange) {
 	l.addStep(p, kindConfigure, "give the restored guest the name, addresses and start order of the original", "PUT "+inPath+"/config "+inSet.Show(), named, true, 0)
 	in.Guest = x.outName
 	l.addWall(p, x, in, inPath)
+	l.addLineage(p, x, in, inPath)
 	l.addJobs(p, x, in)
 	if start {
 		l.addStep(p, kindStart, "start it", "POST "+inPath+"/status/start", in, false, 0)

@@ -44,7 +44,7 @@ func TestSwapAndItsUndo(t *testing.T) {
 	want(t, restored, operation.StepDone)
 	beside := x.pve.Guest(100)
 	p := x.swap(restored)
-	if got := kinds(p); got != "check-guest ha shutdown shutdown configure configure jobs start ha check-guest check-protected" {
+	if got := kinds(p); got != "check-guest ha shutdown shutdown configure configure lineage jobs start ha check-guest check-protected" {
 		t.Fatalf("the steps are %s, the blockers %s", got, blockers(p))
 	}
 	if p.Confirm != "web" || p.Target != "guest:home/101" {
@@ -127,7 +127,7 @@ func TestSwapWithoutAnOriginal(t *testing.T) {
 	restored := x.run(x.restore("home/101"))
 	want(t, restored, operation.StepDone)
 	p := x.swap(restored)
-	if got := kinds(p); got != "check-guest shutdown configure jobs start check-guest check-protected" {
+	if got := kinds(p); got != "check-guest shutdown configure lineage jobs start check-guest check-protected" {
 		t.Fatalf("the steps are %s, the blockers %s", got, blockers(p))
 	}
 	s := x.run(p)

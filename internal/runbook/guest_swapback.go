@@ -47,6 +47,7 @@ type undoing struct {
 	removed    *guestArgs // from high availability
 	added      *guestArgs
 	walled     *guestArgs
+	tagged     *guestArgs
 }
 
 func (u *undoing) read(c *proxmox.Client, step plan.Step, a guestArgs) {
@@ -61,6 +62,8 @@ func (u *undoing) read(c *proxmox.Client, step plan.Step, a guestArgs) {
 		u.back = &a
 	case step.Kind == kindFirewall:
 		u.walled = &a
+	case step.Kind == kindLineage:
+		u.tagged = &a
 	case step.Kind == kindJobs:
 		u.jobs = &a
 	case step.Kind == kindHA && a.Swap.Remove:
@@ -134,6 +137,11 @@ func (u *undoing) steps(p *plan.Plan, away, back proxmox.Guest) {
 		w := one
 		w.Swap = &swapGuestArgs{Role: "out", Wall: u.walled.Swap.Before, Before: u.walled.Swap.Wall}
 		l.addStep(p, kindFirewall, "give it back its own firewall", "POST, PUT "+awayPath+"/firewall", w, true, 0)
+	}
+	if u.tagged != nil {
+		t := one
+		t.Swap = &swapGuestArgs{Role: "out", Tag: u.tagged.Swap.Untag, Untag: u.tagged.Swap.Tag}
+		l.addStep(p, kindLineage, "take back that the other's backups are its own", "PUT "+awayPath+"/config tags", t, true, 0)
 	}
 	b := other
 	b.Swap = &swapGuestArgs{Role: "in", Kind: u.back.Swap.Kind, Set: u.back.Swap.Was, Was: u.back.Swap.Set}

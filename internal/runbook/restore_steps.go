@@ -70,6 +70,7 @@ func (l *Lab) restoreSteps() map[string]operation.Executor {
 		kindHA:             &guestStep{l, l.changeHA},
 		kindCheckProtected: &guestStep{l, l.checkProtected},
 		kindFirewall:       &guestStep{l, l.changeFirewall},
+		kindLineage:        &guestStep{l, l.changeLineage},
 	}
 }
 
@@ -107,7 +108,7 @@ func (l *Lab) protectPoint(ctx context.Context, c *proxmox.Client, a guestArgs, 
 	if err := c.Protect(ctx, point, true); err != nil {
 		return operation.Result{}, err
 	}
-	points, _, err := c.RestorePoints(ctx, r.Query.Guest)
+	points, _, err := c.RestorePoints(ctx, r.Query.Origin())
 	if err != nil {
 		return operation.Result{}, err
 	}
