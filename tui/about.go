@@ -190,6 +190,9 @@ func aboutProblem(m *Model, id string) *sheet {
 		facts.opens(rowOf(m, p.Subject))
 		facts.word("since", m.ago(p.Since))
 		facts.word("id", p.ID)
+		if !p.Acknowledged {
+			facts.word("take note", "A, or: cairn ack "+p.ID)
+		}
 		s := &sheet{name: p.Subject, source: sourceOf(m, p.Subject)}
 		s.add(out, facts)
 		return s

@@ -38,8 +38,7 @@ func (b *board) filterText() *string { return &b.find }
 func (b *board) keys(m *Model) []binding {
 	l := b.all(m)
 	moves := l.moves(func(*Model) tea.Cmd { b.chosen = l.chosen; return b.beside.moved() })
-	keys := append([]binding{openKey(func() string { return b.chosen }), m.restoreKey()}, guestKeys(m, b.chosen)...)
-	keys = append(keys, filterKey())
+	keys := append([]binding{openKey(func() string { return b.chosen }), m.restoreKey(), filterKey()}, guestKeys(m, b.chosen)...)
 	if b.find != "" {
 		keys = append(keys, binding{keys: []string{"esc"}, help: "show all rows again", do: func(*Model) tea.Cmd { b.find = ""; return nil }})
 	}

@@ -32,6 +32,7 @@ type Desk interface {
 	Cancel(id string) error
 	Resume(ctx context.Context, id string) error
 	IncidentDesk
+	ProblemDesk
 	LogDesk
 	RepositoryDesk
 	PostgresDesk

@@ -86,6 +86,14 @@ func (d *fakeDesk) Operation(id string) (operation.Status, error) {
 	}
 	return operation.Status{}, fmt.Errorf("there is no operation %s", id)
 }
+func (d *fakeDesk) Acknowledge(_ context.Context, id, fingerprint, summary string) error {
+	d.note("acknowledge %s %s", id, fingerprint)
+	return d.err
+}
+func (d *fakeDesk) Unacknowledge(_ context.Context, id string) error {
+	d.note("unacknowledge %s", id)
+	return d.err
+}
 func (d *fakeDesk) Cancel(id string) error { d.note("cancel %s", id); return d.err }
 func (d *fakeDesk) Resume(_ context.Context, id string) error {
 	d.note("resume %s", id)

@@ -56,10 +56,13 @@ func guestKeys(m *Model, row string) []binding {
 		why = "this row is no guest; a shows them all"
 	}
 	name := guestName(m, id)
-	keys := []binding{
-		{keys: []string{"s"}, label: "snapshots", help: "the guest's snapshots: make, remove, roll back", why: why,
-			do: func(m *Model) tea.Cmd { return m.open(newSnapshots(id, name)) }},
-		backUpKey(m, row),
+	keys := append(ackKeys(m, row), binding{keys: []string{"s"}, label: "snapshots", help: "the guest's snapshots: make, remove, roll back", why: why,
+		do: func(m *Model) tea.Cmd { return m.open(newSnapshots(id, name)) }}, backUpKey(m, row))
+	if !ok { // help says why
+		keys[len(keys)-2].label = ""
+	}
+	if strings.HasPrefix(row, "problem:") { // the bottom row stays the same from problem to problem
+		keys[len(keys)-1].label = ""
 	}
 	if disk, ok := diskOf(m, row); ok {
 		eject := ejectKey(m, disk)
@@ -79,12 +82,18 @@ func (l *listing) guestKeys(m *Model) []binding {
 	if _, ok := guestOf(m, row); ok || l.about != nil && row != "" {
 		return guestKeys(m, row)
 	}
-	if _, ok := guestOf(m, l.key); ok {
+	if _, ok := guestOf(m, l.key); ok { // ackKeys are in it
 		return guestKeys(m, l.key)
+	}
+	if keys := ackKeys(m, l.key); len(keys) > 0 {
+		if copyingOf(m, l.key).build != nil {
+			keys = append(keys, backUpKey(m, l.key))
+		}
+		return keys
 	}
 	if l.about == nil {
 		kind, _, _ := strings.Cut(l.key, ":")
-		if kind != "source" && copyingOf(m, l.key).build != nil { // a problem's page, or a database's
+		if kind != "source" && copyingOf(m, l.key).build != nil { // such as a database's page
 			return []binding{backUpKey(m, l.key)}
 		}
 		return nil

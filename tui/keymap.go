@@ -75,7 +75,7 @@ func (m *Model) globals() []binding {
 		{keys: []string{"a"}, label: "assets", help: "every asset, with its copies by source", do: goTo(assetsScreen)},
 		{keys: []string{"p"}, label: "problems", help: "every problem, with what to do", do: goTo(problemsScreen)},
 		{keys: []string{"r"}, label: "refresh", help: "ask every system again now", do: func(m *Model) tea.Cmd { return m.refresh("") }},
-		{keys: []string{":"}, label: "go", help: "go to a screen or a source by name", do: func(m *Model) tea.Cmd { m.prompt = newPalettePrompt(); return nil }},
+		{keys: []string{":"}, label: "go", help: "go to a screen, a source, a guest, a database or a path by name", do: func(m *Model) tea.Cmd { m.prompt = newPalettePrompt(); return nil }},
 		{keys: []string{"?"}, label: "help", help: "the keys of this screen", do: goTo(helpScreen)},
 		{keys: []string{"esc", "backspace"}, help: "back", do: func(m *Model) tea.Cmd { m.back(); return nil }},
 		{keys: []string{"ctrl+l"}, help: "draw the screen again", do: func(*Model) tea.Cmd { return tea.ClearScreen }},

@@ -34,8 +34,10 @@ type Model struct {
 	person     *person
 	secrets    int // how many were asked for
 	operations operations
-	held       func(tea.Cmd) // a test's hook: takes what would run beside the screen
-	opening    func() error  // shows the first frame at once; nil: not in a terminal
+	noting     question
+	noted      map[string]noted // by the problem's id
+	held       func(tea.Cmd)    // a test's hook: takes what would run beside the screen
+	opening    func() error     // shows the first frame at once; nil: not in a terminal
 
 	frame string // the latest view
 	stale bool   // the view must be made again
@@ -212,7 +214,7 @@ func (m *Model) dispatch(msg tea.Msg) tea.Cmd {
 
 func (m *Model) take(s *watch.State) {
 	if s != nil {
-		m.state, m.known = s, true
+		m.state, m.known = m.withNoted(s), true
 	}
 }
 

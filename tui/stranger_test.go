@@ -64,3 +64,37 @@ func TestWhatIsTypedAfterAPageOfTextIsNoCommand(t *testing.T) {
 	u.does("p")
 	u.sees("STATUS    PROBLEM")
 }
+
+// TestAProblemIsAcknowledgedFromItsRow and that is taken back; it asks first.
+func TestAProblemIsAcknowledgedFromItsRow(t *testing.T) {
+	u := sitAt(t, web01(), homeLab(), 80, 24)
+	u.does("p", "g")
+	u.sees("A acknowledge")
+	u.does("A")
+	u.sees(">[ Cancel ]")
+	u.does("enter")
+	u.did()
+	u.does("A", "left", "enter")
+	u.did("acknowledge stale:restic.cloud " + u.m.state.Report.Problems[0].Fingerprint)
+	u.sees("ack'd")
+	u.sees("1 acknowledged")
+	u.does("enter")
+	u.sees("A count again")
+	u.does("A", "right", "enter")
+	u.misses("1 acknowledged")
+	u.does("esc")
+	u.misses("ack'd")
+	u.m.state.ReadOnly = "read-only"
+	u.does("A")
+	u.sees("A: read-only")
+}
+
+// TestKeysThatDoNothingOnARowAreNotOffered there; help says why.
+func TestKeysThatDoNothingOnARowAreNotOffered(t *testing.T) {
+	u := sitAt(t, web01(), homeLab(), 80, 24)
+	u.misses("s snapshots")
+	u.press("?")
+	u.sees("row is no guest; a shows them all")
+	u.press("esc", "/", "VM 100", "enter", "/", "ctrl+u", "enter")
+	u.sees("s snapshots")
+}

@@ -95,7 +95,11 @@ func backUpKey(m *Model, row string) binding {
 	if why == "" {
 		why = c.why
 	}
-	return binding{keys: []string{"b"}, label: "back up", help: "make a copy now of what the row is about", grade: reversible, why: why,
+	label := "back up"
+	if c.build == nil { // help says why
+		label = ""
+	}
+	return binding{keys: []string{"b"}, label: label, help: "make a copy now of what the row is about", grade: reversible, why: why,
 		do: func(m *Model) tea.Cmd { return m.open(newReview("back up "+c.name, len(m.stack), c.build)) }}
 }
 

@@ -114,6 +114,12 @@ func (a *app) writeText(w io.Writer, s *watch.State) error {
 			return err
 		}
 	}
+	for _, p := range s.Report.Problems {
+		if !p.Acknowledged {
+			_, err := fmt.Fprintln(w, "(cairn ack lists the problems with their ids; cairn ack ID takes note of one)")
+			return err
+		}
+	}
 	return nil
 }
 

@@ -2,14 +2,18 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"cairn/checks"
 	"cairn/internal/history"
 )
 
@@ -51,10 +55,18 @@ func (a *app) hold(ctx context.Context, on bool, why string) error {
 func (a *app) ackCommand() *cobra.Command {
 	var off bool
 	c := &cobra.Command{
-		Use:   "ack ID",
-		Short: "Take note of a problem: it no longer counts until it worsens",
-		Args:  cobra.ExactArgs(1),
-		RunE:  func(c *cobra.Command, args []string) error { return a.ack(c.Context(), args[0], off) },
+		Use:   "ack [ID]",
+		Short: "Take note of a problem: it no longer counts until it worsens; alone it lists the problems with their ids",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 && off {
+				return fail(ExitUsage, errors.New("say which problem is to count again: cairn ack lists their ids"))
+			}
+			if len(args) == 0 {
+				return a.listProblems(c.Context())
+			}
+			return a.ack(c.Context(), args[0], off)
+		},
 	}
 	c.Flags().BoolVar(&off, "off", false, "take the acknowledgement back")
 	return c
@@ -87,6 +99,32 @@ func (a *app) ack(ctx context.Context, id string, off bool) error {
 		})
 	}
 	return fail(ExitUsage, fmt.Errorf("there is no problem %q now; there are: %s", id, strings.Join(ids, ", ")))
+}
+
+// listProblems lists the problems with the ids that ack takes.
+func (a *app) listProblems(ctx context.Context) error {
+	state, err := a.survey(ctx, nil, time.Minute)
+	if err != nil {
+		return err
+	}
+	return printProblems(a.env.Out, state.Report.Problems)
+}
+
+func printProblems(w io.Writer, all []checks.Problem) error {
+	if len(all) == 0 {
+		_, err := fmt.Fprintln(w, "There is no problem.")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tSTATUS\tPROBLEM")
+	for _, p := range all {
+		status := p.Status.String()
+		if p.Acknowledged {
+			status = "acknowledged"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", p.ID, status, p.Summary)
+	}
+	return t.Flush()
 }
 
 // who is the person at the keyboard: behind sudo, the one who called it.

@@ -22,7 +22,7 @@ func TestWrongCommandLines(t *testing.T) {
 		"operation bogus":                    "see cairn operation --help",
 		"snapshot":                           "cairn snapshot needs one of",
 		"snapshot rollback home/100":         "see cairn snapshot rollback --help",
-		"ack":                                "see cairn ack --help",
+		"ack --off":                          "cairn ack lists their ids",
 		"hold perhaps":                       "see cairn hold --help",
 		"copies a b":                         "see cairn copies --help",
 		"version 2":                          "see cairn version --help",
