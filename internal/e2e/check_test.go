@@ -98,7 +98,7 @@ var contract = map[string]string{
 	"scenarios.rto_seconds":     "count",
 	"scenarios.rto_p90_seconds": "count",
 	"scenarios.basis":           "basis",
-	"scenarios.runs":            "count",
+	"scenarios.runs":            "count", "scenarios.rto_target_seconds": "number|null",
 
 	// What the contract does not ask for, and is there.
 	"warnings":                        "list",

@@ -99,7 +99,11 @@ func TestAGuestIsLostAndAPersonWalksBack(t *testing.T) {
 	s.Quiet(still)
 	s.Send("what was written since the backup")
 	s.Send("\r")
+	s.See("retention applies again")
+	s.Quiet(still)
+	s.Send("G")
 	s.See("WHAT DIFFERED FROM THE PLAN")
+	s.Send("g")
 	for _, want := range []string{"T0", "validated", "operations ran", "people took", "what was written since the backup"} {
 		s.See(want)
 	}
