@@ -32,6 +32,7 @@ type review struct {
 	grace  grace
 
 	top, height, total int // of the plan's window
+	pinned             int // how many of its first lines stay in sight: what it costs
 	notesFrom, notes   int // the line on which its notes begin, and how many lines they take
 }
 
@@ -206,7 +207,8 @@ func (r *review) view(m *Model, w, h int) []line {
 	r.notesFrom = len(body) - r.notes
 	r.total, r.height = len(body), max(h-len(foot)-1, 1)
 	r.top = max(0, min(r.top, r.total-r.height))
-	seen := body[r.top:min(r.top+r.height, len(body))]
+	pinned := min(r.pinned, r.height/2, len(body))
+	seen := append(body[:pinned:pinned], body[r.top+pinned:min(r.top+r.height, len(body))]...)
 	var out []line
 	for _, l := range seen {
 		out = append(out, words(" ").join(l))

@@ -12,7 +12,7 @@ const labelWidth = 14
 
 // body is the plan as a person judges it: what it costs first.
 func (r *review) body(m *Model, w int) []line {
-	r.notes = 0
+	r.notes, r.pinned = 0, 0
 	if r.err != nil {
 		return labelled("NO PLAN", alarm, reason(r.err), w)
 	}
@@ -35,15 +35,16 @@ func (r *review) body(m *Model, w int) []line {
 		loss = alarm
 	}
 	out = append(out, labelled("YOU WILL LOSE", loss, or(p.Loss, "not known"), w)...)
+	if !p.Blocked() {
+		out = append(out, labelled("BLOCKERS", good, "none", w)...)
+	}
+	r.pinned = len(out)
 	out = append(out, steps(p, w)...)
 	back := p.WayBack
 	if back == "" && destroys(&p) {
 		out = append(out, labelled("WAY BACK", alarm, "none: it cannot be undone", w)...)
 	} else {
 		out = append(out, labelled("WAY BACK", plain, or(back, "none is needed"), w)...)
-	}
-	if !p.Blocked() {
-		out = append(out, labelled("BLOCKERS", good, "none", w)...)
 	}
 	before := len(out)
 	for i, note := range p.Notes {

@@ -98,3 +98,16 @@ func TestKeysThatDoNothingOnARowAreNotOffered(t *testing.T) {
 	u.press("esc", "/", "VM 100", "enter", "/", "ctrl+u", "enter")
 	u.sees("s snapshots")
 }
+
+// TestTheLossStaysInSight while the rest of a long plan is read, and the name typed.
+func TestTheLossStaysInSight(t *testing.T) {
+	u := reviewing(t, func(d *fakeDesk) {
+		for range 3 {
+			d.planned.Steps = append(d.planned.Steps, rollbackPlan().Steps...)
+		}
+	})
+	u.does("pgdown", "pgdown", "pgdown", "pgdown")
+	for _, want := range []string{"Roll back web01", "YOU WILL LOSE", "BLOCKERS        none", "WAY BACK", "more above: pgup", "Type the guest's name"} {
+		u.sees(want)
+	}
+}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -74,7 +75,7 @@ func (a *app) showPlan(p plan.Plan, hash, format string) error {
 	if format == "json" {
 		err = printJSON(a.env.Out, planOf(p, hash))
 	} else {
-		err = printPlan(a.env.Out, p, hash)
+		err = a.printReadable(p, hash)
 	}
 	if err == nil && p.Blocked() {
 		return quiet(ExitBlocked)
@@ -109,7 +110,10 @@ func (a *app) agreed(ctx context.Context, f actFlags, p plan.Plan, hash string) 
 	if !watched {
 		return fail(ExitBlocked, fmt.Errorf("without a terminal it needs --yes %s: nothing was touched", p.Confirm))
 	}
-	if err := printPlan(a.env.Out, p, hash); err != nil {
+	if err := a.printReadable(p, hash); err != nil {
+		return err
+	}
+	if err := printCost(a.env.Out, p); err != nil {
 		return err
 	}
 	typed, err := a.askLine(ctx, "\nType the target's name to go on, anything else to leave: ")
@@ -120,6 +124,19 @@ func (a *app) agreed(ctx context.Context, f actFlags, p plan.Plan, hash string) 
 		return fail(ExitBlocked, errors.New("not confirmed: nothing was touched"))
 	}
 	return nil
+}
+
+// printReadable prints a plan, on a terminal with no word broken.
+func (a *app) printReadable(p plan.Plan, hash string) error {
+	if !outIsTerminal(a.env) {
+		return printPlan(a.env.Out, p, hash)
+	}
+	var whole bytes.Buffer
+	if err := printPlan(&whole, p, hash); err != nil {
+		return err
+	}
+	_, err := io.WriteString(a.env.Out, wrapped(whole.String(), textColumns))
+	return err
 }
 
 func destroys(p plan.Plan) bool {
@@ -212,6 +229,19 @@ func (p *progressPrinter) print(s operation.Status) {
 	p.log(s.Progress)
 }
 
+// printStates prints each step once, with how it stands.
+func printStates(w io.Writer, s operation.Status) {
+	for i, step := range s.Record.Plan.Steps {
+		now := s.Steps[i]
+		fmt.Fprintf(w, "[%s] %s  %s %s\n", mark(now.State), step.Title, now.State, now.Text)
+		if p := s.Progress; p != nil && p.Step == step.ID {
+			for _, line := range p.Lines {
+				fmt.Fprintf(w, "    %s\n", line)
+			}
+		}
+	}
+}
+
 // log prints the lines of a step's log that came since, as far as they are kept.
 // Those of a step that was not announced yet wait.
 func (p *progressPrinter) log(now *operation.Progress) {
@@ -233,6 +263,10 @@ func mark(s operation.State) string {
 		return "x"
 	case operation.StepWarned:
 		return "w"
+	case operation.Waiting:
+		return " "
+	case operation.Running:
+		return ">"
 	}
 	return "!"
 }

@@ -106,8 +106,7 @@ func (a *app) printOperation(s operation.Status) error {
 	if c := s.Cancel; c != nil {
 		fmt.Fprintf(a.env.Out, "%s asked it to stop.\n", c.By.Who)
 	}
-	p := progressPrinter{out: a.env.Out, told: map[string]operation.State{}}
-	p.print(s)
+	printStates(a.env.Out, s)
 	if s.State == operation.WaitsForYou {
 		fmt.Fprintf(a.env.Out, "When it is done: cairn operation done %s\n", s.ID())
 	} else if s.Resumable {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"cairn/internal/backup"
 	"cairn/internal/plan"
@@ -44,6 +45,69 @@ func printPlan(w io.Writer, p plan.Plan, hash string) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// printCost repeats what is lost and what stands in the way, below a plan that is
+// longer than a screen.
+func printCost(w io.Writer, p plan.Plan) error {
+	var b strings.Builder
+	fmt.Fprintln(&b)
+	row(&b, "YOU WILL LOSE", or(p.Loss, "not known"))
+	row(&b, "WAY BACK", or(p.WayBack, "none"))
+	row(&b, "BLOCKERS", "none")
+	_, err := io.WriteString(w, wrapped(b.String(), textColumns))
+	return err
+}
+
+// textColumns is how wide a plan is written for a person who decides on it.
+const textColumns = 80
+
+// labelColumns is where the text of a plan's rows begins.
+const labelColumns = 17
+
+// wrapped breaks lines at spaces, so that a narrow terminal breaks no word; what
+// goes on stands below the beginning. A longer word stays whole: it is copied.
+func wrapped(text string, w int) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		indent := len(line) - len(strings.TrimLeft(line, " "))
+		if strings.HasPrefix(line, "  ") && len(line) > labelColumns { // a row of a plan
+			body := strings.TrimLeft(line[labelColumns:], " ")
+			indent = len(line) - len(body)
+		}
+		for {
+			at := breakAt(line, indent, w)
+			if at < 0 {
+				break
+			}
+			b.WriteString(line[:at] + "\n")
+			line = strings.Repeat(" ", indent) + line[at+1:]
+		}
+		b.WriteString(line + "\n")
+	}
+	return b.String()
+}
+
+// breakAt is the last space before which w columns are not full, else the first
+// one behind them; -1: the line fits, or is one word.
+func breakAt(line string, indent, w int) int {
+	if utf8.RuneCountInString(line) <= w {
+		return -1
+	}
+	last, columns := -1, 0
+	for i, r := range line {
+		if r == ' ' && i > indent {
+			if columns > w && last >= 0 {
+				break
+			}
+			last = i
+		}
+		if columns++; columns > w && last >= 0 {
+			break
+		}
+	}
+	return last
 }
 
 // blockers come first: with one of them nothing else matters.
