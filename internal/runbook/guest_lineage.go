@@ -49,6 +49,17 @@ func (l *Lab) addLineage(p *plan.Plan, x exchange, in guestArgs, path string) {
 	l.addStep(p, kindLineage, fmt.Sprintf("write down that backups made as VMID %d are its own", x.outVMID), "PUT "+path+"/config tags+="+strings.Join(tags, ";"), in, true, 0)
 }
 
+// addLineageAgain writes it down of a guest that was restored as itself: its backup
+// may be from before it took that place.
+func (l *Lab) addLineageAgain(p *plan.Plan, g Guest, a guestArgs, path string) {
+	tags := g.lineage()
+	if len(tags) == 0 {
+		return
+	}
+	a.Restore, a.Swap = nil, &swapGuestArgs{Role: "in", Tag: tags}
+	l.addStep(p, kindLineage, "write down again whose place it took", "PUT "+path+"/config tags+="+strings.Join(tags, ";"), a, true, 0)
+}
+
 // changeLineage sets and removes tags. A cluster may allow none but its own tags: the
 // guest is as good without, so that is a warning.
 func (l *Lab) changeLineage(ctx context.Context, c *proxmox.Client, a guestArgs, _ *operation.Task) (operation.Result, error) {

@@ -315,6 +315,7 @@ func (l *Lab) addAgain(p *plan.Plan, g Guest, name string, f proxmox.RestoreFact
 	l.addProtect(p, f, a)
 	l.addStep(p, kindGuestRestore, "restore it", a.Restore.Show(), a, false, a.Bytes)
 	l.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
+	l.addLineageAgain(p, g, a, path)
 	if !leaveOff {
 		l.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
 		l.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)
@@ -346,11 +347,7 @@ func (l *Lab) addInPlace(ctx context.Context, c *proxmox.Client, p *plan.Plan, r
 	path := apiPath(g)
 	l.addStep(p, kindGuestRestore, "destroy the guest and restore it", a.Restore.Show(), a, true, a.Bytes)
 	l.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
-	if tags := g.lineage(); len(tags) > 0 { // the backup may be from before it took that place
-		t := a
-		t.Restore, t.Swap = nil, &swapGuestArgs{Role: "in", Tag: tags}
-		l.addStep(p, kindLineage, "write down again whose place it took", "PUT "+path+"/config tags+="+strings.Join(tags, ";"), t, true, 0)
-	}
+	l.addLineageAgain(p, g, a, path)
 	if !r.LeaveOff {
 		l.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
 		l.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)

@@ -118,7 +118,8 @@ func (t *together) recall(ctx context.Context) error {
 // readOrder reads from the backup how the guest starts with its node. What cannot
 // be read is found out again by the restore, which says so.
 func (t *together) readOrder(ctx context.Context, g *returning, points []proxmox.RestorePoint) {
-	chosen, _, ok := chooseGuestPoint(slices.DeleteFunc(slices.Clone(points), func(p proxmox.RestorePoint) bool { return p.VMID != g.VMID }),
+	one := proxmox.Guest{VMID: g.VMID, Tags: g.Tags}
+	chosen, _, ok := chooseGuestPoint(slices.DeleteFunc(slices.Clone(points), func(p proxmox.RestorePoint) bool { return !one.Owns(p.VMID, p.Taken) }),
 		GuestRestore{Guest: Guest{t.a.Cluster, proxmox.Guest{VMID: g.VMID, Kind: g.Kind}}})
 	if !ok {
 		return
@@ -202,7 +203,7 @@ func (t *together) begin(ctx context.Context, g *returning) error {
 	case err != nil && !errors.Is(err, proxmox.ErrNoGuest):
 		return fmt.Errorf("%w: %w", operation.ErrLost, err)
 	}
-	r := GuestRestore{Guest: Guest{t.a.Cluster, proxmox.Guest{VMID: g.VMID, Kind: g.Kind, Name: g.Name}}, Again: true, LeaveOff: true, Storage: t.a.Storage}
+	r := GuestRestore{Guest: Guest{t.a.Cluster, proxmox.Guest{VMID: g.VMID, Kind: g.Kind, Name: g.Name, Tags: g.Tags}}, Again: true, LeaveOff: true, Storage: t.a.Storage}
 	if r.Node, err = t.place(ctx, g); err != nil {
 		return fmt.Errorf("%w: %w", operation.ErrLost, err)
 	}

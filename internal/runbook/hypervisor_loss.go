@@ -48,7 +48,8 @@ type lostOne struct {
 	Bytes    int64             `json:"bytes"`
 	Verified string            `json:"verified"`
 	Key      string            `json:"key,omitempty"`
-	Storage  string            `json:"storage"` // of its backup
+	Storage  string            `json:"storage"`        // of its backup
+	Tags     []string          `json:"tags,omitempty"` // that say whose place it took
 }
 
 func (g lostOne) word() string { return cmp.Or(g.Name, "guest "+strconv.Itoa(g.VMID)) }
@@ -148,8 +149,13 @@ func (l *Lab) lostGuests(ctx context.Context, r HypervisorRestore, known proxmox
 		}
 		l.newestBackups(s, seen, len(known.Guests) == 0, newest)
 	}
+	handDown(known.Guests, newest)
 	for _, g := range known.Guests {
 		if r.Node != "" && g.Node != r.Node || g.Template && newest[g.VMID].VMID == 0 {
+			continue
+		}
+		if h, of := heirOf(known.Guests, g); of && newest[g.VMID].VMID == 0 {
+			p.Notes = append(p.Notes, fmt.Sprintf("%s (%d), whose place %s (%d) took, does not come back: its backups are that one's.", g.Name, g.VMID, h.Name, h.VMID))
 			continue
 		}
 		one, ok := newest[g.VMID]
@@ -159,7 +165,7 @@ func (l *Lab) lostGuests(ctx context.Context, r HypervisorRestore, known proxmox
 			}
 			continue
 		}
-		one.Name, one.Node, one.Kind = g.Name, g.Node, g.Kind
+		one.Name, one.Node, one.Kind, one.Tags = g.Name, g.Node, g.Kind, Guest{r.Cluster, g}.lineage()
 		newest[g.VMID] = one
 		guests = append(guests, one)
 	}
@@ -173,6 +179,34 @@ func (l *Lab) lostGuests(ctx context.Context, r HypervisorRestore, known proxmox
 		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.VMID, b.VMID))
 	})
 	return guests, missing
+}
+
+// heirOf is who took a guest's place.
+func heirOf(all []proxmox.Guest, g proxmox.Guest) (proxmox.Guest, bool) {
+	for _, h := range all {
+		if slices.ContainsFunc(h.Predecessors(), func(p proxmox.Predecessor) bool { return p.VMID == g.VMID }) {
+			return h, true
+		}
+	}
+	return proxmox.Guest{}, false
+}
+
+// handDown gives a backup from before a guest lost its place to who took it: brought
+// back under both VMIDs, one guest would be there twice with one address.
+func handDown(all []proxmox.Guest, newest map[int]lostOne) {
+	for _, g := range all {
+		for _, p := range g.Predecessors() {
+			one, ok := newest[p.VMID]
+			if !ok || !g.Owns(p.VMID, one.Taken) {
+				continue
+			}
+			delete(newest, p.VMID)
+			if have, has := newest[g.VMID]; !has || one.Taken.After(have.Taken) {
+				one.VMID = g.VMID
+				newest[g.VMID] = one
+			}
+		}
+	}
 }
 
 // newestBackups finds each guest's newest usable backup on one storage; one that

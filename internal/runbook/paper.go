@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -237,6 +238,17 @@ type lostGuest struct {
 	away     *checks.Held // its off-site copy; nil: none is known
 }
 
+// made is the VMID that its newest backup was made as: until a guest that took
+// another's place is backed up itself, that of the other.
+func (g lostGuest) made() int {
+	if g.held != nil {
+		if id, err := strconv.Atoi(path.Base(path.Dir(g.held.ID))); err == nil && id > 0 {
+			return id
+		}
+	}
+	return g.VMID
+}
+
 // order are the guests by priority, then by VMID.
 func (w *paperWriter) order() (all []lostGuest) {
 	held, away := map[string]*checks.Held{}, map[string]*checks.Held{}
@@ -277,6 +289,9 @@ func (w *paperWriter) guests() {
 		row := []string{g.Name, fmt.Sprintf("%s/%d", g.cluster, g.VMID), g.Node, "none", "", "", w.offSite(g)}
 		if g.held != nil {
 			row[3], row[4], row[5] = w.stamp(g.held.Taken), g.held.Proof.String(), w.stamp(g.held.ProvedAt)
+			if g.made() != g.VMID {
+				row[3] += fmt.Sprintf(", made as VMID %d", g.made())
+			}
 		}
 		b.Table = append(b.Table, row)
 	}

@@ -51,7 +51,7 @@ func restoreCommand(g lostGuest, storages []proxmox.Storage) string {
 	if g.held == nil || len(storages) == 0 {
 		return fmt.Sprintf("# %s (%d): no backup is known", g.Name, g.VMID)
 	}
-	volume := fmt.Sprintf("%s:backup/%s/%d/%s", storages[0].Name, kind, g.VMID, g.held.Taken.UTC().Format("2006-01-02T15:04:05Z"))
+	volume := fmt.Sprintf("%s:backup/%s/%d/%s", storages[0].Name, kind, g.made(), g.held.Taken.UTC().Format("2006-01-02T15:04:05Z"))
 	text := fmt.Sprintf(tool, quoted(volume), g.VMID)
 	for _, d := range g.Disks {
 		if d.Storage != "" && (d.Key == "rootfs" || g.Kind == proxmox.QEMU) {

@@ -304,9 +304,9 @@ func newestBackup(s proxmox.Storage) string {
 
 // restoreNewest brings one guest back from the newest backup that is there.
 func restoreNewest(g lostGuest) string {
-	text := fmt.Sprintf(`qmrestore "$(newest %d)" %d`, g.VMID, g.VMID)
+	text := fmt.Sprintf(`qmrestore "$(newest %d)" %d`, g.made(), g.VMID)
 	if g.Kind == proxmox.LXC {
-		text = fmt.Sprintf(`pct restore %d "$(newest %d)"`, g.VMID, g.VMID)
+		text = fmt.Sprintf(`pct restore %d "$(newest %d)"`, g.VMID, g.made())
 	}
 	for _, d := range g.Disks {
 		if d.Storage != "" && (d.Key == "rootfs" || g.Kind == proxmox.QEMU) {

@@ -52,6 +52,20 @@ func aLabOnPaper(repository, path string) (*config.Config, checks.Facts, checks.
 	return c, f, r
 }
 
+// A guest that took another's place comes back from what was backed up as the other,
+// under its own VMID.
+func TestPaperOfASwappedGuest(t *testing.T) {
+	c, f, r := aLabOnPaper("s3:https://s3.example.net/lab", "/mnt/usb")
+	f.Proxmox["home"].Value.Guests[0].VMID = 111
+	r.Assets[0].ID = proxmox.Asset("home", 111)
+	r.Assets[0].Held[0].ID = "lab/vm/101/2026-11-21T18:30:00Z"
+	text := NewPaper(c, f, r, printedAt).Text()
+	contains(t, "paper", text, "qmrestore pbs-usb:backup/vm/101/2026-11-21T18:30:00Z 111 --storage local-lvm", `qmrestore "$(newest 101)" 111`, "guest ns/lab/vm/101   # web", "made as VMID 101")
+	if strings.Contains(text, "no backup is known") || strings.Contains(text, "newest 111") {
+		t.Error(text)
+	}
+}
+
 func TestPaper(t *testing.T) {
 	c, f, r := aLabOnPaper("s3:https://user:hunter2@s3.example.net/lab", "/srv")
 	p := NewPaper(c, f, r, printedAt)
