@@ -13,6 +13,7 @@ import (
 // the careful answer to each.
 type optionsPage struct {
 	flow   *flow
+	asked  []runbook.Option
 	fields []field // of what is typed
 	at     int
 	grace  grace
@@ -22,7 +23,8 @@ type optionsPage struct {
 }
 
 func newOptions(f *flow, now time.Time) *optionsPage {
-	return &optionsPage{flow: f, fields: make([]field, len(f.scenario.Options)), grace: grace{last: now}}
+	asked := f.scenario.Asked(f.wish.Point)
+	return &optionsPage{flow: f, asked: asked, fields: make([]field, len(asked)), grace: grace{last: now}}
 }
 
 func (p *optionsPage) id() string {
@@ -32,10 +34,10 @@ func (p *optionsPage) title() string { return "options" }
 func (p *optionsPage) typing() bool  { return len(p.here().Choices) == 0 }
 func (p *optionsPage) left()         { p.planning.end() }
 
-func (p *optionsPage) here() runbook.Option { return p.flow.scenario.Options[p.at] }
+func (p *optionsPage) here() runbook.Option { return p.asked[p.at] }
 
 func (p *optionsPage) keys(*Model) []binding {
-	n := len(p.flow.scenario.Options)
+	n := len(p.asked)
 	move := func(by int) func(*Model) tea.Cmd {
 		return func(*Model) tea.Cmd { p.at = (p.at + by + n) % n; return nil }
 	}
@@ -81,7 +83,7 @@ func (p *optionsPage) typed(m *Model, key tea.KeyMsg) (tea.Cmd, bool) {
 // review makes the plan first: where there is none, what was typed is still there to
 // be corrected.
 func (p *optionsPage) review(m *Model) tea.Cmd {
-	for i, o := range p.flow.scenario.Options {
+	for i, o := range p.asked {
 		if len(o.Choices) == 0 {
 			p.flow.wish.Options[o.Name] = p.fields[i].text()
 		}
@@ -101,20 +103,34 @@ func (p *optionsPage) review(m *Model) tea.Cmd {
 	})
 }
 
-func (p *optionsPage) view(_ *Model, w, _ int) []line {
+// hints say what can be typed. A moment is in the zone of the console, between what
+// the point reaches.
+func (p *optionsPage) hints(m *Model, o runbook.Option) []string {
+	out := []string{o.Hint}
+	if o.Name != "at" {
+		return out
+	}
+	if text := m.reach(p.flow.point); text != "" {
+		out = append(out, "can be restored: "+text+", and what is archived until then")
+	}
+	return append(out, "a time without a zone is in "+m.now.In(m.o.Location).Format("MST (UTC-07:00)"))
+}
+
+func (p *optionsPage) view(m *Model, w, _ int) []line {
 	out := []line{say(strong, " "+p.flow.scenario.Name+" "+p.flow.name), nil}
-	for i, o := range p.flow.scenario.Options {
+	for i, o := range p.asked {
 		mark := span{" ", plain}
 		if i == p.at {
 			mark = span{">", strong}
 		}
 		row := line{mark}.join(pad(words(o.Title), 14))
 		if len(o.Choices) == 0 {
-			out = append(out, row.join(p.fields[i].line(i == p.at, w-16)))
-			if p.fields[i].text() == "" {
-				out[len(out)-1] = out[len(out)-1].add(span{" " + o.Hint, faint})
+			out = append(out, cut(row.join(p.fields[i].line(i == p.at, w-16)), w))
+			for _, hint := range p.hints(m, o) {
+				for _, text := range wrap(hint, max(w-16, 1)) {
+					out = append(out, words(spaces(15)).add(span{text, faint}))
+				}
 			}
-			out[len(out)-1] = cut(out[len(out)-1], w)
 			continue
 		}
 		chosen := o.Choices[0]

@@ -19,6 +19,7 @@ import (
 type flow struct {
 	scenario runbook.Scenario
 	wish     runbook.Wish
+	point    runbook.Point // that wish names
 	name     string        // what a person calls the target
 	since    time.Duration // how long ago it began at least; 0: nobody knows
 	under    int           // how high the stack was before it
@@ -36,7 +37,7 @@ func (f *flow) chosen(m *Model, target, name string) tea.Cmd {
 
 // options asks what else is to be decided, where there is something.
 func (f *flow) options(m *Model) tea.Cmd {
-	if len(f.scenario.Options) > 0 {
+	if len(f.scenario.Asked(f.wish.Point)) > 0 {
 		return m.open(newOptions(f, m.o.Now()))
 	}
 	return f.review(m)

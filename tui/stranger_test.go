@@ -30,10 +30,20 @@ func TestGoingToAnythingByName(t *testing.T) {
 // field, and what is typed then is text, not a row of commands.
 func TestAMomentIsCorrectedWhereItWasTyped(t *testing.T) {
 	d := failing()
-	d.fails.points = []runbook.Point{{ID: runbook.ToTheEnd, Taken: noon, Source: "base backup and WAL"}}
+	d.fails.points = []runbook.Point{{ID: runbook.ToTheEnd, Taken: noon, Source: "base backup and WAL", From: before(6 * 24 * time.Hour), To: before(4 * time.Minute)},
+		{ID: "/dumps/openprod", Taken: before(time.Hour), Source: "dump openprod"}}
 	u := sitAt(t, d, troubled(), 80, 24)
-	u.does("R", "l", "j", "j", "j", "enter", "enter", "enter")
+	u.does("R", "l", "j", "j", "j", "enter", "enter", "g")
+	u.sees("from 2026-11-15 20:14:30 to 2026-11-21 20:10:30 UTC")
+	u.does("j", "enter") // a dump is of one moment
+	u.misses("Moment")
+	u.sees("Table")
+	u.does("esc", "g", "enter")
 	u.sees("Moment")
+	u.misses("Table") // nothing but the whole database comes from WAL
+	for _, whole := range []string{"or name:RESTORE-POINT", "can be restored: from 2026-11-15 20:14:30 to 2026-11-21 20:10:30 UTC", "a time without a zone is in UTC (UTC+00:00)"} {
+		u.sees(whole)
+	}
 	d.err = errors.New("2027-01-01 is not reached: the WAL ends at 20:10")
 	u.does("2027-01-01", "enter")
 	u.sees("No plan: 2027-01-01 is not reached")

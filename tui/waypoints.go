@@ -164,6 +164,9 @@ func (p *wayPointsPage) about(m *Model) *sheet {
 	} else {
 		facts.word("you lose", "what was written since the moment that you type next")
 	}
+	if text := m.reach(one); text != "" {
+		facts.word("reaches", text)
+	}
 	facts.fact("proven", provenLine(one))
 	key := "not encrypted"
 	if one.Encrypted {
@@ -183,6 +186,16 @@ func (p *wayPointsPage) about(m *Model) *sheet {
 	facts.word("id", one.ID)
 	out.add(facts)
 	return out
+}
+
+// reach is from when to when a point leads back to any moment, with its zone;
+// empty: it does not, or nobody knows.
+func (m *Model) reach(one runbook.Point) string {
+	if one.From.IsZero() || one.To.IsZero() {
+		return ""
+	}
+	const layout = "2006-01-02 15:04:05"
+	return "from " + one.From.In(m.o.Location).Format(layout) + " to " + one.To.In(m.o.Location).Format(layout+" MST")
 }
 
 func (p *wayPointsPage) chosen() (runbook.Point, bool) { return p.find(p.list.chosen) }
@@ -210,7 +223,7 @@ func (p *wayPointsPage) keys(m *Model) []binding {
 	}
 	keys := []binding{
 		{keys: []string{"enter"}, label: "take this point", help: "go on with the chosen point; nothing is touched yet", why: why, do: func(m *Model) tea.Cmd {
-			p.flow.wish.Point = one.ID
+			p.flow.wish.Point, p.flow.point, p.flow.wish.Options = one.ID, one, map[string]string{}
 			return p.flow.options(m)
 		}},
 		{keys: []string{"r"}, label: "read again", help: "read the points again", why: m.deskless(), do: p.start},

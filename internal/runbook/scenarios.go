@@ -54,8 +54,9 @@ type Point struct {
 	Encrypted bool
 	Key       string // which key opens it, by name or fingerprint; empty: not known
 	OffSite   bool
-	Unusable  string // why it cannot be restored from; empty: it can
-	Note      string // what somebody wrote about it
+	From, To  time.Time // any moment between can be gone back to; zero: it is of one moment, or not known
+	Unusable  string    // why it cannot be restored from; empty: it can
+	Note      string    // what somebody wrote about it
 }
 
 // Option is something to decide besides the target and the point.
@@ -64,6 +65,13 @@ type Option struct {
 	Title   string   // for a person
 	Choices []Choice // the first is what is taken where nobody chooses; none: it is typed
 	Hint    string   // of what is typed: what an empty answer means
+	// Unasked says whether it makes no sense for a point, by its id; nil: it always does.
+	Unasked func(point string) bool
+}
+
+// Asked are the options that make sense for a point.
+func (s Scenario) Asked(point string) []Option {
+	return slices.DeleteFunc(slices.Clone(s.Options), func(o Option) bool { return o.Unasked != nil && o.Unasked(point) })
 }
 
 // Choice is one answer to an option.

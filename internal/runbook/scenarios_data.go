@@ -93,11 +93,13 @@ func databaseLoss() Scenario {
 }
 
 func moment() Option {
-	return Option{Name: "at", Title: "Moment", Hint: "2026-11-21 18:04:59, 0/3000060 or name:RESTORE-POINT; empty: the chosen dump"}
+	return Option{Name: "at", Title: "Moment", Hint: "such as 2026-11-21 18:04:59, 0/3000060 (an LSN) or name:RESTORE-POINT",
+		Unasked: func(point string) bool { return point != "" && point != ToTheEnd }} // a dump is of one moment, its own
 }
 
 func part() Option {
-	return Option{Name: "table", Title: "Table", Hint: "only the rows of SCHEMA.NAME of the dump; empty: all"}
+	return Option{Name: "table", Title: "Table", Hint: "only the rows of SCHEMA.NAME of the dump; empty: all",
+		Unasked: func(point string) bool { return point == ToTheEnd }}
 }
 
 // ToTheEnd is the id of the point of a server's WAL: the moment is typed.
@@ -163,7 +165,7 @@ func databasePoints(ctx context.Context, l *Lab, target string) (out []Point, un
 		out = append(out, p)
 	}
 	if cfg := l.config.Postgres[source]; cfg.Base != nil && cfg.WAL != nil {
-		p := Point{ID: ToTheEnd, Taken: l.now(), Source: "base backup and WAL", Proven: "any moment that the WAL reaches"}
+		p := Point{ID: ToTheEnd, Taken: l.now(), Source: "base backup and WAL", Proven: "any moment that the WAL reaches", From: f.Archive.Value.From, To: f.Archive.Value.To}
 		whole := func(b pg.BaseBackup) bool { return b.State == backup.Complete }
 		if !slices.ContainsFunc(f.Bases.Value, whole) {
 			p.Unusable = "no base backup is whole"
