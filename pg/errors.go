@@ -112,6 +112,9 @@ func refusal(t target, e *pgconn.PgError) (kind Kind, why, hint string) {
 		return Timeout, fmt.Sprintf("%s did not answer a query in time: %s", t.address, e.Message),
 			"look at pg_stat_activity: is it overloaded?"
 	case "42501":
+		if strings.HasPrefix(e.Message, "must be ") { // owner of …, member of …, superuser
+			return Privilege, fmt.Sprintf("role %s may not do this: %s", t.user, e.Message), "make it a member of that role, or act as a superuser"
+		}
 		return Privilege, fmt.Sprintf("role %s may not read this: %s", t.user, e.Message), "GRANT pg_monitor TO " + quote(t.user)
 	}
 	return Failed, fmt.Sprintf("%s answered: %s (%s)", t.address, e.Message, e.Code), e.Hint

@@ -201,22 +201,14 @@ func (c *Client) describeArchive(ctx context.Context, f *foreignDump) (DumpManif
 	if err != nil {
 		return DumpManifest{}, err
 	}
-	r, w := io.Pipe()
-	var told error
-	done := async(func() {
-		f.script, told = readScript(r, "", io.Discard, false)
-		_ = r.CloseWithError(told) // it always returns nil
-	})
-	spec := command.Spec{Argv: []string{path, "--create", "--schema-only", "--file=-"}, Raw: w, Dir: "/"}
+	spec := command.Spec{Argv: []string{path, "--create", "--schema-only", "--file=-"}, Dir: "/"}
 	closeInput, err := f.feed(ctx, &spec)
 	if err != nil {
 		return DumpManifest{}, err
 	}
-	result, err := command.Run(ctx, spec)
-	_ = w.Close() // it always returns nil
-	<-done
+	f.script, err = c.readSchema(ctx, "pg_restore", spec)
 	if err = errors.Join(err, closeInput()); err != nil {
-		return DumpManifest{}, c.server.toolError("pg_restore", result, err)
+		return DumpManifest{}, err
 	}
 	f.script.Version = t.server
 	f.script.Tables = nil
@@ -378,16 +370,16 @@ func (c *Client) loadScript(ctx context.Context, m DumpManifest, r RestoreReques
 	<-done
 	switch {
 	case said.full:
-		return said.lines, errors.New("the server's disk is full: make room, then try again")
+		return said.all(), errors.New("the server's disk is full: make room, then try again")
 	case err != nil:
-		return said.lines, c.server.toolError("psql", result, err)
+		return said.all(), c.server.toolError("psql", result, err)
 	case told != nil:
-		return said.lines, damageOf(f.path, told)
+		return said.all(), damageOf(f.path, told)
 	case !facts.Complete:
-		return said.lines, &Damage{f.path, "its last line, “dump complete”, is missing: it was cut"}
+		return said.all(), &Damage{f.path, "its last line, “dump complete”, is missing: it was cut"}
 	}
 	f.script = facts // what it says of the database may stand at its end
-	return said.lines, nil
+	return said.all(), nil
 }
 
 // count reads a script once more for the rows of its tables.
@@ -419,17 +411,31 @@ type complaints struct {
 	scrub func(string) string
 	lines []string
 	count int
+	fresh bool // the last line is of an error that is kept
 	full  bool
+}
+
+// all are the errors that were kept, and how many more there were.
+func (s *complaints) all() []string {
+	if more := s.count - len(s.lines); more > 0 {
+		return append(s.lines, fmt.Sprintf("and %d more", more))
+	}
+	return s.lines
 }
 
 func (s *complaints) line(line []byte) {
 	text := string(line)
+	if command, ok := strings.CutPrefix(text, "Command was: "); ok && s.fresh { // what for; of long ones their first line
+		last := &s.lines[len(s.lines)-1]
+		*last = s.scrub(fmt.Sprintf("%s (%s)", *last, strings.TrimSpace(command)))
+	}
+	s.fresh = false
 	s.full = s.full || strings.Contains(text, "No space left")
 	if !strings.Contains(text, "error:") && !strings.Contains(text, "ERROR:") {
 		return
 	}
 	if s.count++; len(s.lines) < mostComplaints {
-		s.lines = append(s.lines, s.scrub(text))
+		s.lines, s.fresh = append(s.lines, s.scrub(text)), true
 	}
 }
 

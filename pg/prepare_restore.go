@@ -4,14 +4,18 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"cairn/internal/plan"
 )
 
 // RestoreReady is what a plan of a restore rests on.
 type RestoreReady struct {
 	Manifest DumpManifest
-	Missing  []string // roles that the server lacks
+	Missing  []string      // roles that the server lacks
+	Lacks    *plan.Blocker // the right to give what is restored to its owners; nil: it is there
 	Preflight
 }
 
@@ -54,7 +58,11 @@ func (c *Client) PrepareRestore(ctx context.Context, r RestoreRequest) (RestoreR
 		return out, err
 	}
 	defer shut(ctx, conn)
-	if err := out.rights(ctx, conn); err != nil {
+	err = out.rights(ctx, conn)
+	if err == nil && r.Whole() {
+		out.Lacks, err = c.lacks(ctx, conn, m, r.Dump)
+	}
+	if err != nil {
 		return out, explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err)
 	}
 	// The server may be another host: then its disk cannot be seen from here.
@@ -81,8 +89,6 @@ func (r *RestoreReady) rights(ctx context.Context, conn *pgx.Conn) error {
 		r.block("role "+r.Server.Role, "it may create no database", "ALTER ROLE "+role+" CREATEDB, or restore as a superuser")
 	case !super && len(r.Missing) > 0 && !createRole:
 		r.block("role "+r.Server.Role, "the dump needs roles that are missing ("+few(r.Missing)+") and it may create none", "create them, or restore as a superuser")
-	case !super:
-		r.Notes = append(r.Notes, "The role "+r.Server.Role+" is no superuser: what belongs to other roles may not come back with its owner.")
 	}
 	found, err := conn.Query(ctx, `SELECT e FROM unnest($1::text[]) e WHERE NOT EXISTS (SELECT FROM pg_available_extensions WHERE name = e)`, extensionNames(r.Manifest))
 	if err != nil {
@@ -96,6 +102,22 @@ func (r *RestoreReady) rights(ctx context.Context, conn *pgx.Conn) error {
 		r.block("extensions", "the dump needs "+few(missing)+", which the server does not have", "install their packages on the server")
 	}
 	return nil
+}
+
+// lacks looks whether the role may give what is restored to those who own it in the dump.
+func (c *Client) lacks(ctx context.Context, conn *pgx.Conn, m DumpManifest, dump string) (*plan.Blocker, error) {
+	owners, err := c.owners(m, dump)
+	if err != nil {
+		return nil, err
+	}
+	owner, err := ownerOfDump(ctx, conn, m)
+	if err != nil {
+		return nil, err
+	}
+	if owner != "" && !slices.Contains(owners, owner) {
+		owners = append(slices.Clone(owners), owner)
+	}
+	return unowned(ctx, conn, owners)
 }
 
 func extensionNames(m DumpManifest) []string {

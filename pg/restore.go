@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,6 +56,19 @@ func BesideName(database, operation string) string {
 // BeforeName is what the live database is called after the swap.
 func BeforeName(database, operation string) string { return sideName(database, "_before_", operation) }
 
+// leftover is a name that BesideName or BeforeName made.
+var leftover = regexp.MustCompile(`_(restore|before)_[0-9]{8}-[0-9]+$`)
+
+// IsLeftover says whether a database is what a restore of ours left beside a live
+// one: what was restored and never swapped in, or what was live before a swap.
+func IsLeftover(database string) bool { return leftover.MatchString(database) }
+
+// IsBefore says whether a database is what was live before a swap.
+func IsBefore(database string) bool {
+	found := leftover.FindStringSubmatch(database)
+	return found != nil && found[1] == "before"
+}
+
 // Restore makes the new database and brings the dump into it. What an earlier try
 // of the same operation left is dropped first. The text tells of errors that
 // pg_restore passed over: whether they matter is for Validate to say.
@@ -86,7 +100,9 @@ func (c *Client) Restore(ctx context.Context, r RestoreRequest, w Work) (DumpMan
 	return m, said, nil
 }
 
-// createBeside creates the empty database as the dumped one was.
+// createBeside creates the empty database as the dumped one was. It belongs to its
+// owner before anything comes into it: only then may that one own tables of the
+// schema public. Where that is not permitted, comparing the rights tells.
 func (c *Client) createBeside(ctx context.Context, m DumpManifest, into string) error {
 	conn, err := c.server.connect(ctx, "")
 	if err != nil {
@@ -94,20 +110,31 @@ func (c *Client) createBeside(ctx context.Context, m DumpManifest, into string) 
 	}
 	defer shut(ctx, conn)
 	if m.foreign != nil {
-		return c.createForeign(ctx, conn, m.foreign, into)
+		err = c.createForeign(ctx, conn, m.foreign, into)
+	} else {
+		err = c.createOurs(ctx, conn, m.Database, into)
 	}
-	d := m.Database
+	if err != nil {
+		return err
+	}
+	owner, err := ownerOfDump(ctx, conn, m)
+	if err == nil && owner != "" {
+		if _, err := conn.Exec(ctx, "ALTER DATABASE "+quote(into)+" OWNER TO "+quote(owner), pgx.QueryExecModeSimpleProtocol); conn.IsClosed() {
+			return err
+		}
+	}
+	return err
+}
+
+func (c *Client) createOurs(ctx context.Context, conn *pgx.Conn, d DumpedDatabase, into string) error {
 	sql := fmt.Sprintf("CREATE DATABASE %s WITH TEMPLATE template0 ENCODING %s LC_COLLATE %s LC_CTYPE %s", quote(into), literal(d.Encoding), literal(d.Collate), literal(d.CType))
 	if d.Provider == "icu" {
 		sql += " LOCALE_PROVIDER icu ICU_LOCALE " + literal(d.ICULocale)
 	}
-	var hasSpace, hasOwner bool
-	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_tablespace WHERE spcname = $1), EXISTS (SELECT FROM pg_roles WHERE rolname = $2)`, d.Tablespace, d.Owner).Scan(&hasSpace, &hasOwner)
+	var hasSpace bool
+	err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_tablespace WHERE spcname = $1)`, d.Tablespace).Scan(&hasSpace)
 	if hasSpace && d.Tablespace != "" && d.Tablespace != "pg_default" {
 		sql += " TABLESPACE " + quote(d.Tablespace)
-	}
-	if hasOwner {
-		sql += " OWNER " + quote(d.Owner)
 	}
 	for _, s := range []string{"DROP DATABASE IF EXISTS " + quote(into), sql} {
 		if err == nil {
@@ -221,13 +248,13 @@ func (c *Client) pgRestore(ctx context.Context, path string, m DumpManifest, r R
 	var exit *command.ExitError
 	switch {
 	case said.full:
-		return said.lines, errors.New("the server's disk is full: make room, then try again")
+		return said.all(), errors.New("the server's disk is full: make room, then try again")
 	case err == nil:
-		return said.lines, nil
+		return said.all(), nil
 	case errors.As(err, &exit) && exit.Code == 1 && strings.Contains(exit.Stderr, "errors ignored on restore"):
-		return said.lines, nil // it went on to the end
+		return said.all(), nil // it went on to the end
 	}
-	return said.lines, c.server.toolError("pg_restore", result, err)
+	return said.all(), c.server.toolError("pg_restore", result, err)
 }
 
 // feed has pg_restore read the archive. One that is compressed as a whole, or in

@@ -36,6 +36,7 @@ type scriptFacts struct {
 	Inserts    bool     // rows come as INSERT, which are not counted
 	Statements []string // about the database itself: CREATE, ALTER, GRANT, COMMENT
 	Owners     []string // roles that own something
+	Rights     []string // statements about owners and grants
 	Dropped    int      // commands of psql that were left out
 }
 
@@ -168,6 +169,9 @@ func (s *script) learn(line []byte) {
 	}
 	if m := plainVersion.FindSubmatch(line); m != nil && s.facts.Version == "" {
 		s.facts.Version = string(m[1])
+	}
+	if rightLine.Match(bytes.TrimRight(line, "\r\n")) && !bytes.Contains(line, []byte(" LARGE OBJECT ")) && s.passes() {
+		s.facts.Rights = append(s.facts.Rights, string(bytes.TrimRight(line, "\r\n")))
 	}
 	if m := ownerLine.FindSubmatch(line); m != nil && s.passes() {
 		if name := unquoted(string(m[1])); len(s.facts.Owners) < 10_000 && !contains(s.facts.Owners, name) {

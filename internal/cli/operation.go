@@ -68,7 +68,7 @@ func (a *app) printOperations(all []operation.Status) error {
 		if !s.Ended.IsZero() {
 			took = backup.Age(s.Ended.Sub(s.Started))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID(), s.State, s.Record.Plan.Summary, s.Record.By.Who, started, took, s.Text)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID(), s.Outcome(), s.Record.Plan.Summary, s.Record.By.Who, started, took, s.Text)
 	}
 	return t.Flush()
 }
@@ -102,7 +102,7 @@ func (a *app) printOperation(s operation.Status) error {
 	if f := s.Record.By.From; f != "" && f != "local" {
 		from = " over SSH from " + f
 	}
-	fmt.Fprintf(a.env.Out, "\noperation %s: %s %s\nby %s%s %s\n", s.ID(), s.State, s.Text, s.Record.By.Who, from, s.Record.By.Why)
+	fmt.Fprintf(a.env.Out, "\noperation %s: %s %s\nby %s%s %s\n", s.ID(), s.Outcome(), s.Text, s.Record.By.Who, from, s.Record.By.Why)
 	if c := s.Cancel; c != nil {
 		fmt.Fprintf(a.env.Out, "%s asked it to stop.\n", c.By.Who)
 	}

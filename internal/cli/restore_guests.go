@@ -105,7 +105,7 @@ func (a *app) startAll(ctx context.Context, d *desk.Desk, f actFlags, plans []pl
 				continue
 			}
 			delete(running, id)
-			fmt.Fprintf(a.env.Out, "%s  %s  %s %s\n", id, s.State, s.Record.Plan.Summary, s.Text)
+			fmt.Fprintf(a.env.Out, "%s  %s  %s %s\n", id, s.Outcome(), s.Record.Plan.Summary, s.Text)
 			if s.State != operation.StepDone && s.State != operation.StepWarned {
 				failed++
 			}

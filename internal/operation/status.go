@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -50,6 +51,15 @@ type Status struct {
 
 // ID is the operation's.
 func (s Status) ID() string { return s.Record.Plan.ID }
+
+// Outcome is the state as people are told: one that is done and had a step with a
+// warning is not plainly done.
+func (s Status) Outcome() State {
+	if s.State == StepDone && slices.ContainsFunc(s.Steps, func(one StepStatus) bool { return one.State == StepWarned }) {
+		return StepWarned
+	}
+	return s.State
+}
 
 // Open says whether the operation runs, waits, or wants something of a person.
 func (s Status) Open() bool {

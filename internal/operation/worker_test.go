@@ -252,7 +252,7 @@ func TestDone(t *testing.T) {
 	x.work(id)
 	s := x.want(id, StepDone)
 	x.laid(id, threeStones)
-	if s.Steps[0].State != StepWarned || s.Steps[0].Remote != "task-1" || s.Progress == nil || len(s.Irreversible()) != 1 {
+	if s.Steps[0].State != StepWarned || s.Outcome() != StepWarned || s.Steps[0].Remote != "task-1" || s.Progress == nil || len(s.Irreversible()) != 1 {
 		t.Errorf("got %+v", s)
 	}
 	x.work(id)

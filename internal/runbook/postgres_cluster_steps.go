@@ -123,6 +123,7 @@ func (l *Lab) validateAll(ctx context.Context, c *pg.Client, a clusterArgs, w pg
 	var rows, bytes int64
 	var uncounted []string
 	var failed error
+	var lacking, beside []string
 	c.ValidateAll(ctx, parts, w, func(i int, m pg.DumpManifest, findings []string, err error) {
 		if err == nil && len(findings) > 0 {
 			err = fmt.Errorf("it differs from its dump in %d places: %s", len(findings), pg.ListFindings(findings))
@@ -130,6 +131,13 @@ func (l *Lab) validateAll(ctx context.Context, c *pg.Client, a clusterArgs, w pg
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%q: %w", of[i].Into, err))
 			return
+		}
+		lost, stays := a.lostRights(ctx, c, of[i], w)
+		switch {
+		case lost != "" && stays:
+			beside = append(beside, lost)
+		case lost != "":
+			lacking = append(lacking, lost)
 		}
 		tables, rows, bytes = tables+len(m.Tables), rows+max(0, m.Rows), bytes+m.Database.Bytes
 		if !m.Counted() {
@@ -141,6 +149,9 @@ func (l *Lab) validateAll(ctx context.Context, c *pg.Client, a clusterArgs, w pg
 	if failed != nil {
 		return operation.Result{}, fmt.Errorf("%w; no database took its name, the live ones are as they were", failed)
 	}
+	if len(lacking) > 0 {
+		return operation.Result{}, fmt.Errorf("their rows are right, but not their owners and grants: %s; no database took its name, the live ones are as they were. To use one nevertheless: cairn restore database-mistake %s/DATABASE --swap-in RESTORED", strings.Join(lacking, "; "), a.Source)
+	}
 	r := operation.Result{Text: fmt.Sprintf("%d databases with %d tables", len(parts), tables), Bytes: bytes}
 	if len(uncounted) < len(parts) {
 		r.Text += fmt.Sprintf(", and the %d rows that were dumped", rows)
@@ -148,7 +159,24 @@ func (l *Lab) validateAll(ctx context.Context, c *pg.Client, a clusterArgs, w pg
 	if len(uncounted) > 0 {
 		r.Text += "; no manifest: row counts can't be compared of " + strings.Join(uncounted, ", ")
 	}
+	if len(beside) > 0 {
+		r.Status, r.Text = backup.Warning, r.Text+"; "+strings.Join(beside, "; ")
+	}
 	return r, nil
+}
+
+// lostRights tells what a restored database lacks of owners and grants, and whether
+// it stays beside: then that does no harm yet.
+func (a clusterArgs) lostRights(ctx context.Context, c *pg.Client, part databaseArgs, w pg.Work) (text string, stays bool) {
+	lost, owners, err := c.LostRights(ctx, part.request(), w)
+	if err != nil {
+		lost = []string{err.Error()}
+	}
+	if len(lost) == 0 {
+		return "", false
+	}
+	now, err := c.SwapState(ctx, part.swap())
+	return fmt.Sprintf("%q: %s", part.Into, lostText(lost, owners)), err == nil && now.Live && !a.Swap
 }
 
 // there says which of the restored databases exist under their own name.

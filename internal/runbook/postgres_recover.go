@@ -114,7 +114,12 @@ func (l *Lab) addRecovery(p *plan.Plan, c *pg.Client, r PostgresRecovery, ready 
 func (l *Lab) addBringBack(ctx context.Context, p *plan.Plan, c *pg.Client, a recoverArgs, size int64, swap bool) error {
 	rec := a.Recovery
 	l.addPostgres(p, kindExtract, fmt.Sprintf("dump %q from there", a.Database), "pg_dump → "+rec.Extracted(), a, false, size)
-	d := databaseArgs{Source: a.Source, Database: a.Database, Dump: rec.Extracted(), Into: pg.BesideName(a.Database, "{id}"), Before: pg.BeforeName(a.Database, "{id}")}
+	d := databaseArgs{Source: a.Source, Database: a.Database, Dump: rec.Extracted(), Into: pg.BesideName(a.Database, "{id}"), Before: pg.BeforeName(a.Database, "{id}"), Swap: swap}
+	lacks, err := c.MayOwn(ctx, a.Database)
+	if err != nil {
+		return err
+	}
+	noteOwners(p, lacks, swap)
 	l.addPostgres(p, kindDatabaseRoles, "create roles that are missing", "CREATE ROLE …", d, false, 0)
 	l.addPostgres(p, kindDatabaseRestore, fmt.Sprintf("restore it into the new database %q", d.Into), fmt.Sprintf("CREATE DATABASE %q; pg_restore", d.Into), d, false, size)
 	l.addPostgres(p, kindDatabaseValidate, "compare it with what was dumped: tables, rows, sequences, constraints, indexes; ANALYZE", "SELECT count(*) …", d, false, size)

@@ -43,6 +43,8 @@ type databaseArgs struct {
 	Schema   string   `json:"schema,omitempty"`
 	Tables   []string `json:"tables,omitempty"`
 	Globals  string   `json:"globals,omitempty"`
+	Swap     bool     `json:"swap,omitempty"` // a swap follows: what is restored must be fit to be live
+	Back     bool     `json:"back,omitempty"` // the swap is the way back from another one
 }
 
 func (a databaseArgs) request() pg.RestoreRequest {
@@ -70,7 +72,7 @@ func (l *Lab) RestoreDatabase(ctx context.Context, r PostgresRestore) (plan.Plan
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	args := databaseArgs{Source: r.Source, Database: r.Database, Dump: dump.Path, Into: pg.BesideName(r.Database, "{id}"), Before: pg.BeforeName(r.Database, "{id}"), Schema: r.Schema, Tables: r.Tables, Globals: r.Globals}
+	args := databaseArgs{Source: r.Source, Database: r.Database, Dump: dump.Path, Into: pg.BesideName(r.Database, "{id}"), Before: pg.BeforeName(r.Database, "{id}"), Schema: r.Schema, Tables: r.Tables, Globals: r.Globals, Swap: r.Swap}
 	ready, err := c.PrepareRestore(ctx, args.request())
 	if err != nil {
 		return plan.Plan{}, err
@@ -80,6 +82,7 @@ func (l *Lab) RestoreDatabase(ctx context.Context, r PostgresRestore) (plan.Plan
 		return p, err
 	}
 	p.Blockers, p.Notes = ready.Blockers, ready.Notes
+	noteOwners(&p, ready.Lacks, r.Swap)
 	if newer != "" {
 		p.Notes = append(p.Notes, "A newer dump, without a manifest of ours, lies in "+newer+": --from-dump restores from it.")
 	}
@@ -93,6 +96,18 @@ func (l *Lab) RestoreDatabase(ctx context.Context, r PostgresRestore) (plan.Plan
 	}
 	p.Estimate = total(p.Steps)
 	return p, nil
+}
+
+// noteOwners says that what is restored cannot be given to its owners: no hindrance
+// for a database beside, but it must not go live like that.
+func noteOwners(p *plan.Plan, lacks *plan.Blocker, swap bool) {
+	switch {
+	case lacks == nil:
+	case swap:
+		p.Blockers = append(p.Blockers, *lacks)
+	default:
+		p.Notes = append(p.Notes, fmt.Sprintf("%s: %s: %s.", lacks.Subject, lacks.Why, lacks.Hint))
+	}
 }
 
 // databasePlan begins a plan about one database. Where that does not exist any
@@ -162,8 +177,11 @@ func (l *Lab) addDatabaseSwap(ctx context.Context, p *plan.Plan, c *pg.Client, a
 	}
 	title := fmt.Sprintf("swap: end %d sessions, keep the live database as %q, give its name to the restored one", now.Sessions, a.Before)
 	show := fmt.Sprintf("ALTER DATABASE %q RENAME TO %q; ALTER DATABASE %q RENAME TO %q", a.Database, a.Before, a.Into, a.Database)
+	if a.Back {
+		title = fmt.Sprintf("swap back: end %d sessions, give %q its former content again, keep the restored one as %q", now.Sessions, a.Database, a.Before)
+	}
 	if !now.Live {
-		title, loss = fmt.Sprintf("give the restored database the name %q", a.Database), "nothing: there is no live database of that name"
+		title, loss = fmt.Sprintf("give %q the name %q", a.Into, a.Database), "nothing: there is no live database of that name"
 		show = fmt.Sprintf("ALTER DATABASE %q RENAME TO %q", a.Into, a.Database)
 	}
 	l.addPostgres(p, kindDatabaseSwap, title, show, a, true, 0)
@@ -182,7 +200,7 @@ func (l *Lab) SwapDatabase(ctx context.Context, source, database, restored strin
 	if err != nil {
 		return p, err
 	}
-	a := databaseArgs{Source: source, Database: database, Into: restored, Before: pg.BeforeName(database, "{id}")}
+	a := databaseArgs{Source: source, Database: database, Into: restored, Before: pg.BeforeName(database, "{id}"), Back: pg.IsBefore(restored)}
 	p.Summary = fmt.Sprintf("Give the name of database %q of postgres.%s to %q", database, source, restored)
 	now, err := c.SwapState(ctx, a.swap())
 	if err != nil {
@@ -221,7 +239,7 @@ func (l *Lab) undoPostgres(ctx context.Context, s operation.Status) (p plan.Plan
 			p.Blockers = append(p.Blockers, plan.Blocker{Subject: fmt.Sprintf("database %q", back.Restored), Why: "it is gone, and it was what there was before", Hint: "restore from a dump instead"})
 		}
 		if err == nil {
-			err = l.addDatabaseSwap(ctx, &p, c, databaseArgs{Source: a.Source, Database: back.Live, Into: back.Restored, Before: back.Before}, fmt.Sprintf("what was written to %q since the swap; it is kept as %q", back.Live, back.Before))
+			err = l.addDatabaseSwap(ctx, &p, c, databaseArgs{Source: a.Source, Database: back.Live, Into: back.Restored, Before: back.Before, Back: !a.Back}, fmt.Sprintf("what was written to %q since the swap; it is kept as %q", back.Live, back.Before))
 		}
 		p.Estimate = total(p.Steps)
 		return p, true, err

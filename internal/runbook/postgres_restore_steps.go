@@ -107,7 +107,29 @@ func (l *Lab) validate(ctx context.Context, c *pg.Client, a databaseArgs, task *
 		return r, nil
 	}
 	r = l.proven(a.Dump, backup.Restored, r)
-	return l.proven(a.Dump, backup.ContentChecked, r), nil
+	r = l.proven(a.Dump, backup.ContentChecked, r)
+	lost, owners, err := c.LostRights(ctx, a.request(), postgresWork(task))
+	if err != nil {
+		lost = []string{err.Error()}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return operation.Result{}, err
+	case len(lost) > 0 && a.Swap:
+		return operation.Result{}, fmt.Errorf("its rows are right, but not its owners and grants, so it did not take the live one's place; %s; the live database is as it was. To use it nevertheless: cairn restore database-mistake %s/%s --swap-in %s", lostText(lost, owners), a.Source, a.Database, a.Into)
+	case len(lost) > 0:
+		r.Status, r.Text = backup.Warning, r.Text+"; "+lostText(lost, owners)
+	}
+	return r, nil
+}
+
+// lostText says which owners and grants are missing, and who may bring them back.
+func lostText(lost, owners []string) string {
+	text := fmt.Sprintf("of the dump's owners and grants %d are missing: %s; run these as a superuser", len(lost), pg.ListFindings(lost))
+	if len(owners) > 0 {
+		text += ", or make the acting role a member of " + strings.Join(owners, ", ") + " and restore again"
+	}
+	return text
 }
 
 // databaseSwap renames the databases. It is all or nothing, and the names tell
@@ -130,7 +152,12 @@ func (x *databaseSwap) Run(ctx context.Context, s plan.Step, task *operation.Tas
 	if err := c.Exchange(ctx, a.swap(), postgresWork(task)); err != nil {
 		return operation.Result{}, err
 	}
-	if !before.Live {
+	switch {
+	case a.Back && !before.Live:
+		return operation.Result{Text: fmt.Sprintf("the former database is %q again", a.Database)}, nil
+	case a.Back:
+		return operation.Result{Text: fmt.Sprintf("%q is again what it was before the swap; the restored one is kept as %q, with what was written since: drop it when nobody misses it", a.Database, a.Before)}, nil
+	case !before.Live:
 		return operation.Result{Text: fmt.Sprintf("the restored database is %q now", a.Database)}, nil
 	}
 	return operation.Result{Text: fmt.Sprintf("%q is the restored one now; the former is kept as %q: drop it when nobody misses it", a.Database, a.Before)}, nil
