@@ -159,17 +159,21 @@ type SafetyBackup struct {
 	Storage string
 	Mode    string // snapshot when empty
 	Notes   string // how it is found again; several lines are kept
+	Plain   bool   // not protected: jobs prune it later as one of their own
 }
 
-// Vzdump starts a backup that is protected and for which nothing is pruned, and
-// returns its task. remove=0 alone would fail on a storage at its limit, and
-// protected=1 alone would still prune the others.
+// Vzdump starts a backup that is protected, unless it is plain, and for which nothing
+// is pruned, and returns its task. remove=0 alone fails on a storage that is at its
+// limit, and protected=1 alone would still prune the others.
 func (c *Client) Vzdump(ctx context.Context, vmid int, b SafetyBackup) (upid string, err error) {
 	row, _, err := c.locate(ctx, vmid)
 	if err != nil {
 		return "", err
 	}
 	body := map[string]any{"vmid": fmt.Sprint(vmid), "storage": b.Storage, "mode": "snapshot", "remove": 0, "protected": 1}
+	if b.Plain {
+		delete(body, "protected")
+	}
 	if b.Mode != "" {
 		body["mode"] = b.Mode
 	}

@@ -114,6 +114,11 @@ func (d *Desk) Backup(ctx context.Context, g runbook.Guest) (plan.Plan, error) {
 	return d.free(d.lab.Backup(ctx, g))
 }
 
+// BackupTo plans a backup of a guest to a storage, as a job would make it.
+func (d *Desk) BackupTo(ctx context.Context, g runbook.Guest, storage string) (plan.Plan, error) {
+	return d.free(d.lab.BackupTo(ctx, g, storage))
+}
+
 // free adds a blocker to p where an operation holds its target. Only the worker
 // takes the lock: this says it before somebody types a name for nothing.
 func (d *Desk) free(p plan.Plan, err error) (plan.Plan, error) {

@@ -33,6 +33,7 @@ type guestArgs struct {
 	Storage     string `json:"storage,omitempty"`
 	Notes       string `json:"notes,omitempty"`
 	Running     bool   `json:"running,omitempty"` // whether it should run in the end
+	Plain       bool   `json:"plain,omitempty"`   // a backup like those of a job
 	Bytes       int64  `json:"bytes,omitempty"`   // what a backup reads, for the measurement
 	Mark        string `json:"mark,omitempty"`    // how the name of a guest that an operation made ends
 
@@ -55,7 +56,7 @@ func (l *Lab) guestSteps() map[string]operation.Executor {
 			return c.Start(ctx, a.VMID)
 		}},
 		kindBackup: &taskStep{l, "vzdump", "vzdump", func(ctx context.Context, c *proxmox.Client, a guestArgs) (string, error) {
-			return c.Vzdump(ctx, a.VMID, proxmox.SafetyBackup{Storage: a.Storage, Notes: a.Notes})
+			return c.Vzdump(ctx, a.VMID, proxmox.SafetyBackup{Storage: a.Storage, Notes: a.Notes, Plain: a.Plain})
 		}},
 		kindCheckRollback: &checkRollback{l},
 	}

@@ -1,6 +1,7 @@
 package runbook
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -149,8 +150,31 @@ func (l *Lab) checkProtected(ctx context.Context, c *proxmox.Client, a guestArgs
 	}
 	for _, j := range jobs {
 		if j.Covers(a.VMID, g.Node, pools[a.VMID]) && !j.NextRun.IsZero() {
-			return operation.Result{Text: "its next backup: job " + j.ID + ", " + j.NextRun.Local().Format("2006-01-02 15:04")}, nil
+			return operation.Result{Text: "its next backup: job " + j.ID + ", " + j.NextRun.Local().Format("2006-01-02 15:04") + firstBackup(a, g, j.Storage)}, nil
 		}
 	}
-	return operation.Result{Text: fmt.Sprintf("%d enabled backup jobs take it", n)}, nil
+	return operation.Result{Text: fmt.Sprintf("%d enabled backup jobs take it", n) + firstBackup(a, g, storageOf(jobs, a.VMID, g.Node, pools[a.VMID]))}, nil
+}
+
+// firstBackup says what is left after a guest took another's VMID's place: a backup of
+// its own.
+func firstBackup(a guestArgs, g proxmox.Guest, storage string) string {
+	if a.Swap == nil || a.Swap.Role != "in" || a.Swap.Policy == 0 || a.Swap.Policy == a.VMID {
+		return ""
+	}
+	text := fmt.Sprintf("; until then those made as VMID %d are its newest", a.Swap.Policy)
+	if storage != "" {
+		text += fmt.Sprintf("; now: cairn backup %s --to %s", cmp.Or(g.Name, fmt.Sprint(a.VMID)), storage)
+	}
+	return text
+}
+
+// storageOf is where the first enabled job that takes a guest writes to.
+func storageOf(jobs []proxmox.BackupJob, vmid int, node, pool string) string {
+	for _, j := range jobs {
+		if j.Covers(vmid, node, pool) {
+			return j.Storage
+		}
+	}
+	return ""
 }
