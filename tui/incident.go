@@ -116,7 +116,7 @@ func (p *incidentPage) rows(m *Model, w int) []item {
 	}
 	cells := make([][]line, len(ops))
 	for i, s := range ops {
-		cells[i] = []line{say(stateTone(s.State), stateWord(s)), words(s.Record.Plan.Summary), words(m.clock(began(s))), words(took(s))}
+		cells[i] = []line{say(stateTone(s.Outcome()), stateWord(s)), words(s.Record.Plan.Summary), words(m.clock(began(s))), words(took(s))}
 	}
 	head, body := table([]column{{title: "STATE"}, {title: "DONE SO FAR", grows: true}, {title: "STARTED", drop: 1}, {title: "TOOK", right: true}}, cells, w)
 	items = append(items, item{lines: []line{nil, head}})

@@ -48,13 +48,13 @@ func (p *operationPage) body(m *Model, w int) []line {
 	for _, row := range wrap(or(s.Record.Plan.Summary, "operation "+p.op), w) {
 		out = append(out, say(strong, row))
 	}
-	state := say(stateTone(s.State), stateWord(s))
+	state := say(stateTone(s.Outcome()), stateWord(s))
 	if text := p.since(m); text != "" {
 		state = state.add(span{"  " + text, plain})
 	}
 	out = append(out, state)
 	for _, row := range wrap(s.Text, w) {
-		out = append(out, say(stateTone(s.State), row))
+		out = append(out, say(stateTone(s.Outcome()), row))
 	}
 	out = append(out, nil)
 	for i, step := range s.Record.Plan.Steps {

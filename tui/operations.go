@@ -37,7 +37,7 @@ func operationsScreen(*Model) screen {
 			cols := []column{{title: "STATE"}, {title: "WHAT", grows: true}, {title: "STARTED"}, {title: "TOOK", right: true, drop: 3}, {title: "BY", most: 12, drop: 2}, {title: "ID", drop: 1}}
 			rows := make([][]line, len(o.all))
 			for i, s := range o.all {
-				rows[i] = []line{say(stateTone(s.State), stateWord(s)), words(or(s.Record.Plan.Summary, s.Text)), words(m.clock(began(s))),
+				rows[i] = []line{say(stateTone(s.Outcome()), stateWord(s)), words(or(s.Record.Plan.Summary, s.Text)), words(m.clock(began(s))),
 					words(took(s)), words(s.Record.By.Who), say(faint, s.ID())}
 			}
 			title, body := table(cols, rows, w)
@@ -74,7 +74,7 @@ func stateWord(s operation.Status) string {
 			return "not begun"
 		}
 	}
-	return string(s.State)
+	return string(s.Outcome())
 }
 
 func stateTone(s operation.State) tone {
@@ -99,7 +99,7 @@ func aboutOperation(m *Model, id string) *sheet {
 	}
 	out := &sheet{name: or(s.Record.Plan.Summary, "operation "+id)}
 	facts := section{}
-	facts.fact("state", say(stateTone(s.State), stateWord(s)))
+	facts.fact("state", say(stateTone(s.Outcome()), stateWord(s)))
 	if s.Text != "" {
 		facts.word("because", s.Text)
 	}
