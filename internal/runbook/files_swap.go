@@ -70,7 +70,7 @@ func (l *Lab) SwapFiles(s operation.Status) (plan.Plan, error) {
 func (l *Lab) swapPlan(kind, target, summary string, pairs [][2]string) (plan.Plan, error) {
 	p := plan.Plan{Operation: kind, Target: target, Confirm: pairs[0][0], Created: l.now(), Summary: summary,
 		WayBack: "swap again: cairn operation undo {id}"}
-	var beside, ids []string
+	var kept, emptied, ids []string
 	for _, pair := range pairs {
 		a := swapArgs{Live: pair[0], Beside: pair[1]}
 		var err, failed error
@@ -80,15 +80,37 @@ func (l *Lab) swapPlan(kind, target, summary string, pairs [][2]string) (plan.Pl
 			return p, err
 		}
 		p.Blockers = append(p.Blockers, swapBlockers(a, kind != swapOperation)...)
-		beside, ids = append(beside, a.Beside), append(ids, a.LiveID, a.BesideID)
+		ids = append(ids, a.LiveID, a.BesideID)
+		switch gone {
+		case a.LiveID: // nothing is there now
+		case a.BesideID:
+			emptied = append(emptied, a.Live)
+		default:
+			kept = append(kept, a.Beside)
+		}
 		l.addRepository(&p, kindSwap, "exchange "+a.Live+" with what was restored", fmt.Sprintf("renameat2 %s %s RENAME_EXCHANGE", a.Beside, a.Live), a, 0)
 		p.Steps[len(p.Steps)-1].Irreversible = true // a program that has the old files open goes on writing to them
 	}
 	p.Fingerprint = strings.Join(ids, " ")
-	p.Loss = "nothing: what is there now stays at " + strings.Join(beside, ", ")
+	p.Loss = swapLoss(kept, emptied)
 	p.Notes = append(p.Notes, "Stop what writes there first: a program that has files open goes on writing to the old ones.")
 	p.Estimate = total(p.Steps)
 	return p, nil
+}
+
+// swapLoss says where what is live now stays, and what will be empty again.
+func swapLoss(kept, emptied []string) string {
+	var said []string
+	if len(kept) > 0 {
+		said = append(said, "nothing: what is there now stays at "+strings.Join(kept, ", "))
+	}
+	if len(emptied) > 0 {
+		said = append(said, "nothing will be at "+strings.Join(emptied, ", ")+" any more, as before; what was restored is kept beside")
+	}
+	if len(said) == 0 {
+		return "nothing: nothing is there now"
+	}
+	return strings.Join(said, "; ")
 }
 
 func swapBlockers(a swapArgs, back bool) []plan.Blocker {
@@ -186,7 +208,18 @@ func (x swapStep) Run(_ context.Context, s plan.Step, _ *operation.Task) (operat
 	if err != nil {
 		return operation.Result{}, fmt.Errorf("exchanging %s with %s: %w", a.Live, a.Beside, err)
 	}
-	return operation.Result{Text: "what was there is now at " + a.Beside}, nil
+	return operation.Result{Text: a.said()}, nil
+}
+
+// said tells where what was live is now.
+func (a swapArgs) said() string {
+	switch gone {
+	case a.LiveID:
+		return "it is there again; nothing was at " + a.Live
+	case a.BesideID:
+		return "nothing is at " + a.Live + " any more; what was there is now at " + a.Beside
+	}
+	return "what was there is now at " + a.Beside
 }
 
 // state tells whether the swap was done.
@@ -210,7 +243,7 @@ func (x swapStep) Find(_ context.Context, s plan.Step, _ operation.Intent, _ *op
 		return operation.Outcome{}, err
 	}
 	state, err := a.state()
-	return operation.Outcome{State: state, Result: operation.Result{Text: "what was there is now at " + a.Beside}}, err
+	return operation.Outcome{State: state, Result: operation.Result{Text: a.said()}}, err
 }
 
 // undoSwap plans the way back of a swap: the same once more. swapped is false

@@ -228,6 +228,18 @@ func (b *backupPlan) guard() {
 	b.lab.addRepository(&b.Plan, kindGuard, "look again whether the right disk and all sources are there", show, repositoryArgs{Source: b.Name}, 0)
 }
 
+// tellWriters names what the run would wait for now.
+func (b *backupPlan) tellWriters(ctx context.Context, stores []string) {
+	now := b.lab.now()
+	busy, err := b.lab.writers(ctx, stores, now, now)
+	switch {
+	case err != nil:
+		b.note("Whether PBS writes to %s now is not known: %v.", strings.Join(stores, ", "), err)
+	case len(busy) > 0:
+		b.note("PBS writes now (%s): the run waits for its end, %s at most. With --no-wait it goes on, and that copy of the datastore is marked as torn.", describeRun(busy[0]), backup.Age(waitLimit))
+	}
+}
+
 func (b *backupPlan) copyOrBackup(ctx context.Context) {
 	if b.cfg.CopyFrom != "" {
 		b.copy(ctx)
@@ -236,6 +248,7 @@ func (b *backupPlan) copyOrBackup(ctx context.Context) {
 	stores := b.lab.readStores(b.Name)
 	if len(stores) > 0 && !b.NoWait {
 		b.lab.addRepository(&b.Plan, kindWait, "wait until PBS writes to "+strings.Join(stores, ", ")+" no more", "GET /nodes/localhost/tasks?running=1", repositoryArgs{Source: b.Name, Stores: stores}, 0)
+		b.tellWriters(ctx, stores)
 	}
 	host, err := b.client.Host()
 	if err != nil {
