@@ -3,6 +3,7 @@ package checks
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"cairn/internal/backup"
@@ -210,7 +211,7 @@ func (s *source) lack(code string, all []*group, expected int, now time.Time) Pr
 		}
 	}
 	text += s.lastFailure(code)
-	return found(status, code, s.name, text, s.hintFor(code), grade...)
+	return found(status, code, s.name, text, s.hintFor(code, all), grade...)
 }
 
 func odd(t, now time.Time) string {
@@ -228,14 +229,34 @@ func (s *source) lastFailure(code string) string {
 	return fmt.Sprintf("; the last run failed, %s: %s", s.last.Started.Format("Mon 15:04"), sentence(s.last.Text))
 }
 
-func (s *source) hintFor(code string) string {
+func (s *source) hintFor(code string, all []*group) string {
 	switch code {
 	case "ambiguous":
 		return "Give each cluster a PBS namespace of its own (Datacenter > Storage > Edit > Namespace), and list the storages of both in proxmox_storages"
 	case "future":
-		return "Set the clocks by NTP (timedatectl status), then make a new copy: " + s.again
+		return "Set the clocks by NTP (timedatectl status), then make a new copy: " + s.againFor(all)
 	case "unsure":
 		return "Give the token the privilege that is named, or look again: cairn check --only " + s.name
 	}
-	return s.again
+	again := s.againFor(all)
+	if _, command, ok := strings.Cut(again, "back up again: "); ok && code == "no-copy" && s.lastFailure(code) == "" {
+		return "No task of it failed: its first backup comes with the next job; or now, as root on its node: " + command
+	}
+	return again
+}
+
+// againFor is how a person makes copies of some assets again, with the numbers of the
+// guests in place of "VMID" where they are few.
+func (s *source) againFor(all []*group) string {
+	const few = 3
+	var ids []string
+	for _, g := range all {
+		if g.asset.Kind == backup.Guest {
+			ids = append(ids, g.asset.Name)
+		}
+	}
+	if len(ids) == 0 || len(ids) > few || len(ids) < len(all) {
+		return s.again
+	}
+	return strings.Replace(s.again, "vzdump VMID ", "vzdump "+strings.Join(ids, " ")+" ", 1)
 }

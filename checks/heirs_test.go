@@ -2,6 +2,7 @@ package checks
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,5 +72,18 @@ func TestARestoredCopyIsNoHeir(t *testing.T) {
 	edit(f.Proxmox, "home", func(v *proxmox.Facts) { v.Guests[2].Name = "web01-restore-20261121-2" })
 	if a := assetOf(t, Judge(p, f, now), "guest:home/111"); len(a.Held) > 0 && a.RPO != nil {
 		t.Errorf("got %+v", a)
+	}
+}
+
+// A guest that no task failed to back up is told so, with the command as it is typed.
+func TestTheHintForAFirstBackup(t *testing.T) {
+	p, f := home()
+	edit(f.PBS, "nas", func(v *pbs.Facts) { v.Snapshots = nightly("102", 5) })
+	if hint := want(t, Judge(p, f, now), backup.Critical, "no-copy", "web01 (101)").Hint; !strings.Contains(hint, "No task of it failed") || !strings.HasSuffix(hint, ": vzdump 101 --storage pbs-usb") {
+		t.Error(hint)
+	}
+	edit(f.PBS, "nas", func(v *pbs.Facts) { v.Snapshots = append(nightly("101", 5), nightly("102", 15)[10:]...) })
+	if hint := want(t, Judge(p, f, now), backup.Critical, "stale").Hint; !strings.Contains(hint, "Read the backup task's log") || !strings.HasSuffix(hint, ": vzdump 102 --storage pbs-usb") {
+		t.Error(hint)
 	}
 }

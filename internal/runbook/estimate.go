@@ -74,6 +74,15 @@ var assumptions = map[string]estimate.Guess{
 	kindFetchFile:        {Fixed: 20 * time.Second, Rate: 20 << 20},
 	kindRejob:            {Fixed: 2 * time.Second},
 	kindServerJobs:       {Fixed: 2 * time.Second},
+	kindPerson:           {Fixed: 45 * time.Minute}, // where its plan does not know better
+	kindGuests:           {Fixed: time.Minute, Rate: 60 << 20},
+	kindLeft:             {},
+	kindProve:            {Fixed: 20 * time.Second},
+	kindFetch:            {Fixed: 10 * time.Second, Rate: 5 << 20}, // over a line of 40 Mbit/s
+	kindLayout:           {Fixed: 30 * time.Second},                // 65,536 directories
+	kindHold:             {Fixed: time.Second},
+	kindDiskThere:        {Fixed: time.Second},
+	kindCheckStore:       {Fixed: 5 * time.Second, Rate: 100 << 20},
 }
 
 // estimate predicts a step that moves bytes. What it works on and what it reads
