@@ -245,10 +245,14 @@ func aboutScenario(m *Model, id string) *sheet {
 	return nil
 }
 
-// wayOf is the command that leads back.
+// wayOf is what leads back.
 func wayOf(sc checks.Scenario) string {
-	if guest, ok := strings.CutPrefix(sc.Subject, "guest:"); ok && sc.Name == "guest-loss" {
-		return "cairn restore guest-loss " + guest + " (--plan shows it and changes nothing)"
+	name := sc.Name
+	if guest, ok := strings.CutPrefix(sc.Subject, "guest:"); ok && name == "guest-loss" {
+		name += " " + guest
+	}
+	if s, ok := scenarioNamed(sc.Name); ok && s.Plan != nil {
+		return "R here, or cairn restore " + name + " (--plan shows it and changes nothing)"
 	}
 	return "cairn runbook prints it, step by step"
 }

@@ -62,6 +62,9 @@ func (p *operationPage) body(m *Model, w int) []line {
 			break
 		}
 		out = append(out, p.step(m, w, step.Title, s.Steps[i])...)
+		if at := s.Steps[i].State; at != operation.StepDone && at != operation.StepWarned {
+			out = append(out, typed(step.Commands, 4, w)...)
+		}
 	}
 	return out
 }

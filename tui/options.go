@@ -111,7 +111,7 @@ func (p *optionsPage) hints(m *Model, o runbook.Option) []string {
 		return out
 	}
 	if text := m.reach(p.flow.point); text != "" {
-		out = append(out, "can be restored: "+text+", and what is archived until then")
+		out = append(out, text+" can be restored, and what is archived until then")
 	}
 	return append(out, "a time without a zone is in "+m.now.In(m.o.Location).Format("MST (UTC-07:00)"))
 }
@@ -125,8 +125,14 @@ func (p *optionsPage) view(m *Model, w, _ int) []line {
 		}
 		row := line{mark}.join(pad(words(o.Title), 14))
 		if len(o.Choices) == 0 {
-			out = append(out, cut(row.join(p.fields[i].line(i == p.at, w-16)), w))
-			for _, hint := range p.hints(m, o) {
+			row = row.join(p.fields[i].line(i == p.at, w-16))
+			hints := p.hints(m, o)
+			if beside := row.add(span{" " + hints[0], faint}); len(hints) == 1 && beside.width() <= w {
+				out = append(out, beside)
+				continue
+			}
+			out = append(out, cut(row, w))
+			for _, hint := range hints {
 				for _, text := range wrap(hint, max(w-16, 1)) {
 					out = append(out, words(spaces(15)).add(span{text, faint}))
 				}

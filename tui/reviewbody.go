@@ -21,7 +21,7 @@ func (r *review) body(m *Model, w int) []line {
 	}
 	p := *r.plan
 	out := []line{}
-	for _, row := range wrap(p.Summary, w) {
+	for _, row := range wrap(named(p.Summary), w) {
 		out = append(out, say(strong, row))
 	}
 	if r.refused != nil {
@@ -83,11 +83,30 @@ func steps(p plan.Plan, w int) []line {
 		for _, row := range wrap(named(s.Show), max(w-labelWidth-4, 1)) {
 			out = append(out, words(spaces(labelWidth+4)).add(span{row, faint}))
 		}
+		out = append(out, typed(s.Commands, labelWidth+4, w)...)
 	}
 	if len(p.Steps) > 1 {
 		e := p.Estimate
 		text := fmt.Sprintf("in all %s (p90 %s), %s", about(e), exact(e.P90), e.Basis())
 		out = append(out, labelled(first(len(p.Steps), "WHAT HAPPENS"), faint, text, w)...)
+	}
+	return out
+}
+
+// typed are the commands that a person types, each from a line of its own; one that is
+// wider than the screen goes on further to the right.
+func typed(commands []string, indent, w int) []line {
+	var out []line
+	for _, command := range commands {
+		for _, text := range strings.Split(named(command), "\n") {
+			if text = clean(text); width(text) <= w-indent {
+				out = append(out, words(spaces(indent)+text))
+				continue
+			}
+			for i, row := range wrap(text, max(w-indent-2, 1)) {
+				out = append(out, words(spaces(indent+2*min(i, 1))+row))
+			}
+		}
 	}
 	return out
 }

@@ -41,7 +41,7 @@ func TestAMomentIsCorrectedWhereItWasTyped(t *testing.T) {
 	u.does("esc", "g", "enter")
 	u.sees("Moment")
 	u.misses("Table") // nothing but the whole database comes from WAL
-	for _, whole := range []string{"or name:RESTORE-POINT", "can be restored: from 2026-11-15 20:14:30 to 2026-11-21 20:10:30 UTC", "a time without a zone is in UTC (UTC+00:00)"} {
+	for _, whole := range []string{"name:RESTORE-POINT", "from 2026-11-15 20:14:30 to 2026-11-21 20:10:30 UTC", "a time without a zone is in UTC (UTC+00:00)"} {
 		u.sees(whole)
 	}
 	d.err = errors.New("2027-01-01 is not reached: the WAL ends at 20:10")
