@@ -141,10 +141,22 @@ func (r *RecoverReady) liveFacts(ctx context.Context, c *Client) {
 		return // the usual name stays
 	}
 	defer shut(ctx, conn)
+	r.flushNote(ctx, conn)
 	_ = conn.QueryRow(ctx, `SELECT rolname::text FROM pg_roles WHERE oid = 10`).Scan(&r.Recovery.User) // as above
 	if found, err := conn.Query(ctx, `SELECT spcname::text FROM pg_tablespace WHERE pg_tablespace_location(oid) <> '' ORDER BY 1`); err == nil {
 		r.Recovery.Spaces, _ = pgx.CollectRows(found, pgx.RowTo[string]) // a tool that needs them complains
 	}
+}
+
+// flushNote says that the role may not have the server archive what it has written
+// so far: GRANT pg_monitor does not give that right.
+func (r *RecoverReady) flushNote(ctx context.Context, conn *pgx.Conn) {
+	var may bool
+	if !r.Flushes() || conn.QueryRow(ctx, `SELECT has_function_privilege('pg_switch_wal()', 'EXECUTE')`).Scan(&may) != nil || may {
+		return
+	}
+	role := conn.Config().User
+	r.Notes = append(r.Notes, fmt.Sprintf("Role %s may not have the server archive what it has written so far: the last minutes may not be in the archive yet. GRANT EXECUTE ON FUNCTION pg_switch_wal() TO %s.", role, quote(role)))
 }
 
 // place chooses the directory and its owner, and looks for room.

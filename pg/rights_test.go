@@ -92,3 +92,35 @@ func TestLostRightsOfAnotherVersion(t *testing.T) {
 		t.Errorf("%v", lost)
 	}
 }
+
+// TestFlushingNeedsARightOfItsOwn: pg_monitor does not give it, and the plan knows.
+func TestFlushingNeedsARightOfItsOwn(t *testing.T) {
+	c := running(t)
+	c.sql(t, "postgres", "CREATE ROLE flusher LOGIN IN ROLE pg_monitor")
+	t.Cleanup(func() { c.sql(t, "postgres", "DROP OWNED BY flusher", "DROP ROLE flusher") })
+	client := acting(t, c, func(cfg *Config) { cfg.DSN = strings.Replace(cfg.DSN, "user=postgres", "user=flusher", 1) })
+	const grant = `GRANT EXECUTE ON FUNCTION pg_switch_wal() TO "flusher"`
+	notes := func() string {
+		ready := RecoverReady{Live: true}
+		var err error
+		if ready.Server, err = client.server.readServer(t.Context(), client.now); err != nil {
+			t.Fatal(err)
+		}
+		ready.Server.Archiver = Archiver{Mode: "on"} // other tests leave failures behind
+		ready.liveFacts(t.Context(), client)
+		return strings.Join(ready.Notes, ";")
+	}
+	if got := notes(); !strings.Contains(got, grant) || !strings.Contains(got, "the last minutes may not be in the archive yet") {
+		t.Errorf("%q", got)
+	}
+	if _, err := client.FlushWAL(t.Context(), Work{}); err == nil || !strings.Contains(err.Error(), grant) {
+		t.Errorf("%v", err)
+	}
+	c.sql(t, "postgres", grant)
+	if got := notes(); got != "" {
+		t.Errorf("%q", got)
+	}
+	if _, err := client.FlushWAL(t.Context(), Work{}); err != nil {
+		t.Error(err)
+	}
+}
