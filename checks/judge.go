@@ -267,6 +267,7 @@ var notes = map[string]string{
 	"stale": "", "late": "", "no-copy": "without a copy", "hidden": "rows may be hidden", "clock": "clock is off",
 	"no-backup": "without a backup", "no-job": "in no job", "orphan": "unfinished upload", "snapshot-old": "old snapshots",
 	"run-failed": "last run failed", "archiver-failing": "archiver fails", "gc-never": "no garbage collection", "no-globals": "no globals",
+	"leftover": "left by restores",
 }
 
 // overdue says by how much the stalest copy is over its schedule, or what made

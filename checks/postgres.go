@@ -46,10 +46,14 @@ func judgeServer(s *source, cfg pg.Config, f pg.Facts, now time.Time) []Problem 
 		out = append(out, found(backup.Warning, "checksums-off", s.name, s.title+" has data checksums off: damaged pages are backed up unseen",
 			"With the server stopped: pg_checksums --enable -D "+either(v.DataDirectory, "DATADIR")))
 	}
-	var broken, missing []string
+	var broken, missing, left []string
 	for _, d := range v.Databases {
 		if d.ChecksumFail > 0 {
 			broken = append(broken, fmt.Sprintf("%s=%d", d.Name, d.ChecksumFail))
+		}
+		if pg.IsLeftover(d.Name) && (cfg.Dump == nil || !slices.Contains(cfg.Dump.Databases, d.Name)) {
+			left = append(left, d.Name)
+			continue
 		}
 		if cfg.Dump != nil && len(cfg.Dump.Databases) > 0 && !d.Template && d.AllowConn && !isSystem(d.Name) &&
 			!slices.Contains(cfg.Dump.Databases, d.Name) && s.index[backup.AssetID{Kind: backup.Database, Scope: f.Name, Name: d.Name}] == nil {
@@ -64,6 +68,7 @@ func judgeServer(s *source, cfg pg.Config, f pg.Facts, now time.Time) []Problem 
 		out = append(out, found(backup.Warning, "no-dump", s.name, fmt.Sprintf("%s of %s %s in no dump: %s", counted(len(missing), "database"), s.title, verb(len(missing), "is", "are"), listed(missing)),
 			"Add it to databases of its dump table, or acknowledge that it needs none", missing...))
 	}
+	out = append(out, judgeLeftovers(s, left)...)
 	if len(v.Hidden) > 0 {
 		out = append(out, found(backup.Warning, "hidden", s.name, fmt.Sprintf("The role that asks %s may not read: %s", s.title, listed(v.Hidden)), "GRANT pg_monitor TO the role of its dsn", v.Hidden...))
 	}
@@ -72,6 +77,19 @@ func judgeServer(s *source, cfg pg.Config, f pg.Facts, now time.Time) []Problem 
 			fmt.Sprintf("apt install postgresql-client-%d", server)))
 	}
 	return out
+}
+
+// judgeLeftovers names what restores of ours left beside: it needs no dump.
+func judgeLeftovers(s *source, left []string) []Problem {
+	if len(left) == 0 {
+		return nil
+	}
+	drop := make([]string, len(left))
+	for i, name := range left {
+		drop[i] = pg.DropText(name)
+	}
+	return []Problem{found(backup.Warning, "leftover", s.name, fmt.Sprintf("%s of %s %s left beside by restores of cairn: %s; they only take room", counted(len(left), "database"), s.title, verb(len(left), "is", "are"), listed(left)),
+		"When nobody misses them: "+strings.Join(drop, "; ")+"; until then: cairn ack leftover:"+s.name, left...)}
 }
 
 // major reads the first number of a version text.

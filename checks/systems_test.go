@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -298,6 +299,18 @@ func TestRestic(t *testing.T) {
 	want(t, Judge(p, f, now), backup.Critical, "no-copy", "3 of 3 paths")
 }
 
+func TestLeftoversTellHowToDropThem(t *testing.T) {
+	one := judgeLeftovers(&source{name: "postgres.erp", title: "PostgreSQL erp"}, []string{"openprod_before_20261121-2"})
+	if len(one) != 1 || !strings.Contains(one[0].Hint, `DROP DATABASE "openprod_before_20261121-2"; until then: cairn ack leftover:postgres.erp`) {
+		t.Errorf("%+v", one)
+	}
+	for name, is := range map[string]bool{"openprod_before_20261121-2": true, "x_restore_20261121-11": true, "x_restore_old": false, "before_2": false, "shop_before_20261121-2b": false} {
+		if pg.IsLeftover(name) != is {
+			t.Errorf("%s: %v", name, !is)
+		}
+	}
+}
+
 func TestPostgres(t *testing.T) {
 	srv := func(change func(*pg.Server)) func(*pg.Facts) {
 		return func(f *pg.Facts) { change(&f.Server.Value) }
@@ -318,8 +331,11 @@ func TestPostgres(t *testing.T) {
 		"checksums off":     {srv(func(s *pg.Server) { s.Checksums = false }), "checksums-off", backup.Warning, nil},
 		"checksums fail":    {srv(func(s *pg.Server) { s.Databases[0].ChecksumFail = 2 }), "checksum-failures", backup.Critical, []string{"openprod=2"}},
 		"no dump":           {srv(func(s *pg.Server) { s.Databases = append(s.Databases, pg.Database{Name: "jasper", AllowConn: true}) }), "no-dump", backup.Warning, []string{"jasper"}},
-		"no rights":         {srv(func(s *pg.Server) { s.Hidden = []string{"pg_wal (pg_monitor)"} }), "hidden", backup.Warning, nil},
-		"tools old":         {func(f *pg.Facts) { f.Tools = "pg_dump (PostgreSQL) 13.9" }, "tools-old", backup.Warning, []string{"13.9", "15.18"}},
+		"left by restores": {srv(func(s *pg.Server) {
+			s.Databases = append(s.Databases, pg.Database{Name: "openprod_before_20261121-2", AllowConn: true}, pg.Database{Name: "openprod_restore_20261121-11", AllowConn: true})
+		}), "leftover", backup.Warning, []string{"2 databases", "restores of cairn", "openprod_before_20261121-2, openprod_restore_20261121-11"}},
+		"no rights": {srv(func(s *pg.Server) { s.Hidden = []string{"pg_wal (pg_monitor)"} }), "hidden", backup.Warning, nil},
+		"tools old": {func(f *pg.Facts) { f.Tools = "pg_dump (PostgreSQL) 13.9" }, "tools-old", backup.Warning, []string{"13.9", "15.18"}},
 		"torn dump": {func(f *pg.Facts) {
 			f.Dumps.Value = append(f.Dumps.Value, pg.Dump{Database: "openprod", Path: "x", Taken: now.Add(-time.Hour), State: backup.Torn, Why: "it has 0 bytes"})
 		}, "dump-torn", backup.Warning, []string{"0 bytes"}},

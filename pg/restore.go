@@ -63,6 +63,9 @@ var leftover = regexp.MustCompile(`_(restore|before)_[0-9]{8}-[0-9]+$`)
 // one: what was restored and never swapped in, or what was live before a swap.
 func IsLeftover(database string) bool { return leftover.MatchString(database) }
 
+// DropText is the statement that drops a database.
+func DropText(database string) string { return "DROP DATABASE " + quote(database) }
+
 // IsBefore says whether a database is what was live before a swap.
 func IsBefore(database string) bool {
 	found := leftover.FindStringSubmatch(database)
