@@ -29,7 +29,7 @@ var methods = []string{"", "dump", "recovery", pg.ToolPgBackRest, pg.ToolBarman}
 func (a *app) restoreDatabase() *cobra.Command {
 	var f actFlags
 	var o databaseFlags
-	c := &cobra.Command{Use: "database-mistake NAME/DATABASE", Short: "Bring a PostgreSQL database back as it was, beside the live one, from a dump or to a point in time",
+	c := &cobra.Command{Use: "database-mistake [NAME/]DATABASE", Short: "Bring a PostgreSQL database back as it was, beside the live one, from a dump or to a point in time",
 		Args: cobra.ExactArgs(1), RunE: func(c *cobra.Command, args []string) error { return a.bringBack(c.Context(), f, o, args[0]) }}
 	f.register(c)
 	o.register(c)
@@ -98,9 +98,9 @@ func (a *app) bringBack(ctx context.Context, f actFlags, o databaseFlags, name s
 		return err
 	}
 	return a.act(ctx, f, func(d *desk.Desk) (plan.Plan, error) {
-		source, database, ok := d.PostgresName(name)
-		if !ok || database == "" {
-			return plan.Plan{}, fail(ExitUsage, fmt.Errorf("%q is no database of a configured postgres entry: write NAME/DATABASE, such as postgres.erp/openprod", name))
+		source, database, err := d.DatabaseName(ctx, name)
+		if err != nil {
+			return plan.Plan{}, fail(ExitUsage, err)
 		}
 		if o.swapIn != "" {
 			return d.SwapDatabase(ctx, source, database, o.swapIn)

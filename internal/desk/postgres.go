@@ -13,6 +13,11 @@ func (d *Desk) PostgresName(text string) (source, part string, ok bool) {
 	return d.lab.PostgresName(text)
 }
 
+// DatabaseName takes NAME/DATABASE, or a database alone whose name is unique.
+func (d *Desk) DatabaseName(ctx context.Context, text string) (source, database string, err error) {
+	return d.lab.DatabaseName(ctx, text)
+}
+
 // PostgresBackup plans dumps and base backups of a configured server: what is
 // "", "dump", "base" or one database.
 func (d *Desk) PostgresBackup(ctx context.Context, source, what string) (plan.Plan, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"cairn/internal/backup"
@@ -75,6 +76,32 @@ func (l *Lab) PostgresName(text string) (source, part string, ok bool) {
 	name, part, _ := strings.Cut(strings.TrimPrefix(text, "postgres."), "/")
 	_, ok = l.config.Postgres[name]
 	return name, part, ok
+}
+
+// DatabaseName takes what a person writes for a database: NAME/DATABASE, or the
+// database alone where only one configured server has or dumps one of that name.
+func (l *Lab) DatabaseName(ctx context.Context, text string) (source, database string, err error) {
+	source, database, ok := l.PostgresName(text)
+	if ok && database != "" {
+		return source, database, nil
+	}
+	var at []string
+	if !ok && text != "" {
+		for _, name := range slices.Sorted(maps.Keys(l.postgres)) {
+			f, _ := l.postgres[name].Survey(ctx) // of a server that is down its dumps tell
+			if slices.ContainsFunc(f.Server.Value.Databases, func(d pg.Database) bool { return d.Name == text && !d.Template }) ||
+				slices.ContainsFunc(f.Dumps.Value, func(d pg.Dump) bool { return d.Database == text }) {
+				at = append(at, name)
+			}
+		}
+	}
+	switch len(at) {
+	case 1:
+		return at[0], text, nil
+	case 0:
+		return "", "", fmt.Errorf("%q is no database of a configured postgres entry: write NAME/DATABASE, such as erp/openprod", text)
+	}
+	return "", "", fmt.Errorf("several servers have a database %q: write %s/%s", text, strings.Join(at, "/"+text+" or "), text)
 }
 
 // postgresFingerprint names the state of the server, or of one database of it.

@@ -37,6 +37,12 @@ func TestNothingGoesLiveWithoutItsOwners(t *testing.T) {
 	d.config.Postgres["erp"] = cfg
 	d.postgres["erp"] = pg.New("erp", cfg, secret.Reader{Getenv: os.Getenv, Scrubber: new(secret.Scrubber)})
 
+	if source, name, err := d.DatabaseName(t.Context(), shop); err != nil || source != "erp" || name != shop {
+		t.Errorf("a unique name: %q %q %v", source, name, err)
+	}
+	if _, _, err := d.DatabaseName(t.Context(), "nosuch"); err == nil || !strings.Contains(err.Error(), "write NAME/DATABASE") {
+		t.Errorf("no such: %v", err)
+	}
 	refused := d.restore(PostgresRestore{Swap: true})
 	if !refused.Blocked() {
 		t.Fatalf("%+v", refused.Plan)

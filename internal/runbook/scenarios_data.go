@@ -108,9 +108,9 @@ const ToTheEnd = "point in time"
 // planDatabase recovers to a typed moment where the server's WAL is kept, else it
 // restores a dump.
 func (l *Lab) planDatabase(ctx context.Context, w Wish, swap bool) (plan.Plan, error) {
-	source, database, ok := l.PostgresName(w.Target)
-	if !ok || database == "" {
-		return plan.Plan{}, fmt.Errorf("%q is no database of a configured postgres entry: write NAME/DATABASE, such as erp/openprod", w.Target)
+	source, database, err := l.DatabaseName(ctx, w.Target)
+	if err != nil {
+		return plan.Plan{}, err
 	}
 	at, err := ParseTarget(w.Options["at"], time.Local)
 	if err != nil {
