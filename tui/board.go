@@ -111,8 +111,7 @@ func (b *board) view(m *Model, w, h int) []line {
 
 // stack shares the height between the parts and draws each part's window.
 func (b *board) stack(parts []boardPart, w, h int) []line {
-	rules := h >= 19
-	fixed, wants := 0, make([]int, len(parts))
+	fixed, all, wants := 0, 0, make([]int, len(parts))
 	for i := range parts {
 		p := &parts[i]
 		p.lay(b.chosen, w)
@@ -120,10 +119,12 @@ func (b *board) stack(parts []boardPart, w, h int) []line {
 			continue
 		}
 		fixed++
-		if rules {
-			fixed++
-		}
 		wants[i] = len(p.lines)
+		all += wants[i]
+	}
+	rules := h >= 30 || h >= 19 && all+2*fixed <= h // rather rows than rules
+	if rules {
+		fixed *= 2
 	}
 	got := share(h-fixed, wants)
 	var out []line
@@ -162,8 +163,7 @@ func share(h int, wants []int) []int {
 		give(i, least)
 	}
 	give(0, 8)
-	give(2, 4)
-	give(1, 4)
+	give(1, 6)
 	give(2, 8)
 	for i := range wants {
 		give(i, wants[i])

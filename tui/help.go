@@ -38,8 +38,8 @@ func helpItem(m *Model, b binding, w int) item {
 	for _, k := range b.keys {
 		names = append(names, keyName(k))
 	}
-	const left = 16
-	key := pad(say(strong, strings.Join(names, " ")), left)
+	const left = 17 // with the space before the text
+	key := pad(cut(say(strong, strings.Join(names, " ")), left-1), left)
 	why := b.why
 	if why == "" && b.grade > safe {
 		why = m.readOnly()

@@ -257,7 +257,9 @@ func (p *incidentPage) head(m *Model, i history.Incident, open bool, w int) []li
 	out = append(out, cut(words(fmt.Sprintf(" T0 %s by %s, %s ago", m.clock(i.Opened), or(i.Who, "nobody known"), long(max(0, m.now.Sub(i.Opened))))).
 		add(span{"   nothing is forgotten, pruned or copied", caution}), w))
 	if i.Announced != "" {
-		out = append(out, cut(words(" announced loss: "+i.Announced), w))
+		for j, row := range wrap(i.Announced, max(w-18, 1)) {
+			out = append(out, words(pad1(map[bool]string{true: " announced loss:"}[j == 0], 17)+row))
+		}
 	}
 	if !i.Validated.IsZero() {
 		out = append(out, cut(say(good, " all was back at "+m.clock(i.Validated)+": c closes it"), w))

@@ -142,7 +142,7 @@ func (p *operationPage) noUndo(m *Model) string {
 		return "it was interrupted: go on with it first (R)"
 	case s.Started.IsZero():
 		return "it did nothing"
-	case !destroys(&s.Record.Plan):
+	case !destroys(&s.Record.Plan) && !strings.Contains(s.Record.Plan.WayBack, "cairn operation undo"):
 		return "it destroyed nothing"
 	case s.Record.Plan.WayBack == "":
 		return "it has no way back"

@@ -105,7 +105,7 @@ func (r *review) keys(m *Model) []binding {
 		} else {
 			turn := func(*Model) tea.Cmd { r.asks.acts = !r.asks.acts; return nil }
 			keys = append(keys,
-				binding{keys: []string{"left", "right"}, label: "choose", help: "the other answer", do: turn},
+				binding{keys: []string{"right", "left"}, label: "choose", help: "the other answer", do: turn},
 				binding{keys: []string{"enter"}, label: "answer", help: "give the chosen answer", grade: reversible, do: r.answer})
 		}
 		keys = append(keys, binding{keys: []string{"tab"}, label: "why", help: "type the reason, for the audit trail; back with tab", do: func(*Model) tea.Cmd { r.onWhy = !r.onWhy; return nil }})

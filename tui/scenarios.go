@@ -40,7 +40,7 @@ func (m *Model) outlookLines(name string, w int) []line {
 	if s.RTO > 0 {
 		parts = append(parts, words("back in "+backup.Age(s.RTO)+" (p90 "+backup.Age(s.RTOP90)+", "+basis(s)+")"))
 	}
-	if goal := margin(s); goal != nil {
+	if goal := margin(s, "its RTO of "); goal != nil {
 		parts = append(parts, goal)
 	}
 	out := []line{parts[0]}
@@ -59,7 +59,7 @@ func (m *Model) outlookLines(name string, w int) []line {
 func worstOf(s checks.Scenario) string {
 	id, err := backup.ParseAssetID(s.Subject)
 	if name, _, _ := strings.Cut(s.Target, " ("); err == nil && id.Kind != "" && name != "" {
-		return " (" + name + ", at worst)"
+		return " at worst, of " + name
 	}
 	return ""
 }
@@ -97,15 +97,16 @@ func readyLine(s checks.Scenario) line {
 	return say(alarm, "NOT READY")
 }
 
-// margin compares the way back with the time that it may take; nil: no limit is set.
-func margin(s checks.Scenario) line {
+// margin compares the way back with the time that it may take, which is called as
+// of says; nil: no limit is set.
+func margin(s checks.Scenario, of string) line {
 	switch {
 	case s.Goal <= 0 || s.RTO <= 0:
 		return nil
 	case s.RTO > s.Goal:
-		return say(alarm, backup.Age(s.RTO-s.Goal)+" OVER its "+backup.Age(s.Goal))
+		return say(alarm, backup.Age(s.RTO-s.Goal)+" OVER "+of+backup.Age(s.Goal))
 	}
-	return words(backup.Age(s.Goal-s.RTO) + " spare of " + backup.Age(s.Goal))
+	return words(backup.Age(s.Goal-s.RTO) + " spare of " + of + backup.Age(s.Goal))
 }
 
 // blockersOf are what stands in the way of a scenario now.
@@ -143,7 +144,7 @@ func (p *scenariosPage) keys(*Model) []binding {
 }
 
 func scenarioItems(m *Model, w int) ([]line, []item) {
-	cols := []column{{title: "SCENARIO"}, {title: "YOU LOSE"}, {title: "BACK IN"}, {title: "P90", drop: 2}, {title: "BASIS", drop: 3}, {title: "TARGET", drop: 1}, {title: "READY"}}
+	cols := []column{{title: "SCENARIO"}, {title: "YOU LOSE"}, {title: "BACK IN"}, {title: "P90", drop: 2}, {title: "BASIS", drop: 3}, {title: "OF ITS RTO", drop: 1}, {title: "READY"}}
 	var rows [][]line
 	all := runbook.Scenarios()
 	for _, s := range all {
@@ -171,7 +172,7 @@ func (m *Model) scenarioCells(s runbook.Scenario) []line {
 	if !ok || o.Unread != "" {
 		return []line{words(s.Name), say(doubt, "?"), say(doubt, "?"), nil, nil, nil, say(doubt, "not known")}
 	}
-	goal := margin(o)
+	goal := margin(o, "")
 	if goal == nil {
 		goal = words("-")
 	}
@@ -216,7 +217,7 @@ func (m *Model) costs(o checks.Scenario) section {
 		c.word("back in", backup.Age(o.RTO)+", p90 "+backup.Age(o.RTOP90))
 		c.word("known from", basis(o))
 	}
-	if goal := margin(o); goal != nil {
+	if goal := margin(o, "its RTO of "); goal != nil {
 		c.fact("it may take", goal)
 	}
 	c.fact("ready", readyLine(o))

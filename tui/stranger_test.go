@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"cairn/checks"
 	"cairn/internal/runbook"
 )
 
@@ -120,4 +121,42 @@ func TestTheLossStaysInSight(t *testing.T) {
 	for _, want := range []string{"Roll back web01", "YOU WILL LOSE", "BLOCKERS        none", "WAY BACK", "more above: pgup", "Type the guest's name"} {
 		u.sees(want)
 	}
+}
+
+// TestEveryScenarioOfTheBoardIsInSight at 80x24, though there are more problems than
+// rows.
+func TestEveryScenarioOfTheBoardIsInSight(t *testing.T) {
+	s := homeLab()
+	for range 3 {
+		s.Report.Problems = append(s.Report.Problems, s.Report.Problems...)
+	}
+	s.Report.Scenarios = append(s.Report.Scenarios, checks.Scenario{Name: "backup-host-loss", Target: "pbs-srv", Ready: true})
+	u := sit(t, s, 80, 24)
+	for _, one := range s.Report.Scenarios {
+		u.sees(one.Target)
+	}
+	u.sees("disk usb (a)")
+	u.sees("more below")
+}
+
+// TestARestoreBesideOffersItsUndo where its way back is one.
+func TestARestoreBesideOffersItsUndo(t *testing.T) {
+	d := failing()
+	inIncident(d)
+	d.operations[0].Record.Plan.WayBack = "remove what was restored: cairn operation undo {id}"
+	for i := range d.operations[0].Record.Plan.Steps {
+		d.operations[0].Record.Plan.Steps[i].Irreversible = false
+	}
+	u := sitAt(t, d, troubled(), 80, 24)
+	u.does("o", "g", "enter")
+	u.sees("u undo")
+}
+
+// TestKeysInHelpStandApartFromTheirText.
+func TestKeysInHelpStandApartFromTheirText(t *testing.T) {
+	u := sitAt(t, failing(), troubled(), 80, 24)
+	u.does(toPoints...)
+	u.does("G", "enter")
+	u.does("?")
+	u.sees("space right left the other answer")
 }

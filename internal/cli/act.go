@@ -172,7 +172,10 @@ func (a *app) follow(ctx context.Context, d *desk.Desk, id string) error {
 		}
 		p.print(s)
 		if s.Resumable || s.State != operation.Running && s.State != operation.Waiting && s.State != operation.WaitsForYou {
-			return ended(s)
+			if err := ended(s); err != nil {
+				return err
+			}
+			return printEnd(a.env.Out, s)
 		}
 		select {
 		case <-ctx.Done():
@@ -198,6 +201,24 @@ func ended(s operation.Status) error {
 		return fail(ExitBlocked, err)
 	}
 	return fail(ExitFailed, err)
+}
+
+// printEnd says that an operation is done, the command that follows it, and the way
+// back.
+func printEnd(w io.Writer, s operation.Status) error {
+	p := s.Record.Plan
+	named := func(text string) string { return strings.ReplaceAll(text, "{id}", s.ID()) }
+	text := fmt.Sprintf("Operation %s: %s.\n", s.ID(), s.Outcome())
+	for _, note := range p.Notes {
+		if strings.Contains(note, "cairn ") && strings.Contains(note, "{id}") { // what is done with what it made
+			text += "Next: " + named(note) + "\n"
+		}
+	}
+	if p.WayBack != "" {
+		text += "Way back: " + named(p.WayBack) + "\n"
+	}
+	_, err := io.WriteString(w, text)
+	return err
 }
 
 // progressPrinter prints each step's state and log line once.

@@ -3,12 +3,14 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"cairn/internal/backup"
 	"cairn/internal/history"
+	"cairn/internal/operation"
 )
 
 func (a *app) historyCommand() *cobra.Command {
@@ -79,8 +81,39 @@ func (a *app) history(ctx context.Context, format string, limit int) error {
 				"estimates": estimates,
 			})
 		}
+		names := a.targetNames()
+		for i, e := range trail {
+			if name := names[e.Target]; name != "" {
+				trail[i].Target += " " + name
+			}
+		}
 		return a.printHistory(trail, runs, estimates)
 	})
+}
+
+// targetNames are what the guests that operations worked on are called, by their
+// ids; none where the operations cannot be read: the ids stand for themselves.
+func (a *app) targetNames() map[string]string {
+	names := map[string]string{}
+	c, err := a.load()
+	if err != nil {
+		return names
+	}
+	store, err := operation.OpenStore(c.StateDir)
+	if err != nil {
+		return names
+	}
+	all, err := store.List()
+	if err != nil {
+		return names
+	}
+	for _, s := range all { // newest first
+		p := s.Record.Plan
+		if strings.HasPrefix(p.Target, string(backup.Guest)+":") && names[p.Target] == "" {
+			names[p.Target] = p.Confirm
+		}
+	}
+	return names
 }
 
 func (a *app) printHistory(trail []history.Entry, runs []backup.Run, estimates []kindScore) error {

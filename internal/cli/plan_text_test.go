@@ -58,3 +58,16 @@ func TestEachStepIsShownOnce(t *testing.T) {
 		t.Errorf("%d marks for 3 steps:\n%s", n, b.String())
 	}
 }
+
+// TestTheEndNamesWhatFollows with the operation's own id.
+func TestTheEndNamesWhatFollows(t *testing.T) {
+	p := plan.Plan{ID: "20261122-7", WayBack: "remove it: cairn operation undo {id}", Notes: []string{"It is large.", "Afterwards cairn restore file-loss --swap {id} puts it in place."}}
+	var b bytes.Buffer
+	if err := printEnd(&b, operation.Status{State: operation.StepDone, Record: operation.Record{Plan: p}}); err != nil {
+		t.Fatal(err)
+	}
+	want := "Operation 20261122-7: done.\nNext: Afterwards cairn restore file-loss --swap 20261122-7 puts it in place.\nWay back: remove it: cairn operation undo 20261122-7\n"
+	if b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
+	}
+}

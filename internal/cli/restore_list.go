@@ -48,9 +48,9 @@ func goalWord(s checks.Scenario) string {
 	case s.Goal <= 0:
 		return "-"
 	case s.RTO > s.Goal:
-		return backup.Age(s.RTO-s.Goal) + " OVER " + backup.Age(s.Goal)
+		return backup.Age(s.RTO-s.Goal) + " OVER its RTO of " + backup.Age(s.Goal)
 	}
-	return backup.Age(s.Goal-s.RTO) + " spare of " + backup.Age(s.Goal)
+	return backup.Age(s.Goal-s.RTO) + " spare of its RTO of " + backup.Age(s.Goal)
 }
 
 func lossOf(s checks.Scenario) string {

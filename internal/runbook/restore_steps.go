@@ -193,7 +193,14 @@ func (l *Lab) checkRestored(ctx context.Context, c *proxmox.Client, a guestArgs,
 	if full := l.filled(ctx, c, g); full != "" {
 		return operation.Result{Status: backup.Warning, Text: full}, nil
 	}
-	return operation.Result{Text: fmt.Sprintf("%d disks are there, as in the backup", len(a.Restore.Disks))}, nil
+	return operation.Result{Text: disksThere(len(a.Restore.Disks))}, nil
+}
+
+func disksThere(n int) string {
+	if n == 1 {
+		return "its disk is there, as in the backup"
+	}
+	return fmt.Sprintf("all %d disks are there, as in the backup", n)
 }
 
 // filled says that a storage of the guest is full: a container's restore onto a
