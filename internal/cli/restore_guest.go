@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -121,6 +122,9 @@ func (a *app) restorePoints(ctx context.Context, d *desk.Desk, name, format stri
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.23s\t%s\t%.1f GiB\t%s\n", p.Taken.Local().Format("2006-01-02 15:04"), loss, verifiedWord(p), map[bool]string{true: "yes", false: "no"}[p.Protected],
 			key, or(strings.Join(offSite[p.Volume], ", "), "no proof"), float64(p.Size)/(1<<30), p.Volume)
+	}
+	if slices.ContainsFunc(points, func(p proxmox.RestorePoint) bool { return p.VMID != g.VMID }) {
+		fmt.Fprintf(t, "\nThose of another VMID were made before guest %d took its place.\n", g.VMID)
 	}
 	return t.Flush()
 }

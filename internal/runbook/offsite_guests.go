@@ -13,6 +13,7 @@ import (
 	"cairn/internal/backup"
 	"cairn/internal/offsite"
 	"cairn/pbs/datastore"
+	"cairn/proxmox"
 	"cairn/restic"
 )
 
@@ -90,12 +91,17 @@ func (b *offSitePlan) offSiteGuests(ctx context.Context, wanted []string) (all [
 		if err != nil {
 			return nil, err
 		}
-		for _, one := range b.newest(found) {
+		newest := b.newest(found)
+		for _, one := range newest {
 			cluster := b.clusterOf(store)
-			if len(wanted) > 0 && b.byID(wanted) && !slices.ContainsFunc(wanted, func(w string) bool { return means(w, cluster, one) }) {
+			of, err := b.guestOf(ctx, cluster, one, newest)
+			if err != nil {
+				return nil, err
+			}
+			if len(wanted) > 0 && b.byID(wanted) && !slices.ContainsFunc(wanted, func(w string) bool { return means(w, cluster, one) || means(w, cluster, of) }) {
 				continue // its name need not be read
 			}
-			g := offSiteGuest{store: store, backup: one, priority: b.priority(cluster, one)}
+			g := offSiteGuest{store: store, backup: one, priority: b.priority(cluster, of)}
 			if g.need, err = f.Need(ctx, restic.How{}, one); err != nil {
 				b.block(one.Key(), err.Error(), "an older snapshot may hold it whole: --at")
 				continue
@@ -104,12 +110,14 @@ func (b *offSitePlan) offSiteGuests(ctx context.Context, wanted []string) (all [
 				g.name, _, _ = strings.Cut(m.Notes, "\n")
 			}
 			if len(wanted) > 0 {
-				i := slices.IndexFunc(wanted, func(w string) bool { return means(w, cluster, one) || g.name != "" && w == g.name })
+				i := slices.IndexFunc(wanted, func(w string) bool {
+					return means(w, cluster, one) || means(w, cluster, of) || g.name != "" && w == g.name
+				})
 				if i < 0 {
 					continue
 				}
 				missing = slices.DeleteFunc(missing, func(w string) bool { return w == wanted[i] })
-			} else if b.ignored(cluster, one) {
+			} else if b.ignored(cluster, of) {
 				continue
 			}
 			all = append(all, g)
@@ -157,6 +165,35 @@ func (b *offSitePlan) byID(wanted []string) bool {
 func means(text, cluster string, one datastore.Snapshot) bool {
 	text = strings.TrimPrefix(text, "guest:")
 	return slices.Contains([]string{one.ID, cluster + "/" + one.ID, one.Type + "/" + one.ID, one.Group()}, text)
+}
+
+// guestOf names a backup by the guest that it is of: by who took the place of the one
+// that was backed up, as far as the last survey of their cluster is remembered, and
+// while there is no newer backup of its own.
+func (b *offSitePlan) guestOf(ctx context.Context, cluster string, one datastore.Snapshot, all []datastore.Snapshot) (datastore.Snapshot, error) {
+	made, err := strconv.Atoi(one.ID)
+	if err != nil || one.Type == "host" || cluster == "" {
+		return one, nil
+	}
+	if _, read := b.known[cluster]; !read {
+		f, err := b.lab.lastCluster(ctx, cluster)
+		if err != nil {
+			return one, err
+		}
+		if b.known == nil {
+			b.known = map[string][]proxmox.Guest{}
+		}
+		b.known[cluster] = f.Guests
+	}
+	for _, g := range b.known[cluster] {
+		id := strconv.Itoa(g.VMID)
+		newer := slices.ContainsFunc(all, func(o datastore.Snapshot) bool { return o.ID == id && o.Type == one.Type && o.Time.After(one.Time) })
+		if g.VMID != made && g.Owns(made, one.Time) && !newer {
+			one.ID = id
+			return one, nil
+		}
+	}
+	return one, nil
 }
 
 // clusterOf is the cluster whose guests are backed up into a datastore; empty where

@@ -13,6 +13,7 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/plan"
+	"cairn/proxmox"
 	"cairn/restic"
 )
 
@@ -48,9 +49,10 @@ type offSitePlan struct {
 	ask      OffSiteRestore
 	name     string // of the repository
 	snapshot restic.Snapshot
-	size     int64           // bytes that it takes at the most
-	stores   map[string]bool // datastores that something is fetched of
-	oldest   time.Time       // of the copies that are taken
+	size     int64                      // bytes that it takes at the most
+	stores   map[string]bool            // datastores that something is fetched of
+	oldest   time.Time                  // of the copies that are taken
+	known    map[string][]proxmox.Guest // of each cluster, as last surveyed
 }
 
 // RestoreOffSite plans to bring guests, databases and paths back from the off-site

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"cairn/internal/operation"
@@ -112,6 +113,9 @@ func backupPoints(ctx context.Context, l *Lab, target string) ([]Point, []string
 	for _, p := range points {
 		one := l.backupPoint(g.Cluster, p)
 		one.OffSite = len(offSite[p.Volume]) > 0
+		if p.VMID != g.VMID {
+			one.Note = strings.TrimSpace(fmt.Sprintf("made as VMID %d; %s", p.VMID, one.Note))
+		}
 		out = append(out, one)
 	}
 	for _, m := range missing {
