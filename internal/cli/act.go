@@ -207,15 +207,14 @@ func ended(s operation.Status) error {
 // back.
 func printEnd(w io.Writer, s operation.Status) error {
 	p := s.Record.Plan
-	named := func(text string) string { return strings.ReplaceAll(text, "{id}", s.ID()) }
 	text := fmt.Sprintf("Operation %s: %s.\n", s.ID(), s.Outcome())
 	for _, note := range p.Notes {
-		if strings.Contains(note, "cairn ") && strings.Contains(note, "{id}") { // what is done with what it made
-			text += "Next: " + named(note) + "\n"
+		if strings.Contains(note, "cairn ") && strings.Contains(note, s.ID()) { // what is done with what it made
+			text += "Next: " + note + "\n"
 		}
 	}
 	if p.WayBack != "" {
-		text += "Way back: " + named(p.WayBack) + "\n"
+		text += "Way back: " + p.WayBack + "\n"
 	}
 	_, err := io.WriteString(w, text)
 	return err

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"cairn/internal/history"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
 	"cairn/internal/watch"
 )
 
@@ -123,5 +125,33 @@ func TestTheHoldIsInTheHistory(t *testing.T) {
 	defer s.Close()
 	if h, err := s.HeldBy(t.Context()); err != nil || h == nil || h.Who == "" {
 		t.Errorf("%+v %v", h, err)
+	}
+}
+
+// TestTheHistoryNamesGuests where an operation knows what they are called.
+func TestTheHistoryNamesGuests(t *testing.T) {
+	path := lonely(t)
+	state := filepath.Join(filepath.Dir(path), "state")
+	now := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
+	ops, err := operation.OpenStore(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := plan.Plan{Operation: "rollback", Target: "guest:home/100", Confirm: "web01", Created: now, Summary: "Roll back web01", Steps: []plan.Step{{ID: "1", Kind: "none", Title: "nothing"}}}
+	if _, err := ops.Create(p, operation.Actor{Who: "ana"}, now); err != nil {
+		t.Fatal(err)
+	}
+	past, err := history.Open(t.Context(), filepath.Join(state, "history.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := past.Audit(t.Context(), history.Entry{At: now, Who: "ana", What: "rollback", Target: "guest:home/100", Result: "done"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := past.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, said := runs(t, "history", "--config", path); code != 0 || !strings.Contains(out, "guest:home/100 web01") {
+		t.Errorf("exit %d: the guest has no name in\n%s%s", code, out, said)
 	}
 }

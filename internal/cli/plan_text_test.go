@@ -61,7 +61,7 @@ func TestEachStepIsShownOnce(t *testing.T) {
 
 // TestTheEndNamesWhatFollows with the operation's own id.
 func TestTheEndNamesWhatFollows(t *testing.T) {
-	p := plan.Plan{ID: "20261122-7", WayBack: "remove it: cairn operation undo {id}", Notes: []string{"It is large.", "Afterwards cairn restore file-loss --swap {id} puts it in place."}}
+	p := plan.Plan{ID: "20261122-7", WayBack: "remove it: cairn operation undo 20261122-7", Notes: []string{"It is large.", "Afterwards cairn restore file-loss --swap 20261122-7 puts it in place."}}
 	var b bytes.Buffer
 	if err := printEnd(&b, operation.Status{State: operation.StepDone, Record: operation.Record{Plan: p}}); err != nil {
 		t.Fatal(err)
