@@ -152,7 +152,8 @@ func (m *Model) Update(msg tea.Msg) (model tea.Model, cmd tea.Cmd) {
 	m.stale = true
 	before, typed, depth := m.top(), m.takesText(), len(m.stack)
 	cmd = m.dispatch(msg)
-	if typed && m.top() != before && len(m.stack) >= depth && !m.takesText() {
+	_, agreed := before.(*review) // its text ends with ctrl+g, which no text goes on behind
+	if typed && !agreed && m.top() != before && len(m.stack) >= depth && !m.takesText() {
 		m.strays = &grace{last: m.o.Now()} // the end of a text is no row of commands
 	}
 	return m, guard(cmd)
