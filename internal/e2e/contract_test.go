@@ -215,7 +215,7 @@ func TestBackupAndTheTrail(t *testing.T) {
 		t.Errorf("no backup was made: %v", b.changes())
 	}
 	out := b.must(0, "history").out
-	for _, line := range []string{`ana\s+192\.0\.2\.7\s+backup\s+guest:home/100\s+started\s+before the upgrade`, `ana\s+192\.0\.2\.7\s+backup\s+guest:home/100\s+done\s+before the upgrade`, `proxmox\.backup\s+1\s+\d+ %\s+\d+ %`} {
+	for _, line := range []string{`ana\s+192\.0\.2\.7\s+backup\s+guest:home/100 web01\s+started\s+before the upgrade`, `ana\s+192\.0\.2\.7\s+backup\s+guest:home/100 web01\s+done\s+before the upgrade`, `proxmox\.backup\s+1\s+\d+ %\s+\d+ %`} {
 		if !regexp.MustCompile(line).MatchString(out) {
 			t.Errorf("no line like %s in\n%s", line, out)
 		}

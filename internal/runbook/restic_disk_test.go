@@ -235,9 +235,13 @@ func TestTheDiskFailsUnderTheJob(t *testing.T) {
 // repair unmounts the disk, checks its file system and mounts it again.
 func (u *usbHome) repair() {
 	u.nothingBelow()
-	if r, err := command.Run(u.home.t.Context(), command.Spec{Argv: []string{"fsck.ext4", "-f", "-y", u.device}}); r.Code > 1 {
-		u.home.t.Fatalf("fsck: %v\n%s", err, r.Stdout)
-	}
+	testkit.Until(u.home.t, time.Minute, "fsck has the disk for itself: nothing that was killed holds it any more", func() bool {
+		r, err := command.Run(u.home.t.Context(), command.Spec{Argv: []string{"fsck.ext4", "-f", "-y", u.device}})
+		if busy := strings.Contains(string(r.Stderr)+string(r.Stdout), "is in use"); r.Code > 1 && !busy {
+			u.home.t.Fatalf("fsck: %v\n%s", err, r.Stdout)
+		}
+		return r.Code <= 1
+	})
 	u.mount(u.point)
 }
 

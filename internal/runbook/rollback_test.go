@@ -114,9 +114,11 @@ func TestNewerSnapshotsAreNamedAndNothingIsStopped(t *testing.T) {
 			if g := x.pve.Guest(x.guest(name).VMID); g.Content["scsi0"] != "newer" {
 				t.Errorf("after it: %+v", g)
 			}
-			if _, err := x.Undo(t.Context(), s); err == nil || !strings.Contains(err.Error(), "pbs-usb") {
-				t.Errorf("the undo says %v", err)
+			undo, err := x.Undo(t.Context(), s) // from the safety backup, beside
+			if err != nil || undo.Operation != "restore" {
+				t.Fatalf("the undo is %q, %v", undo.Summary, err)
 			}
+			contains(t, "undo", undo.Steps[0].Show, "archive=pbs-usb:backup/vm/")
 		})
 	}
 }
