@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"cairn/internal/backup"
@@ -80,14 +81,14 @@ func (l *Lab) choosePoint(ctx context.Context, r FileRestore) (name string, best
 	slices.SortStableFunc(names, func(a, b string) int {
 		return boolOrder(l.config.Restic[a].OffSite()) - boolOrder(l.config.Restic[b].OffSite())
 	})
+	facts, failures := l.surveyAll(ctx, names)
 	var failed error
-	for _, one := range names {
-		facts, err := l.restic[one].Survey(ctx)
-		if err != nil {
-			failed = errors.Join(failed, err)
+	for i, one := range names {
+		if failures[i] != nil {
+			failed = errors.Join(failed, failures[i])
 			continue
 		}
-		if s, ok := pointIn(facts.Snapshots, r); ok && s.Time.After(best.Time) {
+		if s, ok := pointIn(facts[i].Snapshots, r); ok && s.Time.After(best.Time) {
 			name, best = one, s
 		}
 	}
@@ -99,6 +100,17 @@ func (l *Lab) choosePoint(ctx context.Context, r FileRestore) (name string, best
 		return "", best, errors.Join(fmt.Errorf("no snapshot%s holds %s", until, strings.Join(r.Paths, " and ")), failed)
 	}
 	return name, best, nil
+}
+
+// surveyAll asks repositories at once: each costs seconds where it is far away.
+func (l *Lab) surveyAll(ctx context.Context, names []string) (facts []restic.Facts, failed []error) {
+	facts, failed = make([]restic.Facts, len(names)), make([]error, len(names))
+	var all sync.WaitGroup
+	for i, name := range names {
+		all.Go(func() { facts[i], failed[i] = l.restic[name].Survey(ctx) })
+	}
+	all.Wait()
+	return facts, failed
 }
 
 func boolOrder(b bool) int {
@@ -125,20 +137,13 @@ func pointIn(all []restic.Snapshot, r FileRestore) (restic.Snapshot, bool) {
 	return restic.Snapshot{}, false
 }
 
-// addFileRestore reads what the snapshot holds at the paths, and plans to restore it.
+// addFileRestore finds out what the snapshot holds at the paths, and plans to restore it.
 func (l *Lab) addFileRestore(ctx context.Context, p *plan.Plan, r FileRestore, name string, s restic.Snapshot) error {
-	tree, err := l.restic[name].Ls(ctx, restic.How{}, s.ID, r.Paths, nil)
-	if err != nil {
-		return err
-	}
 	args := repositoryArgs{Source: name, Snapshots: []string{s.ID}, Paths: r.Paths, Target: r.Target}
-	for _, path := range r.Paths {
-		files, size, found := tree.Below(path)
-		if !found {
-			p.Blockers = append(p.Blockers, plan.Blocker{Subject: path, Why: fmt.Sprintf("snapshot %s of %s does not hold it", s.Short, s.Time.Local().Format("2006-01-02 15:04")), Hint: "choose another time with --at: cairn files " + path + " lists the versions"})
-			continue
-		}
-		args.Files, args.Bytes = args.Files+int64(files), args.Bytes+size
+	if sum, ok := counted(s, r.Paths); ok {
+		args.Files, args.Bytes = sum.Files, sum.Bytes
+	} else if err := l.countFiles(ctx, p, &args, s); err != nil {
+		return err
 	}
 	if args.Files == 0 && len(p.Blockers) == 0 {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: strings.Join(r.Paths, ", "), Why: "the snapshot holds no file there", Hint: "choose another time with --at"})
@@ -148,6 +153,38 @@ func (l *Lab) addFileRestore(ctx context.Context, p *plan.Plan, r FileRestore, n
 		"Afterwards cairn restore file-loss --swap {id} puts it in place of what is there now, and keeps that.")
 	l.addRepository(p, kindRestore, "restore beside", fmt.Sprintf("restic restore %s --target %s --include %s", s.Short, r.Target, strings.Join(r.Paths, " --include ")), args, args.Bytes)
 	l.addRepository(p, kindVerify, "compare every byte with the repository", fmt.Sprintf("restic dump %s %s", s.Short, strings.Join(r.Paths, " ")), args, args.Bytes)
+	return nil
+}
+
+// counted says what the backup itself counted at the paths, where they are all
+// that it backed up: the list of a large snapshot takes long. A snapshot with an
+// original may have been rewritten, and hold less than was counted.
+func counted(s restic.Snapshot, paths []string) (restic.Summary, bool) {
+	if s.Summary == nil || s.Original != "" {
+		return restic.Summary{}, false
+	}
+	tops := make([]string, len(s.Paths))
+	for i, top := range s.Paths {
+		tops[i] = filepath.Clean(top)
+	}
+	slices.Sort(tops)
+	return *s.Summary, slices.Equal(tops, slices.Sorted(slices.Values(paths)))
+}
+
+// countFiles counts in the list of the snapshot what it holds at the paths.
+func (l *Lab) countFiles(ctx context.Context, p *plan.Plan, args *repositoryArgs, s restic.Snapshot) error {
+	tree, err := l.restic[args.Source].Ls(ctx, restic.How{}, s.ID, args.Paths, nil)
+	if err != nil {
+		return err
+	}
+	for _, path := range args.Paths {
+		files, size, found := tree.Below(path)
+		if !found {
+			p.Blockers = append(p.Blockers, plan.Blocker{Subject: path, Why: fmt.Sprintf("snapshot %s of %s does not hold it", s.Short, s.Time.Local().Format("2006-01-02 15:04")), Hint: "choose another time with --at: cairn files " + path + " lists the versions"})
+			continue
+		}
+		args.Files, args.Bytes = args.Files+int64(files), args.Bytes+size
+	}
 	return nil
 }
 
