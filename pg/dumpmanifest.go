@@ -194,32 +194,6 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// sums lists every file below dir with its SHA-256, in the order of their names.
-// It reads them side by side.
-func sums(ctx context.Context, dir string) ([]DumpedFile, error) {
-	var all []DumpedFile
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
-			return err
-		}
-		inside, err := filepath.Rel(dir, path)
-		if err == nil && inside != dumpManifestName {
-			all = append(all, DumpedFile{Path: inside})
-		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listing what was dumped: %w", err)
-	}
-	if err := eachFile(ctx, dir, all, func(f *DumpedFile, bytes int64, sum string) error {
-		f.Bytes, f.SHA256 = bytes, sum
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	return all, nil
-}
-
 // eachFile hashes files side by side and calls each with what came of it, one at
 // a time.
 func eachFile(ctx context.Context, dir string, files []DumpedFile, each func(*DumpedFile, int64, string) error) error {

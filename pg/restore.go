@@ -240,7 +240,7 @@ func (c *Client) pgRestore(ctx context.Context, path string, m DumpManifest, r R
 	if r.Flat {
 		spec.Argv = append(spec.Argv, "--no-tablespaces")
 	}
-	closeInput, err := m.feed(ctx, r, c.jobs(), &spec)
+	closeInput, err := m.feed(ctx, r, c.restoreJobs(), &spec)
 	if err != nil {
 		return nil, err
 	}

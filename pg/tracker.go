@@ -15,6 +15,7 @@ type tracker struct {
 	work  Work
 	unit  string
 	total int64
+	last  chan struct{} // closed when the last table is begun
 
 	saying sync.Mutex
 	mu     sync.Mutex
@@ -25,7 +26,7 @@ type tracker struct {
 }
 
 func newTracker(tables []DumpedTable, weight func(DumpedTable) int64, unit string, w Work) *tracker {
-	t := &tracker{work: w, unit: unit, weight: map[string]int64{}, begun: map[string]int{}, active: map[string]int64{}}
+	t := &tracker{work: w, unit: unit, last: make(chan struct{}), weight: map[string]int64{}, begun: map[string]int{}, active: map[string]int64{}}
 	for _, table := range tables {
 		n := max(0, weight(table))
 		t.weight[table.Schema+"."+table.Name] = n
@@ -47,6 +48,9 @@ func (t *tracker) line(text []byte) {
 	t.mu.Lock()
 	name := string(m[2])
 	if _, known := t.weight[name]; known && string(m[1]) != "creating" {
+		if _, again := t.begun[name]; !again && len(t.begun) == len(t.weight)-1 {
+			close(t.last)
+		}
 		t.begun[name] = t.looks
 	}
 	t.mu.Unlock()
