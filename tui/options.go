@@ -23,7 +23,7 @@ type optionsPage struct {
 }
 
 func newOptions(f *flow, now time.Time) *optionsPage {
-	asked := f.scenario.Asked(f.wish.Point)
+	asked := f.scenario.Asked(f.wish)
 	return &optionsPage{flow: f, asked: asked, fields: make([]field, len(asked)), grace: grace{last: now}}
 }
 

@@ -37,7 +37,7 @@ func (f *flow) chosen(m *Model, target, name string) tea.Cmd {
 
 // options asks what else is to be decided, where there is something.
 func (f *flow) options(m *Model) tea.Cmd {
-	if len(f.scenario.Asked(f.wish.Point)) > 0 {
+	if len(f.scenario.Asked(f.wish)) > 0 {
 		return m.open(newOptions(f, m.o.Now()))
 	}
 	return f.review(m)

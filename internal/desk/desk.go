@@ -133,6 +133,14 @@ func (d *Desk) free(p plan.Plan, err error) (plan.Plan, error) {
 		busy := &operation.BusyError{Target: p.Target, Holder: id}
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: p.Target, Why: busy.Error(), Hint: "wait for its end, or cancel it"})
 	}
+	for i, part := range p.Parts {
+		free := len(part.Blockers)
+		if part, err = d.free(part, nil); err != nil {
+			return p, err
+		}
+		p.Blockers = append(p.Blockers, part.Blockers[free:]...)
+		p.Parts[i] = part
+	}
 	return p, nil
 }
 

@@ -56,6 +56,7 @@ type Plan struct {
 	Created     time.Time `json:"created"`
 	Fingerprint string    `json:"fingerprint"`
 	Steps       []Step    `json:"steps"`
+	Parts       []Plan    `json:"parts,omitempty"` // that a step starts, each as an operation of its own, in this order; none: it starts no other
 	Blockers    []Blocker `json:"blockers"`
 	Notes       []string  `json:"notes"`              // what a person should know, but does not stop it
 	Loss        string    `json:"loss"`               // what would be lost, in one sentence
@@ -84,9 +85,17 @@ func (p Plan) Hash() (string, error) {
 		Operation, Target, Fingerprint string
 		Steps                          []step
 		Blockers                       []Blocker
+		Parts                          []string `json:",omitempty"`
 	}{Operation: p.Operation, Target: p.Target, Fingerprint: p.Fingerprint, Blockers: p.Blockers}
 	for _, s := range p.Steps {
 		same.Steps = append(same.Steps, step{s.Kind, s.Show, s.Commands, s.Args, s.Irreversible})
+	}
+	for _, part := range p.Parts {
+		hash, err := part.Hash()
+		if err != nil {
+			return "", err
+		}
+		same.Parts = append(same.Parts, hash)
 	}
 	text, err := json.Marshal(same)
 	if err != nil {

@@ -207,7 +207,7 @@ func orNone(all []string) string {
 func (l *Lab) hostSteps() map[string]operation.Executor {
 	return map[string]operation.Executor{
 		kindPerson: &personStep{l}, kindAttach: &attachStep{l}, kindGuests: &togetherStep{l}, kindRejob: &rejobStep{l}, kindServerJobs: &serverJobsStep{l},
-		kindFetchFile: &guestFileStep{l},
+		kindFetchFile: &guestFileStep{l}, kindParts: &partsStep{l},
 	}
 }
 

@@ -64,6 +64,9 @@ func (l *Lab) freeVMID(ctx context.Context, cluster string, taken map[int]bool) 
 	return id, nil
 }
 
+// togetherWhy begins why several cannot come back that alone could.
+const togetherWhy = "for all of them together "
+
 // blockTogether blocks all plans where their disks do not fit beside each other.
 func (l *Lab) blockTogether(ctx context.Context, plans []plan.Plan, all []GuestRestore) error {
 	type place struct{ cluster, node string }
@@ -100,7 +103,7 @@ func (l *Lab) blockTogether(ctx context.Context, plans []plan.Plan, all []GuestR
 			why := proxmox.NoRoom(seen[i], storages[name], slices.ContainsFunc(all, func(r GuestRestore) bool { return r.Roomy }))
 			for n := range plans {
 				if why != "" && !plans[n].Blocked() {
-					plans[n].Blockers = append(plans[n].Blockers, plan.Blocker{Subject: "storage " + name, Why: "for all of them together " + why, Hint: "restore fewer at once, or elsewhere with --storage"})
+					plans[n].Blockers = append(plans[n].Blockers, plan.Blocker{Subject: "storage " + name, Why: togetherWhy + why, Hint: "restore fewer at once, or elsewhere with --storage"})
 				}
 			}
 		}

@@ -20,6 +20,7 @@ import (
 type Starter interface {
 	Start(ctx context.Context, p plan.Plan, why string) (id string, err error)
 	Resume(ctx context.Context, id string) error
+	Cancel(id string) error
 	Operation(id string) (operation.Status, error)
 	Operations() ([]operation.Status, error)
 }

@@ -16,6 +16,11 @@ func (l *Lab) Ready(ctx context.Context, p plan.Plan) error {
 	if has(p, kindPerson) {
 		return l.typed(ctx)
 	}
+	for _, part := range p.Parts {
+		if err := l.Ready(ctx, part); err != nil {
+			return err
+		}
+	}
 	id, err := backup.ParseAssetID(p.Target)
 	if c := l.postgres[id.Scope]; err == nil && c != nil && (id.Kind == backup.Cluster || id.Kind == backup.Database) && !onlyReads(p) {
 		if err := c.Accept(ctx); err != nil {

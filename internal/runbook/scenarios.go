@@ -22,6 +22,7 @@ type Scenario struct {
 	// looked at; nil: there is nothing to choose.
 	Points  func(ctx context.Context, l *Lab, target string) (all []Point, unread []string, err error)
 	Options []Option
+	Several bool // several targets come back together: Wish.Targets
 	// Plan makes the plan, from fresh reads; nil: only the printed runbook leads
 	// the way.
 	Plan func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error)
@@ -65,13 +66,13 @@ type Option struct {
 	Title   string   // for a person
 	Choices []Choice // the first is what is taken where nobody chooses; none: it is typed
 	Hint    string   // of what is typed: what an empty answer means
-	// Unasked says whether it makes no sense for a point, by its id; nil: it always does.
-	Unasked func(point string) bool
+	// Unasked says whether it makes no sense for what is wished; nil: it always does.
+	Unasked func(w Wish) bool
 }
 
-// Asked are the options that make sense for a point.
-func (s Scenario) Asked(point string) []Option {
-	return slices.DeleteFunc(slices.Clone(s.Options), func(o Option) bool { return o.Unasked != nil && o.Unasked(point) })
+// Asked are the options that make sense for a wish.
+func (s Scenario) Asked(w Wish) []Option {
+	return slices.DeleteFunc(slices.Clone(s.Options), func(o Option) bool { return o.Unasked != nil && o.Unasked(w) })
 }
 
 // Choice is one answer to an option.
@@ -79,8 +80,10 @@ type Choice struct{ Value, Title string }
 
 // Wish is what a person wants of a scenario.
 type Wish struct {
-	Target  string // as Scenario.Asks says
-	Point   string // id of a point; empty: the best one
+	Target  string    // as Scenario.Asks says
+	Targets []string  // several at once, of a scenario that takes them; Target and Point are empty then
+	Before  time.Time // of several: the newest copies not after this; zero: the newest
+	Point   string    // id of a point; empty: the best one
 	Options map[string]string
 }
 
@@ -88,7 +91,7 @@ type Wish struct {
 type Next struct {
 	Title string
 	// Plan fails where there is nothing to go on with, such as after a restore in
-	// place.
+	// place. After several targets it plans again those that did not come back.
 	Plan func(ctx context.Context, l *Lab, s operation.Status) (plan.Plan, error)
 }
 

@@ -94,12 +94,12 @@ func databaseLoss() Scenario {
 
 func moment() Option {
 	return Option{Name: "at", Title: "Moment", Hint: "such as 2026-11-21 18:04:59, 0/3000060 (an LSN) or name:RESTORE-POINT",
-		Unasked: func(point string) bool { return point != "" && point != ToTheEnd }} // a dump is of one moment, its own
+		Unasked: func(w Wish) bool { return w.Point != "" && w.Point != ToTheEnd }} // a dump is of one moment, its own
 }
 
 func part() Option {
 	return Option{Name: "table", Title: "Table", Hint: "only the rows of SCHEMA.NAME of the dump; empty: all",
-		Unasked: func(point string) bool { return point == ToTheEnd }}
+		Unasked: func(w Wish) bool { return w.Point == ToTheEnd }}
 }
 
 // ToTheEnd is the id of the point of a server's WAL: the moment is typed.

@@ -61,15 +61,19 @@ func snapshotPoints(ctx context.Context, l *Lab, target string) ([]Point, []stri
 func guestLoss() Scenario {
 	return Scenario{
 		Name: "guest-loss", What: "A guest is gone or ruined", Method: "restore its backup beside it, then swap", Asks: AtGuest,
-		Points: backupPoints,
+		Points: backupPoints, Several: true,
 		Options: []Option{
-			{Name: "where", Title: "Where to", Choices: []Choice{{"beside", "beside it, under a new VMID: nothing is touched"}, {"in-place", "over it: the guest must be stopped, its disks and snapshots go"}}},
+			{Name: "where", Title: "Where to", Unasked: ofSeveral, Choices: []Choice{{"beside", "beside it, under a new VMID: nothing is touched"}, {"in-place", "over it: the guest must be stopped, its disks and snapshots go"}}},
 			{Name: "storage", Title: "Storage", Hint: "empty: where the disks were"},
 			{Name: "node", Title: "Node", Hint: "empty: the guest's own"},
 			{Name: "start", Title: "First start", Choices: []Choice{{"yes", "start it, unplugged, and look for signs of life"}, {"no", "leave it stopped"}}},
 			{Name: "space", Title: "Space", Choices: []Choice{{"full", "room for the disks' full size"}, {"mostly-empty", "the disks are mostly empty: a thin storage may be smaller"}}},
+			{Name: "parallel", Title: "At once", Unasked: ofOne, Hint: fmt.Sprintf("how many are restored at once; empty: %d, which an SSD behind USB bears", bears)},
 		},
 		Plan: func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error) {
+			if len(w.Targets) > 0 {
+				return l.planTogether(ctx, w)
+			}
 			g, err := l.FindLost(ctx, w.Target)
 			if err != nil {
 				return plan.Plan{}, err
@@ -91,9 +95,17 @@ func guestLoss() Scenario {
 			}
 			return plan.Plan{}, fmt.Errorf("there is no backup %s any more: choose another", w.Point)
 		},
-		Next: &Next{Title: "swap it into the original's place", Plan: func(ctx context.Context, l *Lab, s operation.Status) (plan.Plan, error) { return l.SwapGuest(ctx, s) }},
+		Next: &Next{Title: "swap it into the original's place", Plan: func(ctx context.Context, l *Lab, s operation.Status) (plan.Plan, error) {
+			if len(s.Record.Plan.Parts) > 0 {
+				return l.planRest(ctx, s)
+			}
+			return l.SwapGuest(ctx, s)
+		}},
 	}
 }
+
+func ofSeveral(w Wish) bool { return len(w.Targets) > 0 }
+func ofOne(w Wish) bool     { return len(w.Targets) == 0 }
 
 func backupPoints(ctx context.Context, l *Lab, target string) ([]Point, []string, error) {
 	g, err := l.FindLost(ctx, target)

@@ -27,16 +27,26 @@ func hypervisorLoss() Scenario {
 					return plan.Plan{}, err
 				}
 			}
-			if text := w.Options["parallel"]; text != "" {
-				n, err := strconv.Atoi(text)
-				if err != nil || n < 1 {
-					return plan.Plan{}, fmt.Errorf("%q guests at once: write a number from 1 on", text)
-				}
-				r.Parallel = n
+			var err error
+			if r.Parallel, err = atOnce(w); err != nil {
+				return plan.Plan{}, err
 			}
 			return l.RestoreHypervisor(ctx, r)
 		},
 	}
+}
+
+// atOnce is how many guests a person wants restored at once; 0: nobody said.
+func atOnce(w Wish) (int, error) {
+	text := w.Options["parallel"]
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("%q guests at once: write a number from 1 on", text)
+	}
+	return n, nil
 }
 
 func backupHostLoss() Scenario {
