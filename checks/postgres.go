@@ -331,13 +331,22 @@ func (l *lab) judgeArchive(s *source, cfg pg.Config, f pg.Facts) []Problem {
 // walGaps tells of missing segments: no recovery goes past the first of them. A
 // gap after the newest base backup leaves no base backup to step over it with.
 func walGaps(s *source, f pg.Facts, a pg.Archive) Problem {
-	var texts []string
-	missing, status, last := 0, backup.Warning, ""
+	last := ""
 	for _, b := range f.Bases.Value {
-		if stateOf(b.State) == backup.Complete && b.StartWAL > last {
-			last = b.StartWAL
+		if stateOf(b.State) == backup.Complete {
+			last = max(last, b.StartWAL)
 		}
 	}
+	status, text, missing := gapText(a, last)
+	return found(status, "wal-gap", s.name, fmt.Sprintf("%s missing in the WAL archive of %s %s", counted(missing, "segment"), s.title, text),
+		"If they are still in pg_wal, copy them; else make a new base backup now: cairn backup "+strings.TrimPrefix(s.name, "postgres."), fmt.Sprintf("missing=%d", missing))
+}
+
+// gapText tells of the gaps of an archive, and how bad that is. last is the first
+// segment that the newest base backup needs.
+func gapText(a pg.Archive, last string) (status backup.Status, text string, missing int) {
+	var texts []string
+	status = backup.Warning
 	for _, g := range a.Gaps {
 		missing += g.Count
 		if g.Count == 1 || g.First == g.Last {
@@ -353,8 +362,7 @@ func walGaps(s *source, f pg.Facts, a pg.Archive) Problem {
 	if !a.To.IsZero() {
 		until += ", " + a.To.UTC().Format("2006-01-02 15:04 MST") + " at the latest"
 	}
-	return found(status, "wal-gap", s.name, fmt.Sprintf("%s missing in the WAL archive of %s (%s): %s", counted(missing, "segment"), s.title, listed(texts), until),
-		"If they are still in pg_wal, copy them; else make a new base backup now: cairn backup "+strings.TrimPrefix(s.name, "postgres."), fmt.Sprintf("missing=%d", missing))
+	return status, fmt.Sprintf("(%s): %s", listed(texts), until), missing
 }
 
 // judgeStandbys tells of standbys that are down or behind. They are continuity,

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"cairn/internal/backup"
+	"cairn/pg"
 )
 
 // judgeTool judges what another tool says of the backups that it makes.
@@ -19,6 +20,7 @@ func (l *lab) judgeTool(s *source) []Problem {
 			out = append(out, found(backup.Critical, "tool-problems", s.name, fmt.Sprintf("%s says of itself: %s", s.title, strings.Join(t.Problems, "; ")),
 				"Mend what it names, then run its own check", t.Problems...))
 		}
+		out = append(out, judgeToolWAL(s, t)...)
 		for _, b := range t.Backups {
 			if b.State == backup.Damaged {
 				out = append(out, found(backup.Critical, "tool-backup-damaged", s.name, fmt.Sprintf("%s: backup %s is damaged: %s", s.title, b.Label, b.Why),
@@ -27,4 +29,43 @@ func (l *lab) judgeTool(s *source) []Problem {
 		}
 	}
 	return out
+}
+
+// judgeToolWAL judges the WAL that a tool keeps by what we saw of it ourselves: the
+// tools find no missing segment. Where it cannot be seen, it is unknown.
+func judgeToolWAL(s *source, t pg.Tool) []Problem {
+	var out []Problem
+	for _, w := range t.WAL {
+		at := ""
+		if w.Repository > 1 {
+			at = fmt.Sprintf(" in repository %d", w.Repository)
+		}
+		last, whole := "", 0
+		for _, b := range t.Backups {
+			if b.State == backup.Complete && (w.Repository == 0 || b.Repository == w.Repository) {
+				last, whole = max(last, b.StartWAL), whole+1
+			}
+		}
+		switch {
+		case w.Unknown != "":
+			out = append(out, found(backup.Unknown, "tool-wal-unknown", s.name, fmt.Sprintf("Whether all WAL of %s%s is there is not known: %s%s", s.title, at, w.Unknown, where(w.Dir)),
+				"Let cairn read it, or run cairn on that host; else nobody looks for missing segments", w.Dir))
+		case w.Archive.Segments == 0 && whole > 0:
+			out = append(out, found(backup.Critical, "wal-empty", s.name, fmt.Sprintf("The WAL archive of %s%s is empty, and none of its %s can be restored without: %s", s.title, at, counted(whole, "backup"), w.Dir),
+				"See that the server's archive_command hands its WAL to it: SHOW archive_command", w.Dir))
+		case len(w.Archive.Gaps) > 0:
+			status, text, missing := gapText(w.Archive, last)
+			out = append(out, found(status, "wal-gap", s.name, fmt.Sprintf("%s missing in the WAL archive of %s%s %s", counted(missing, "segment"), s.title, at, text),
+				"Take a full backup with it now, and find out what removed them; if its own retention did (before the newest backup), acknowledge it", fmt.Sprintf("missing=%d", missing)))
+		}
+	}
+	return out
+}
+
+// where puts a directory behind a sentence.
+func where(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	return " (" + dir + ")"
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cairn/internal/backup"
+	"cairn/pg"
 )
 
 // rpo is what would be lost of an asset now: the age of its newest copy that a
@@ -35,18 +36,33 @@ func (l *lab) newestPoint(id backup.AssetID, holdings []holding) time.Time {
 	return newest
 }
 
-// window is what a database can be brought back to from a base backup and the
-// WAL archive.
+// window is what a database can be brought back to from a base backup and WAL, be
+// it in the archive of ours or in that of another tool.
 func (l *lab) window(id backup.AssetID) (from, to time.Time, ok bool) {
 	if id.Kind != backup.Database && id.Kind != backup.Cluster {
 		return from, to, false
 	}
 	seen := l.facts.Postgres[id.Scope]
-	archive := seen.Value.Archive
-	if !observed(seen, l.now).current || !observed(archive, l.now).current || archive.Value.To.IsZero() || archive.Value.To.After(l.now.Add(clockTolerance)) {
+	if !observed(seen, l.now).current {
 		return from, to, false
 	}
-	return archive.Value.From, archive.Value.To, true
+	var archives []pg.Archive
+	if own := seen.Value.Archive; observed(own, l.now).current {
+		archives = append(archives, own.Value)
+	}
+	for _, t := range seen.Value.Others {
+		for _, w := range t.WAL {
+			if t.Err == "" && w.Unknown == "" {
+				archives = append(archives, w.Archive)
+			}
+		}
+	}
+	for _, a := range archives {
+		if !a.To.IsZero() && !a.To.After(l.now.Add(clockTolerance)) && a.To.After(to) {
+			from, to, ok = a.From, a.To, true
+		}
+	}
+	return from, to, ok
 }
 
 // judgeTargets tells of guests whose copies are older than their own target, or

@@ -41,8 +41,9 @@ func readArchive(dir string, size int64, bases []BaseBackup) (Archive, error) {
 
 type walEntry struct {
 	walFile
-	path string
-	info fs.FileInfo
+	path    string
+	info    fs.FileInfo
+	unnamed bool // it may be compressed without its name saying so
 }
 
 func scanArchive(dir string, size int64) (walDirectory, error) {
@@ -50,6 +51,11 @@ func scanArchive(dir string, size int64) (walDirectory, error) {
 	if err != nil {
 		return walDirectory{}, err
 	}
+	return gatherWAL(entries, size), nil
+}
+
+// gatherWAL makes one archive of what lies in one or more directories.
+func gatherWAL(entries []walEntry, size int64) walDirectory {
 	d := walDirectory{size: size, histories: map[uint32][]ancestor{}}
 	if !validSegmentSize(size) {
 		d.size = sizeOf(entries)
@@ -77,16 +83,19 @@ func scanArchive(dir string, size int64) (walDirectory, error) {
 	slices.SortFunc(d.segments, func(a, b archived) int {
 		return cmp.Or(cmp.Compare(a.timeline, b.timeline), cmp.Compare(a.number, b.number))
 	})
-	return d, nil
+	return d
 }
 
 // whole says whether a segment has all its bytes, as far as its size tells: one
 // that is cut is as good as missing.
 func (e walEntry) whole(size int64) bool {
-	if e.packed != "" {
+	switch {
+	case e.packed != "" || e.summed:
 		return e.info.Size() > 0
+	case e.info.Size() == size:
+		return true
 	}
-	return e.info.Size() == size
+	return e.unnamed && packedBy(e.path) // Barman compresses in place
 }
 
 // listArchive lists what PostgreSQL or a script left in dir, and one level
@@ -115,13 +124,13 @@ func listArchive(dir string, below int) ([]walEntry, error) {
 		if err != nil {
 			continue // it was removed since
 		}
-		all = append(all, walEntry{f, path, info})
+		all = append(all, walEntry{walFile: f, path: path, info: info})
 	}
 	return all, nil
 }
 
-// sizeOf guesses wal_segment_size: all whole segments that are not compressed
-// have it, so it is the commonest size.
+// sizeOf finds wal_segment_size out: all whole segments that are not compressed
+// have it, so it is the commonest size; else one of them tells in its first page.
 func sizeOf(entries []walEntry) int64 {
 	count := map[int64]int{}
 	best := int64(usualSegment)
@@ -131,6 +140,18 @@ func sizeOf(entries []walEntry) int64 {
 				best = n
 			}
 		}
+	}
+	if len(count) > 0 {
+		return best
+	}
+	for _, e := range entries {
+		if e.kind != walSegment {
+			continue
+		}
+		if p, ok := readPage(e.path, e.packed); ok {
+			return p.size
+		}
+		break
 	}
 	return best
 }

@@ -163,13 +163,39 @@ func TestSegmentSizeIsGuessed(t *testing.T) {
 	}
 }
 
+// An incremental base backup is worth nothing without those it rests on.
+func TestIncrementalBaseBackups(t *testing.T) {
+	l, ok := parseLabel([]byte("START WAL LOCATION: 0/5000028 (file 000000010000000000000005)\nSTART TIMELINE: 1\nINCREMENTAL FROM LSN: 0/3000028\nINCREMENTAL FROM TLI: 1\n"), paris)
+	if !ok || !l.incremental || l.from != "0/3000028" || l.start != "0/5000028" {
+		t.Errorf("%+v", l)
+	}
+	one := func(start, from string) BaseBackup {
+		return BaseBackup{Path: "at " + start, State: backup.Complete, Incremental: from != "", start: start, from: from, Taken: now, StartWAL: "000000010000000000000005"}
+	}
+	all := []BaseBackup{one("0/9", "0/8"), one("0/7", "0/5"), one("0/5", "0/3"), one("0/3", ""), one("0/2", "0/1")} // newest first
+	chained(all)
+	for i, want := range []backup.State{backup.Damaged, backup.Complete, backup.Complete, backup.Complete, backup.Damaged} {
+		if all[i].State != want || (want == backup.Damaged) != strings.Contains(all[i].Why, "is not here or not whole") {
+			t.Errorf("%d: %+v", i, all[i])
+		}
+	}
+	all[3].State = backup.Torn
+	chained(all)
+	if all[2].State != backup.Damaged || all[1].State != backup.Damaged {
+		t.Errorf("they rest on a torn one: %+v", all)
+	}
+	if _, err := (walDirectory{size: mib}).choose([]BaseBackup{one("0/5", "0/3")}, Target{}, now, false); err == nil || !strings.Contains(err.Error(), "pg_combinebackup") {
+		t.Error(err)
+	}
+}
+
 func TestLabel(t *testing.T) {
 	text, err := os.ReadFile("testdata/backup_label.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, ok := parseLabel(text, paris)
-	if want := (label{"000000010000000000000024", 1, time.Date(2026, 11, 21, 19, 49, 48, 0, time.UTC), false}); !ok || got.startWAL != want.startWAL || got.timeline != 1 || !got.taken.Equal(want.taken) {
+	if want := (label{startWAL: "000000010000000000000024", taken: time.Date(2026, 11, 21, 19, 49, 48, 0, time.UTC)}); !ok || got.startWAL != want.startWAL || got.timeline != 1 || !got.taken.Equal(want.taken) {
 		t.Errorf("got %+v", got)
 	}
 	for stamp, want := range map[string]time.Time{

@@ -65,7 +65,27 @@ func readBases(dir string, segment int64, zone *time.Location, now time.Time, c 
 	slices.SortFunc(s.bases, func(a, b BaseBackup) int {
 		return cmp.Or(b.Taken.Compare(a.Taken), cmp.Compare(a.Path, b.Path))
 	})
+	chained(s.bases)
 	return s.bases, s.foreign, nil
+}
+
+// chained marks the incremental base backups (PostgreSQL 17 and later) that rest on
+// one which is not there, or not whole: nothing can be restored from them. all are
+// newest first.
+func chained(all []BaseBackup) {
+	whole := map[string]bool{}
+	for i := len(all) - 1; i >= 0; i-- {
+		b := &all[i]
+		if b.State != backup.Complete {
+			continue
+		}
+		if b.Incremental && b.from != "" && !whole[b.from] {
+			b.State, b.Proofs = backup.Damaged, nil
+			b.Why = "it is incremental, and the base backup that it rests on, which begins at LSN " + b.from + ", is not here or not whole"
+			continue
+		}
+		whole[b.start] = true
+	}
 }
 
 // entry looks at one entry of the directory. Below a directory that is no base
@@ -175,7 +195,7 @@ func (s *baseScan) firstFiles(r io.Reader, dear bool) (b BaseBackup, c content) 
 		if name == "backup_label" {
 			text, err := io.ReadAll(io.LimitReader(files, most))
 			if l, ok := parseLabel(text, s.zone); err == nil && ok {
-				b.StartWAL, b.Timeline, b.Taken, b.Incremental = l.startWAL, l.timeline, l.taken, l.incremental
+				l.into(&b)
 				return b, content{state: backup.Complete, proof: backup.MetadataRead}
 			}
 		}
@@ -248,7 +268,7 @@ func (s *baseScan) probeDirectory(path string, names map[string]bool, tarName st
 		}
 	} else if text, err := os.ReadFile(filepath.Join(path, "backup_label")); err == nil {
 		if l, ok := parseLabel(text, s.zone); ok {
-			b.StartWAL, b.Timeline, b.Taken, b.Incremental = l.startWAL, l.timeline, l.taken, l.incremental
+			l.into(&b)
 			c.proof = backup.MetadataRead
 		}
 	}

@@ -33,6 +33,8 @@ type Client struct {
 	tools   string        // version of pg_dump
 	toolsAt time.Time     // when that was looked up
 	stuck   chan struct{} // open while a scan of the directories has not ended
+	looks   sync.Mutex
+	looking map[string]<-chan struct{} // by tool: open while a look at its WAL has not ended
 }
 
 // New makes a Client of the table [postgres.name]. It connects to nothing yet.
@@ -91,7 +93,7 @@ func (c *Client) Survey(ctx context.Context) (Facts, error) {
 		polls = append(polls, async(func() { standbys[i] = s.readStandby(ctx, c.last.Server.Value.SystemID) }))
 	}
 	others := c.last.Others
-	polls = append(polls, async(func() { others = c.askTools(ctx, c.last.Others) }))
+	polls = append(polls, async(func() { others = c.askTools(ctx, c.last.Others, c.last.Server.Value.SegmentBytes) }))
 	latest := c.last.Server.Value
 	if within(ctx, asked, patience) && serverErr == nil {
 		latest = server

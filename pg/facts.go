@@ -121,6 +121,8 @@ type BaseBackup struct {
 	Proofs      []backup.Proven // how far its content was looked at
 	Ours        bool            // it has a manifest of ours
 	Stopped     time.Time       // no recovery from it can end before; zero: Finished tells
+
+	start, from string // LSNs: its own, and that of the one which an incremental one rests on
 }
 
 // Archive is the WAL archive: what it holds, and the holes in it.

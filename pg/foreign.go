@@ -2,8 +2,8 @@ package pg
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +13,6 @@ import (
 	"regexp"
 	"strings"
 	"time"
-
-	"github.com/klauspost/compress/zstd"
 
 	"cairn/internal/command"
 )
@@ -94,7 +92,11 @@ func identify(ctx context.Context, path string) (*foreignDump, error) {
 	defer r.Close()
 	head := make([]byte, tarBlock)
 	n, err := io.ReadFull(r, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+	var missing *MissingProgramError
+	switch {
+	case errors.As(err, &missing):
+		return nil, err
+	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
 		return nil, fmt.Errorf("it is empty, or cut at its begin: %w", err)
 	}
 	switch head = head[:n]; {
@@ -110,60 +112,9 @@ func identify(ctx context.Context, path string) (*foreignDump, error) {
 	return f, nil
 }
 
-// unpacked closes what reads a compressed file.
-type unpacked struct {
-	io.Reader
-	closers []func() error
-}
-
-func (u *unpacked) Close() error {
-	var all error
-	for _, f := range u.closers {
-		all = errors.Join(all, f())
-	}
-	return all
-}
-
 // open reads the dump unpacked.
 func (f *foreignDump) open(ctx context.Context) (io.ReadCloser, error) {
 	return openPacked(ctx, f.path, f.packed)
-}
-
-func openPacked(ctx context.Context, path, packed string) (io.ReadCloser, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	u := &unpacked{closers: []func() error{file.Close}}
-	switch packed {
-	case ".zst", ".zstd":
-		z, err := zstd.NewReader(file, zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return nil, errors.Join(err, file.Close())
-		}
-		u.Reader, u.closers = z, append(u.closers, func() error { z.Close(); return nil })
-	case ".lz4", ".xz":
-		return u.child(ctx, file, packed), nil
-	default:
-		if u.Reader, err = unpacker(bufio.NewReaderSize(file, 256<<10), packed); err != nil {
-			return nil, errors.Join(fmt.Errorf("it cannot be unpacked: %w", err), file.Close())
-		}
-	}
-	return u, nil
-}
-
-// child has a program unpack what is not unpacked here.
-func (u *unpacked) child(ctx context.Context, file *os.File, packed string) io.ReadCloser {
-	argv := map[string][]string{".lz4": {"lz4", "-dc"}, ".xz": {"xz", "-dc"}}[packed]
-	ctx, stop := context.WithCancel(ctx)
-	r, w := io.Pipe()
-	done := async(func() {
-		_, err := command.Run(ctx, command.Spec{Argv: argv, Stdin: file, Raw: w})
-		_ = w.CloseWithError(err) // it always returns nil; without an error the reader sees the end
-	})
-	u.Reader = r
-	u.closers = append([]func() error{func() error { stop(); err := r.Close(); <-done; return err }}, u.closers...)
-	return u
 }
 
 // describeScript reads the head of a plain dump; of pg_dumpall's all of it, since
@@ -197,7 +148,7 @@ func (c *Client) describeArchive(ctx context.Context, f *foreignDump) (DumpManif
 	if err != nil {
 		return DumpManifest{}, fmt.Errorf("%s: %w", f.path, err)
 	}
-	path, err := c.toolPath(ctx, "pg_restore", majorOf(t.server), false)
+	path, err := c.toolPath(ctx, "pg_restore", t.reader(), false)
 	if err != nil {
 		return DumpManifest{}, err
 	}
@@ -210,7 +161,7 @@ func (c *Client) describeArchive(ctx context.Context, f *foreignDump) (DumpManif
 	if err = errors.Join(err, closeInput()); err != nil {
 		return DumpManifest{}, err
 	}
-	f.script.Version = t.server
+	f.script.Version, f.script.Tool = t.server, t.tool
 	f.script.Tables = nil
 	for _, one := range t.data {
 		f.script.Tables = append(f.script.Tables, DumpedTable{Schema: one.schema, Name: one.name, Rows: -1})
@@ -283,9 +234,12 @@ func (f *foreignDump) manifest(database string) DumpManifest {
 	if info, err := os.Stat(f.path); err == nil && !info.IsDir() {
 		size, changed = info.Size(), info.ModTime()
 	}
-	return DumpManifest{Format: f.format, Server: f.script.Version, Tool: f.script.Version, Started: changed, Database: DumpedDatabase{Name: database, Bytes: grown * size, Limit: -1, Defaults: true},
+	return DumpManifest{Format: f.format, Server: f.script.Version, Tool: cmp.Or(f.script.Tool, f.script.Version), Started: changed, Database: DumpedDatabase{Name: database, Bytes: grown * size, Limit: -1, Defaults: true},
 		Tables: f.script.Tables, Roles: f.script.Owners, Bytes: size, foreign: f}
 }
+
+// reader is the oldest major version of pg_restore or psql that reads it.
+func (f *foreignDump) reader() int { return majorOf(cmp.Or(f.script.Tool, f.script.Version)) }
 
 // grown is about how much larger a database is than its compressed dump.
 const grown = 6
@@ -320,7 +274,7 @@ func (f *foreignDump) verify(ctx context.Context, c *Client, w Work) (int64, err
 		}
 		return size, damageOf(f.path, err)
 	}
-	path, err := c.toolPath(ctx, "pg_restore", majorOf(f.script.Version), false)
+	path, err := c.toolPath(ctx, "pg_restore", f.reader(), false)
 	if err != nil {
 		return 0, err
 	}
@@ -335,7 +289,10 @@ func (f *foreignDump) verify(ctx context.Context, c *Client, w Work) (int64, err
 // loadScript runs a plain dump with psql, and returns what it complained of.
 func (c *Client) loadScript(ctx context.Context, m DumpManifest, r RestoreRequest, w Work) ([]string, error) {
 	f := m.foreign
-	path, err := c.toolPath(ctx, "psql", 0, false)
+	path, err := c.toolPath(ctx, "psql", f.reader(), false)
+	if err != nil { // an older one understands most, and says what it does not
+		path, err = c.toolPath(ctx, "psql", 0, false)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,12 +1,16 @@
 package pg
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"cairn/internal/secret"
 )
 
 // TestDumpsOfOthers restores every form that scripts write, beside, and looks
@@ -33,7 +37,7 @@ DROP DATABASE postgres;
 	c.run(t, "pg_dump", "--inserts", "-f", at("inserts.sql"), dsn)
 	c.run(t, "pg_dumpall", "--clean", "-f", at("all.sql"), "-d", c.dsn(""))
 	c.run(t, "pg_dumpall", "--globals-only", "-f", at("globals.sql"), "-d", c.dsn(""))
-	for _, cmd := range []string{"gzip others.sql", "zstd -q all.sql", "gzip -k others_2026-11-21.dump", "lz4 -q inserts.sql inserts.sql.lz4"} {
+	for _, cmd := range []string{"gzip others.sql", "zstd -q all.sql", "gzip -k others_2026-11-21.dump", "lz4 -q inserts.sql inserts.sql.lz4", "bzip2 -k others_2026-11-21.tar", "xz -k others_2026-11-21.dump", "bzip2 -c inserts.sql > inserts.sql.bz2"} {
 		c.run(t, "sh", "-c", "cd "+dir+" && "+cmd)
 	}
 	c.sql(t, name, `DELETE FROM a WHERE id > 10`)
@@ -48,7 +52,7 @@ DROP DATABASE postgres;
 		file    string
 		counted bool
 	}{{"others_2026-11-21.dump", false}, {"others_2026-11-21", false}, {"others_2026-11-21.tar", false}, {"others_2026-11-21.dump.gz", false},
-		{"others.sql.gz", true}, {"inserts.sql.lz4", false}, {"all.sql.zst", true}} {
+		{"others.sql.gz", true}, {"inserts.sql.lz4", false}, {"all.sql.zst", true}, {"others_2026-11-21.tar.bz2", false}, {"others_2026-11-21.dump.xz", false}, {"inserts.sql.bz2", false}} {
 		op := fmt.Sprintf("20261121-8%d", i)
 		r := RestoreRequest{Dump: at(one.file), Database: name, Into: BesideName(name, op), Globals: at("globals.sql")}
 		if _, _, err := client.VerifySource(t.Context(), r, Work{}); err != nil {
@@ -84,7 +88,7 @@ DROP DATABASE postgres;
 // tornDumpsOfOthers cuts each form, and looks that nothing of it comes to be used.
 func (c *cluster) tornDumpsOfOthers(t *testing.T, client *Client, dir, name string) {
 	t.Helper()
-	for i, file := range []string{"others_2026-11-21.dump", "others_2026-11-21.tar", "others.sql.gz"} {
+	for i, file := range []string{"others_2026-11-21.dump", "others_2026-11-21.tar", "others.sql.gz", "all.sql.zst", "inserts.sql.lz4", "inserts.sql.bz2", "others_2026-11-21.dump.xz"} {
 		path := filepath.Join(dir, "cut-"+file)
 		text, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil {
@@ -106,6 +110,28 @@ func (c *cluster) tornDumpsOfOthers(t *testing.T, client *Client, dir, name stri
 		}
 		if n := c.ask(t, "postgres", `SELECT count(*)::text FROM pg_database WHERE datname = $1`, r.Into); n != "0" {
 			t.Errorf("%s: half a database stayed", file)
+		}
+	}
+}
+
+// A dump that only a program can unpack which is not here is not damaged.
+func TestProgramThatUnpacksIsMissing(t *testing.T) {
+	for end, hint := range map[string]string{".xz": "apt install xz-utils", ".lz4": "apt install lz4"} {
+		path := filepath.Join(t.TempDir(), "shop_2026-11-21.sql"+end)
+		put(t, path, []byte("\xfd7zXZ\x00 or any other YZ"))
+		t.Setenv("PATH", t.TempDir())
+		client := New("lab", Config{}, secret.Reader{Getenv: os.Getenv, Scrubber: new(secret.Scrubber)})
+		_, _, restoring := client.VerifySource(t.Context(), RestoreRequest{Dump: path, Database: "shop"}, Work{})
+		r, err := openPacked(t.Context(), path, end)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, reading := io.Copy(io.Discard, r)
+		for _, err := range []error{restoring, damageOf(path, reading), errors.Join(r.Close(), reading)} {
+			var damage *Damage
+			if err == nil || errors.As(err, &damage) || !strings.Contains(err.Error(), hint) || !strings.Contains(err.Error(), "is not installed") {
+				t.Errorf("%s: %v", end, err)
+			}
 		}
 	}
 }

@@ -19,6 +19,11 @@ type label struct {
 	timeline    uint32
 	taken       time.Time // zero: not known
 	incremental bool
+	start, from string // LSN at which it begins, and at which the one begins that it rests on
+}
+
+func (l label) into(b *BaseBackup) {
+	b.StartWAL, b.Timeline, b.Taken, b.Incremental, b.start, b.from = l.startWAL, l.timeline, l.taken, l.incremental, l.start, l.from
 }
 
 var labelStart = regexp.MustCompile(`^START WAL LOCATION: ([0-9A-F]+/[0-9A-F]+) \(file ([0-9A-F]{24})\)`)
@@ -29,7 +34,7 @@ func parseLabel(text []byte, zone *time.Location) (label, bool) {
 	var l label
 	for _, line := range strings.Split(string(text), "\n") {
 		if m := labelStart.FindStringSubmatch(line); m != nil {
-			l.startWAL = m[2]
+			l.start, l.startWAL = m[1], m[2]
 			l.timeline = hex32(m[2][:8])
 		}
 		if rest, ok := strings.CutPrefix(line, "START TIME: "); ok {
@@ -42,6 +47,9 @@ func parseLabel(text []byte, zone *time.Location) (label, bool) {
 		}
 		if strings.HasPrefix(line, "INCREMENTAL FROM") {
 			l.incremental = true
+		}
+		if rest, ok := strings.CutPrefix(line, "INCREMENTAL FROM LSN: "); ok {
+			l.from = strings.TrimSpace(rest)
 		}
 	}
 	return l, l.startWAL != ""

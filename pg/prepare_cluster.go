@@ -7,13 +7,15 @@ import (
 	"slices"
 
 	"cairn/internal/backup"
+	"cairn/internal/plan"
 )
 
 // ClusterReady is what a plan to restore a whole server rests on.
 type ClusterReady struct {
-	Taken       []string // databases whose names are taken in the server that is restored into
-	Roles       []string // that are missing there
-	Tablespaces []string // that are missing there
+	Taken       []string        // databases whose names are taken in the server that is restored into
+	Roles       []string        // that are missing there
+	Tablespaces []string        // that are missing there
+	Lacks       []*plan.Blocker // of each part: the right to give it to its owners; nil: it is there
 	Preflight
 }
 
@@ -38,6 +40,7 @@ func (c *Client) PrepareCluster(ctx context.Context, parts []Part, globals strin
 			return out, err
 		}
 		need += ready.Manifest.Database.Bytes
+		out.Lacks = append(out.Lacks, ready.Lacks)
 		for _, b := range ready.Blockers {
 			if !slices.Contains(out.Blockers, b) {
 				out.Blockers = append(out.Blockers, b)

@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,9 @@ type RecoverReady struct {
 	Source   Source
 	Recovery Recovery  // without Dir's end, which carries the operation's id
 	Live     bool      // the live server answers: it can be asked to archive, and take the database back
-	Newest   time.Time // how far the archive reaches; zero: not known
+	Newest   time.Time // how far the archive reaches, with Left; zero: not known
+	Left     LeftWAL   // what a server that is down never archived; zero: nothing, or it is not known
+	dead     string    // data directory of a server that is down, where that is here
 	Preflight
 }
 
@@ -41,7 +44,7 @@ func (c *Client) PrepareRecover(ctx context.Context, req RecoverRequest) (Recove
 	var err error
 	if out.Server, err = c.server.readServer(ctx, c.now); err != nil {
 		out.Live = false
-		out.Notes = append(out.Notes, "The live server does not answer: only what is archived already can be restored to.")
+		out.Notes = append(out.Notes, "The live server does not answer: it can archive nothing more.")
 	}
 	out.Recovery = Recovery{Target: req.Target, User: "postgres", Keep: req.Keep, Tool: req.Tool, Major: majorOf(out.Server.Version)}
 	if req.Tool != "" {
@@ -71,9 +74,17 @@ func (c *Client) PrepareRecover(ctx context.Context, req RecoverRequest) (Recove
 
 // fromBase chooses a base backup of our own or of pg_basebackup.
 func (r *RecoverReady) fromBase(ctx context.Context, c *Client) (err error) {
-	if r.Source, err = c.ChooseBase(ctx, r.Recovery.Target, r.Server.SegmentBytes, r.Flushes()); err != nil {
+	bases, d, err := c.basesAndWAL(ctx, r.Server.SegmentBytes)
+	if err != nil {
 		return err
 	}
+	if len(bases) > 0 {
+		d = r.findLeft(c, bases[0], d)
+	}
+	if r.Source, err = d.choose(bases, r.Recovery.Target, c.now(), r.Flushes()); err != nil {
+		return err
+	}
+	r.Recovery.Segment = d.size
 	b := r.Source.Base
 	if id := r.Server.SystemID; id != 0 && b.SystemID != 0 && id != b.SystemID {
 		r.block("base backup", "it is of another server: the system identifiers differ", "see that base.dir is this server's own")
@@ -94,14 +105,27 @@ func (r *RecoverReady) fromTool(ctx context.Context, c *Client) error {
 		r.block(r.Recovery.Tool, "it cannot be run here: "+err.Error(), "install "+r.Recovery.Tool+" on this host, which has its own restore")
 		return nil
 	}
-	tool, err := c.ToolBackups(ctx, r.Recovery.Tool)
+	tool, seen, err := c.toolBackups(ctx, r.Recovery.Tool, r.Server.SegmentBytes)
 	if err != nil {
 		return err
 	}
 	for _, problem := range tool.Problems {
 		r.Notes = append(r.Notes, fmt.Sprintf("%s says: %s.", tool.Name, problem))
 	}
-	b, err := tool.chooseBackup(r.Recovery.Target, c.now())
+	for _, w := range tool.WAL {
+		if w.Unknown != "" {
+			r.Notes = append(r.Notes, fmt.Sprintf("Whether all WAL is there could not be seen: %s.", w.Unknown))
+		}
+	}
+	archive := walDirectory{size: r.Server.SegmentBytes}
+	if len(seen) > 0 {
+		archive = seen[0]
+	}
+	if archive = r.findLeft(c, BaseBackup{}, archive); len(seen) > 0 {
+		seen[0] = archive
+	}
+	r.Recovery.Segment = archive.size
+	b, source, err := tool.choose(seen, r.Recovery.Target, c.now(), r.Flushes())
 	if err != nil {
 		return err
 	}
@@ -109,7 +133,8 @@ func (r *RecoverReady) fromTool(ctx context.Context, c *Client) error {
 	for _, d := range r.Server.Databases {
 		size += max(0, d.Bytes)
 	}
-	r.Recovery.Label = b.Label
+	r.Recovery.Label, r.Recovery.Total, r.Newest = b.Label, source.Segments, source.Reach
+	r.Source = source
 	r.Source.Base = BaseBackup{Path: tool.Name + ":" + b.Label, Taken: b.Started, Finished: b.Finished, Size: size}
 	return nil
 }
@@ -161,7 +186,7 @@ func (r *RecoverReady) flushNote(ctx context.Context, conn *pgx.Conn) {
 
 // place chooses the directory and its owner, and looks for room.
 func (r *RecoverReady) place(name, dir string, b BaseBackup) {
-	live := r.Server.DataDirectory
+	live := cmp.Or(r.Server.DataDirectory, r.dead)
 	info, err := os.Stat(live)
 	here := live != "" && err == nil
 	if dir == "" && here {
@@ -178,7 +203,7 @@ func (r *RecoverReady) place(name, dir string, b BaseBackup) {
 	if n := len(filepath.Join(dir, name+"-recover-", "run", ".s.PGSQL.5432")) + longestID; n > longestSocket {
 		r.block(dir, fmt.Sprintf("the path of its socket would have %d characters, and %d are allowed", n, longestSocket), "choose a shorter directory with --dir")
 	}
-	r.room(dir, b.Size+b.Size/10)
+	r.room(dir, b.Size+b.Size/10+r.Left.Bytes)
 	if r.Recovery.Owner.Name != "" && os.Geteuid() == 0 {
 		for _, path := range []string{dir, r.Recovery.WAL} {
 			if path != "" && !reachable(path, r.Recovery.Owner) {

@@ -21,6 +21,7 @@ type content struct {
 	sure     bool // Complete was seen, not only presumed
 	database string
 	version  string
+	reader   int // major version of pg_restore that it takes at least
 	created  time.Time
 	cluster  bool     // of all databases, or of the globals
 	roles    []string // that own something in it; of the globals: that it creates
@@ -160,7 +161,7 @@ func (p *prober) custom(f *os.File, size int64, name dumpName) content {
 }
 
 func ofTOC(t toc) content {
-	return content{database: t.database, version: t.server, created: t.created, roles: t.owners}
+	return content{database: t.database, version: t.server, reader: t.reader(), created: t.created, roles: t.owners}
 }
 
 // packedTOC reads the table of contents, offset bytes into a compressed
@@ -236,6 +237,7 @@ var (
 	plainEnd     = []byte("-- PostgreSQL database dump complete")
 	clusterEnd   = []byte("-- PostgreSQL database cluster dump complete")
 	plainVersion = regexp.MustCompile(`-- Dumped from database version (\S+)`)
+	plainTool    = regexp.MustCompile(`-- Dumped by pg_dump version (\S+)`)
 )
 
 const (

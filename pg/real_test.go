@@ -60,14 +60,14 @@ func asServer(argv ...string) []string {
 
 func running(t testing.TB) *cluster {
 	t.Helper()
-	initdb := testkit.Program(t, "initdb", "/usr/lib/postgresql/*/bin/initdb")
+	bin := testkit.PostgresBin(t)
 	if os.Geteuid() == 0 {
 		if _, err := user.Lookup("postgres"); err != nil {
 			testkit.Need(t, "the user postgres")
 		}
 		testkit.Program(t, "runuser")
 	}
-	makeOnce.Do(func() { theCluster = startCluster(t, filepath.Dir(initdb)) })
+	makeOnce.Do(func() { theCluster = startCluster(t, bin) })
 	if theCluster == nil {
 		t.Fatal("PostgreSQL did not start, see the first test")
 	}

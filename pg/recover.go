@@ -103,18 +103,27 @@ type Source struct {
 // still archive what it has written so far. The error is a *WindowError when no
 // base backup will do.
 func (c *Client) ChooseBase(ctx context.Context, t Target, segment int64, flushed bool) (Source, error) {
+	bases, d, err := c.basesAndWAL(ctx, segment)
+	if err != nil {
+		return Source{}, err
+	}
+	return d.choose(bases, t, c.now(), flushed)
+}
+
+// basesAndWAL reads the directories of base backups and of the WAL archive.
+func (c *Client) basesAndWAL(ctx context.Context, segment int64) ([]BaseBackup, walDirectory, error) {
 	if c.cfg.Base == nil || c.cfg.WAL == nil {
-		return Source{}, fmt.Errorf("postgres.%s has no base backups or no WAL archive: a point in time needs both base = { dir = … } and wal = { dir = … }", c.name)
+		return nil, walDirectory{}, fmt.Errorf("postgres.%s has no base backups or no WAL archive: a point in time needs both base = { dir = … } and wal = { dir = … }", c.name)
 	}
 	got := c.look(nil, segment)
 	if err := errors.Join(got.bases.Err, got.archive.Err, ctx.Err()); err != nil {
-		return Source{}, err
+		return nil, walDirectory{}, err
 	}
 	d, err := scanArchive(c.cfg.WAL.Dir, segment)
 	if err != nil {
-		return Source{}, fmt.Errorf("reading the WAL archive: %w", err)
+		return nil, walDirectory{}, fmt.Errorf("reading the WAL archive: %w", err)
 	}
-	return d.choose(got.bases.Value, t, c.now(), flushed)
+	return got.bases.Value, d, nil
 }
 
 // choose does it from what was read. bases are newest first.
@@ -125,6 +134,9 @@ func (d walDirectory) choose(bases []BaseBackup, t Target, now time.Time, flushe
 	}
 	target, byLSN := parseLSN(t.LSN)
 	for _, b := range bases {
+		if b.State == backup.Complete && b.Incremental && !t.Time.After(now) {
+			e.Why = fmt.Sprintf("of those before it only incremental base backups are left (%s): join it with those that it rests on into a whole one beside them, with pg_combinebackup", filepath.Base(b.Path))
+		}
 		f := parseWALName(b.StartWAL)
 		s, ok := f.segmentOf(d.size)
 		if b.State != backup.Complete || b.Incremental || f.kind != walSegment || !ok {
@@ -278,6 +290,8 @@ type Recovery struct {
 	Tool      string   `json:"tool,omitempty"`        // whose backup it is: pgbackrest, barman; empty: a base backup
 	Label     string   `json:"label,omitempty"`       // of that tool's backup
 	Spaces    []string `json:"tablespaces,omitempty"` // names of the tablespaces, as far as they are known
+	Left      string   `json:"left_wal,omitempty"`    // pg_wal of the dead server, with what it never archived; empty: not used
+	Segment   int64    `json:"segment,omitempty"`     // bytes of a WAL segment, where Left is used
 }
 
 // Owner is the user that runs the recovered server: PostgreSQL refuses root.

@@ -26,6 +26,15 @@ func (c *Client) CopyBase(ctx context.Context, r Recovery, w Work) (int64, error
 	if err := c.freshDir(ctx, r, w); err != nil {
 		return 0, err
 	}
+	copied, err := c.copyBackup(ctx, r, w)
+	if err != nil {
+		return copied, err
+	}
+	n, err := r.copyLeft(ctx, w)
+	return copied + n, err
+}
+
+func (c *Client) copyBackup(ctx context.Context, r Recovery, w Work) (int64, error) {
 	switch {
 	case r.Tool != "":
 		return c.restoreByTool(ctx, r, w)

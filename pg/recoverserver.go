@@ -80,7 +80,7 @@ func (c *Client) configure(ctx context.Context, r Recovery) error {
 		filepath.Join(r.data(), "pg_hba.conf"):     "local all all trust\n",
 		filepath.Join(r.data(), "pg_ident.conf"):   "",
 		filepath.Join(r.data(), "recovery.signal"): "",
-		r.script(): "#!/bin/sh\n" + c.fetchScript(r) + guardScript(waldump),
+		r.script(): "#!/bin/sh\n" + c.fetchScript(r) + r.leftScript() + guardScript(waldump),
 		r.log():    "",
 	})
 }
@@ -200,7 +200,7 @@ fetch() {
 // over 125 makes the server give up instead of taking it for the end of the WAL.
 // pg_waldump wants the file under its own name.
 func guardScript(waldump string) string {
-	const end = `fetch "$1" "$2"
+	const end = `get "$1" "$2"
 case $? in
 0) ;;
 1) exit 1 ;;

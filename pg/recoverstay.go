@@ -82,6 +82,9 @@ func (c *Client) Reaches(ctx context.Context, r Recovery, t Target, segment int6
 	if err != nil {
 		return fmt.Errorf("reading the WAL archive: %w", err)
 	}
+	if l, err := readLeft(r.left(), d.size); r.Left != "" && err == nil {
+		d = d.with(l)
+	}
 	for _, b := range c.look(nil, segment).bases.Value {
 		if b.Path == r.Base {
 			_, err := d.choose([]BaseBackup{b}, t, c.now(), flushed)

@@ -134,22 +134,22 @@ func (c *cluster) swapWithSession(t *testing.T, client *Client, s Swap, restored
 	if err != nil || !state.Live || !state.Restored || state.Before || state.Sessions != 1 || !state.May {
 		t.Errorf("%+v %v", state, err)
 	}
-	if err := client.Exchange(t.Context(), s, Work{}); err != nil {
+	if err := client.Exchange(t.Context(), Work{}, s); err != nil {
 		t.Fatal(err)
 	}
 	if got := c.hashes(t, c.port, s.Live); !maps.Equal(got, restored) {
 		t.Error("the swapped-in database is not the restored one")
 	}
-	if err := client.Exchange(t.Context(), s, Work{}); err == nil || !strings.Contains(err.Error(), "no database") {
+	if err := client.Exchange(t.Context(), Work{}, s); err == nil || !strings.Contains(err.Error(), "no database") {
 		t.Errorf("a second time: %v", err)
 	}
-	if err := client.Exchange(t.Context(), s.Back(), Work{}); err != nil {
+	if err := client.Exchange(t.Context(), Work{}, s.Back()); err != nil {
 		t.Fatal(err)
 	}
 	if got := c.hashes(t, c.port, s.Live); !maps.Equal(got, wrong) {
 		t.Error("swapping back did not bring the former one")
 	}
-	if err := client.Exchange(t.Context(), s, Work{}); err != nil {
+	if err := client.Exchange(t.Context(), Work{}, s); err != nil {
 		t.Fatal(err)
 	}
 	c.sql(t, "postgres", "ALTER DATABASE "+quote(s.Live)+" RENAME TO tmp", "ALTER DATABASE "+quote(s.Before)+" RENAME TO "+quote(s.Live), "ALTER DATABASE tmp RENAME TO "+quote(s.Restored))

@@ -72,7 +72,7 @@ func TestWhereTheWALEnds(t *testing.T) {
 	run := func(archive, name, to string) int {
 		t.Helper()
 		script := filepath.Join(dir, "fetch.sh")
-		if err := os.WriteFile(script, []byte("#!/bin/sh\n"+walScript(archive)+guardScript("")), 0o700); err != nil {
+		if err := os.WriteFile(script, []byte("#!/bin/sh\n"+walScript(archive)+Recovery{}.leftScript()+guardScript("")), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		result, _ := command.Run(t.Context(), command.Spec{Argv: []string{"sh", script, name, to}, Dir: dir})

@@ -60,15 +60,16 @@ func (c *Client) LostRights(ctx context.Context, r RestoreRequest, w Work) (lost
 	return lost, owners, nil
 }
 
-// lostRights are those of then that are not in now. Versions write grants in
-// different ways: then only owners are compared, by name.
+// lostRights are those of then that are not in now. Versions of pg_dump name the
+// kind of what is owned in different ways (ALTER TABLE of a view, since 17 ALTER
+// VIEW), and versions of the server have other grants: then these are not compared.
 func lostRights(then, now []string, sameVersion bool) []string {
 	key := func(s string) string {
-		if sameVersion {
-			return s
-		}
 		what, owner, ok := strings.Cut(strings.TrimPrefix(s, "ALTER "), " OWNER TO ")
-		if !ok {
+		switch {
+		case !ok && sameVersion:
+			return s
+		case !ok:
 			return ""
 		}
 		for { // TABLE, MATERIALIZED VIEW: words of the kind

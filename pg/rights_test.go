@@ -52,7 +52,7 @@ func TestRestoreBringsBackOwnersAndGrants(t *testing.T) {
 		lost, owners, err := weak.LostRights(t.Context(), r, Work{})
 		want := []string{"ALTER TABLE public.v OWNER TO odoo;", "REVOKE ALL ON FUNCTION public.f(a integer) FROM PUBLIC;", `GRANT SELECT ON TABLE public.product TO "Rep ort";`}
 		for _, s := range want {
-			if !slices.Contains(lost, s) {
+			if newer := strings.Replace(s, "ALTER TABLE public.v ", "ALTER VIEW public.v ", 1); !slices.Contains(lost, s) && !slices.Contains(lost, newer) {
 				t.Errorf("%s: %v %v: not found: %s", dump, err, lost, s)
 			}
 		}

@@ -31,6 +31,7 @@ type scriptFacts struct {
 	Cluster    bool     // it is pg_dumpall's
 	Complete   bool     // its last line is there
 	Version    string   // the server's
+	Tool       string   // pg_dump's version
 	Databases  []string // that it connects to
 	Tables     []DumpedTable
 	Inserts    bool     // rows come as INSERT, which are not counted
@@ -169,6 +170,9 @@ func (s *script) learn(line []byte) {
 	}
 	if m := plainVersion.FindSubmatch(line); m != nil && s.facts.Version == "" {
 		s.facts.Version = string(m[1])
+	}
+	if m := plainTool.FindSubmatch(line); m != nil && s.facts.Tool == "" {
+		s.facts.Tool = string(m[1])
 	}
 	if rightLine.Match(bytes.TrimRight(line, "\r\n")) && !bytes.Contains(line, []byte(" LARGE OBJECT ")) && s.passes() {
 		s.facts.Rights = append(s.facts.Rights, string(bytes.TrimRight(line, "\r\n")))

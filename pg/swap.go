@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,25 +58,39 @@ func (c *Client) SwapState(ctx context.Context, s Swap) (SwapState, error) {
 // swapTries is how often the renaming is tried while sessions hold on.
 const swapTries = 3
 
-// Exchange carries the swap out. It is all or nothing.
-func (c *Client) Exchange(ctx context.Context, s Swap, w Work) error {
-	now, err := c.SwapState(ctx, s)
-	switch {
-	case err != nil:
-		return err
-	case !now.Restored:
-		return fmt.Errorf("there is no database %q to swap in: nothing was changed", s.Restored)
-	case now.Live && now.Before:
-		return fmt.Errorf("there is a database %q already, where the live one would be kept: rename or drop it; nothing was changed", s.Before)
+// Exchange carries swaps out in one transaction: all of them, or nothing is changed.
+func (c *Client) Exchange(ctx context.Context, w Work, swaps ...Swap) error {
+	if len(swaps) == 0 {
+		return nil
 	}
+	sessions := 0
+	live := make([]bool, len(swaps))
+	for i, s := range swaps {
+		now, err := c.SwapState(ctx, s)
+		switch {
+		case err != nil:
+			return err
+		case !now.Restored:
+			return fmt.Errorf("there is no database %q to swap in: nothing was changed", s.Restored)
+		case now.Live && now.Before:
+			return fmt.Errorf("there is a database %q already, where the live one would be kept: rename or drop it; nothing was changed", s.Before)
+		}
+		live[i] = now.Live
+		sessions += now.Sessions
+	}
+	var err error
 	for range swapTries {
-		w.say("ending %d sessions and renaming", now.Sessions)
-		if err = c.rename(ctx, s, now.Live); !inUse(err) {
+		w.say("ending %d sessions and renaming", sessions)
+		if err = c.rename(ctx, swaps, live); !inUse(err) {
 			break
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("swapping %q for %q, nothing was changed: %w", s.Live, s.Restored, err)
+		var names []string
+		for _, s := range swaps {
+			names = append(names, fmt.Sprintf("%q for %q", s.Live, s.Restored))
+		}
+		return fmt.Errorf("swapping %s, nothing was changed: %w", strings.Join(names, ", "), err)
 	}
 	return nil
 }
@@ -88,25 +103,31 @@ func inUse(err error) bool {
 
 // rename renames in one transaction. While it waits for the sessions to go, new
 // ones wait for it; another connection ends those that are there.
-func (c *Client) rename(ctx context.Context, s Swap, live bool) error {
-	conn, err := c.server.elsewhere(ctx, s.Live, s.Restored)
+func (c *Client) rename(ctx context.Context, swaps []Swap, live []bool) error {
+	var names []string
+	for _, s := range swaps {
+		names = append(names, s.Live, s.Restored)
+	}
+	conn, err := c.server.elsewhere(ctx, names...)
 	if err != nil {
 		return err
 	}
 	defer shut(ctx, conn)
 	enough := make(chan struct{})
-	ended := async(func() { c.endSessions(ctx, enough, []string{s.Live, s.Restored}) })
+	ended := async(func() { c.endSessions(ctx, enough, names) })
 	stop := sync.OnceFunc(func() { close(enough); <-ended })
 	defer stop()
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err)
 	}
-	if live {
-		_, err = tx.Exec(ctx, "ALTER DATABASE "+quote(s.Live)+" RENAME TO "+quote(s.Before), pgx.QueryExecModeSimpleProtocol)
-	}
-	if err == nil {
-		_, err = tx.Exec(ctx, "ALTER DATABASE "+quote(s.Restored)+" RENAME TO "+quote(s.Live), pgx.QueryExecModeSimpleProtocol)
+	for i, s := range swaps {
+		if live[i] && err == nil {
+			_, err = tx.Exec(ctx, "ALTER DATABASE "+quote(s.Live)+" RENAME TO "+quote(s.Before), pgx.QueryExecModeSimpleProtocol)
+		}
+		if err == nil {
+			_, err = tx.Exec(ctx, "ALTER DATABASE "+quote(s.Restored)+" RENAME TO "+quote(s.Live), pgx.QueryExecModeSimpleProtocol)
+		}
 	}
 	if err != nil {
 		_ = tx.Rollback(context.WithoutCancel(ctx)) // a broken connection rolls back too

@@ -16,6 +16,7 @@ import (
 type toc struct {
 	database string
 	server   string // the server's version
+	tool     string // pg_dump's version
 	created  time.Time
 	format   byte       // 1 custom, 3 tar, 5 directory
 	files    []string   // of a directory: what holds data
@@ -25,6 +26,10 @@ type toc struct {
 	unplaced bool       // of a custom file: it has data whose place is not recorded
 	end      int64      // length of the toc itself, in bytes
 }
+
+// reader is the oldest major version of pg_restore that reads the archive: that of
+// the pg_dump which made it. An older one refuses it, however old the server was.
+func (t toc) reader() int { return max(majorOf(t.server), majorOf(t.tool)) }
 
 // tocTable is the name of a table in a toc.
 type tocTable struct{ schema, name string }
@@ -93,7 +98,7 @@ func (r *tocReader) head(t *toc) {
 	t.created = time.Date(at[5]+1900, time.Month(at[4]+1), at[3], at[2], at[1], at[0], 0, r.location)
 	t.database = r.string()
 	t.server, _, _ = strings.Cut(r.string(), " ") // "15.18 (Debian …)"
-	r.string()                                    // pg_dump's version
+	t.tool, _, _ = strings.Cut(r.string(), " ")
 }
 
 func (r *tocReader) entries(t *toc) {

@@ -45,10 +45,29 @@ func (w Work) say(format string, args ...any) { w.tell(Progress{Line: fmt.Sprint
 var toolPlaces = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/lib/postgresql*/bin", "/opt/homebrew/opt/postgresql@*/bin"}
 
 // toolPath finds a program of PostgreSQL that is not older than a server's major
-// version: pg_dump refuses a newer server. The nearest version wins; exact asks
-// for that very one, as a server that is to read a data directory must be.
+// version: pg_dump refuses a newer server. The nearest version wins, be it where
+// distributions keep them or in PATH; exact asks for that very one, as a server
+// that is to read a data directory must be.
 func (c *Client) toolPath(ctx context.Context, program string, major int, exact bool) (string, error) {
-	best, bestMajor := "", 0
+	best, bestMajor := placedTool(program, major, exact)
+	if best != "" && (bestMajor == major || major == 0) {
+		return best, nil
+	}
+	result, err := command.Run(ctx, command.Spec{Argv: []string{program, "--version"}})
+	have := majorOf(toolVersion(string(result.Stdout)))
+	switch fits := have >= major && (!exact || have == major); {
+	case err == nil && fits && (best == "" || have < bestMajor):
+		return program, nil
+	case best != "":
+		return best, nil
+	case err != nil:
+		return "", fmt.Errorf("%s for PostgreSQL %d is needed: install postgresql-client-%d (for a recovery postgresql-%d): %w", program, major, major, major, err)
+	}
+	return "", fmt.Errorf("%s is of version %d, and of %d is needed: install postgresql-client-%d (for a recovery postgresql-%d)", program, have, major, major, major)
+}
+
+// placedTool looks for a program where distributions keep the versions apart.
+func placedTool(program string, major int, exact bool) (best string, bestMajor int) {
 	for _, place := range toolPlaces {
 		dirs, _ := filepath.Glob(place) // the patterns are ours
 		for _, dir := range dirs {
@@ -62,18 +81,7 @@ func (c *Client) toolPath(ctx context.Context, program string, major int, exact 
 			}
 		}
 	}
-	if best != "" {
-		return best, nil
-	}
-	result, err := command.Run(ctx, command.Spec{Argv: []string{program, "--version"}})
-	if err != nil {
-		return "", fmt.Errorf("%s for PostgreSQL %d is needed: install postgresql-client-%d (for a recovery postgresql-%d): %w", program, major, major, major, err)
-	}
-	have := majorOf(toolVersion(string(result.Stdout)))
-	if have < major || exact && have != major {
-		return "", fmt.Errorf("%s is of version %d, and the server of %d: install postgresql-client-%d", program, have, major, major)
-	}
-	return program, nil
+	return best, bestMajor
 }
 
 // newestTool is the newest of a program where distributions keep several; empty:

@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,19 +25,54 @@ const (
 	ToolBarman     = "barman"
 )
 
-// ToolBackups asks a configured tool for its backups, newest first.
-func (c *Client) ToolBackups(ctx context.Context, name string) (Tool, error) {
+// toolBackups asks a configured tool for its backups, newest first, and looks
+// through the archives of WAL that can be read here.
+func (c *Client) toolBackups(ctx context.Context, name string, segment int64) (Tool, []walDirectory, error) {
 	for _, t := range c.cfg.tools() {
 		if t.name != name {
 			continue
 		}
 		tool := Tool{Name: t.name, Instance: t.instance}
 		if t.ask(ctx, &tool, c.now); tool.Err != "" {
-			return tool, fmt.Errorf("%s cannot be asked: %s", t.name, tool.Err)
+			return tool, nil, fmt.Errorf("%s cannot be asked: %s", t.name, tool.Err)
 		}
-		return tool, nil
+		var seen []walDirectory
+		if t.places != nil {
+			tool.WAL, seen = t.scanWAL(&tool, segment)
+		}
+		return tool, seen, nil
 	}
-	return Tool{}, fmt.Errorf("postgres.%s names no %s: write %s = { … } in its table", c.name, name, name)
+	return Tool{}, nil, fmt.Errorf("postgres.%s names no %s: write %s = { … } in its table", c.name, name, name)
+}
+
+// choose takes the newest backup from which the target can be reached with the WAL
+// that we saw; where none of it could be seen, the newest that ended before.
+func (t Tool) choose(seen []walDirectory, target Target, now time.Time, flushed bool) (ToolBackup, Source, error) {
+	var failed error
+	for i, w := range t.readable() {
+		bases := walPlace{repository: w.Repository}.bases(&t)
+		if !slices.ContainsFunc(bases, func(b BaseBackup) bool { return b.StartWAL != "" }) {
+			continue // it does not tell what they need
+		}
+		source, err := seen[i].choose(bases, target, now, flushed)
+		if err == nil {
+			at := slices.IndexFunc(t.Backups, func(b ToolBackup) bool {
+				return b.Label == source.Base.Path && walPlace{repository: w.Repository}.of(b)
+			})
+			return t.Backups[at], source, nil
+		}
+		failed = cmp.Or(failed, err)
+	}
+	if failed != nil {
+		return ToolBackup{}, Source{}, failed
+	}
+	b, err := t.chooseBackup(target, now)
+	return b, Source{}, err
+}
+
+// readable are the archives of WAL that could be looked through.
+func (t Tool) readable() []ToolWAL {
+	return slices.DeleteFunc(slices.Clone(t.WAL), func(w ToolWAL) bool { return w.Unknown != "" })
 }
 
 // chooseBackup takes the newest backup that ended before the target.

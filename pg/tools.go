@@ -54,6 +54,7 @@ type Tool struct {
 	Err      string // why it could not be asked; Backups are what it said last
 	Problems []string
 	Backups  []ToolBackup
+	WAL      []ToolWAL // of each archive that it keeps; nil: we do not know how it keeps them
 }
 
 // ToolBackup is one backup that a tool lists.
@@ -66,6 +67,9 @@ type ToolBackup struct {
 	State    backup.State
 	Why      string
 	Needs    []string // labels that it is worth nothing without
+
+	Repository        int    // that it lies in; 0: the tool has but one
+	StartWAL, StopWAL string // first and last segment that it needs; empty: not said
 }
 
 // ToolSource is the name of the source that another tool's backups of a server
@@ -84,6 +88,7 @@ type asked struct {
 	verifyOne                  []string
 	parseVerify                func([]byte) ([]Finding, bool)
 	parse                      func(text []byte, instance string) ([]ToolBackup, []string, error)
+	places                     func() ([]walPlace, error) // where it keeps WAL; nil: nobody but itself knows
 }
 
 func (c Config) tools() []asked {
@@ -93,7 +98,7 @@ func (c Config) tools() []asked {
 		if t.Config != "" {
 			where = append(where, "--config="+t.Config)
 		}
-		all = append(all, asked{name: "pgbackrest", instance: t.Stanza, disk: t.Disk, site: t.Site, parse: parsePgBackRest,
+		all = append(all, asked{name: "pgbackrest", instance: t.Stanza, disk: t.Disk, site: t.Site, parse: parsePgBackRest, places: t.places,
 			argv:   append([]string{"pgbackrest", "info", "--output=json"}, where...),
 			verify: append([]string{"pgbackrest", "verify", "--output=text", "--verbose"}, where...), parseVerify: parsePgBackRestVerify})
 	}
@@ -103,7 +108,7 @@ func (c Config) tools() []asked {
 			argv, plain = append(argv, "--config", t.Config), append(plain, "--config", t.Config)
 		}
 		all = append(all, asked{name: "barman", instance: t.Server, disk: t.Disk, site: t.Site,
-			argv: append(slices.Clone(argv), "list-backup", t.Server), check: append(slices.Clone(argv), "check", t.Server), parse: parseBarman,
+			argv: append(slices.Clone(argv), "list-backup", t.Server), check: append(slices.Clone(argv), "check", t.Server), parse: parseBarman, places: t.places,
 			verifyOne: append(plain, "verify-backup", t.Server)})
 	}
 	if t := c.WALG; t != nil {
@@ -118,9 +123,10 @@ func (c Config) tools() []asked {
 	return all
 }
 
-// askTools asks every configured tool, side by side. What fails keeps what was
-// said last.
-func (c *Client) askTools(ctx context.Context, last []Tool) []Tool {
+// askTools asks every configured tool, side by side, and looks through the WAL
+// that it keeps, in segments of the given size (0: not known). What fails keeps
+// what was said last.
+func (c *Client) askTools(ctx context.Context, last []Tool, segment int64) []Tool {
 	tools := c.cfg.tools()
 	out := make([]Tool, len(tools))
 	var wait []<-chan struct{}
@@ -131,7 +137,11 @@ func (c *Client) askTools(ctx context.Context, last []Tool) []Tool {
 				out[i] = old
 			}
 		}
-		wait = append(wait, async(func() { t.ask(ctx, &out[i], c.now) }))
+		wait = append(wait, async(func() {
+			if t.ask(ctx, &out[i], c.now); out[i].Err == "" {
+				c.lookAtWAL(ctx, t, &out[i], segment)
+			}
+		}))
 	}
 	for _, done := range wait {
 		<-done
@@ -226,6 +236,13 @@ type pgBackRestStanza struct {
 			Start number `json:"start"`
 			Stop  number `json:"stop"`
 		} `json:"timestamp"`
+		Archive struct {
+			Start string `json:"start"`
+			Stop  string `json:"stop"`
+		} `json:"archive"`
+		Database struct {
+			Repository number `json:"repo-key"`
+		} `json:"database"`
 		Info struct {
 			Size       number `json:"size"`
 			Repository struct {
@@ -252,7 +269,8 @@ func parsePgBackRest(text []byte, stanza string) ([]ToolBackup, []string, error)
 		}
 		var backups []ToolBackup
 		for _, b := range s.Backup {
-			one := ToolBackup{Label: b.Label, Kind: b.Type, Started: b.Timestamp.Start.time(), Finished: b.Timestamp.Stop.time(), Size: int64(b.Info.Repository.Delta), State: backup.Complete, Needs: b.Reference}
+			one := ToolBackup{Label: b.Label, Kind: b.Type, Started: b.Timestamp.Start.time(), Finished: b.Timestamp.Stop.time(), Size: int64(b.Info.Repository.Delta), State: backup.Complete, Needs: b.Reference,
+				Repository: int(b.Database.Repository), StartWAL: b.Archive.Start, StopWAL: b.Archive.Stop}
 			if failed, _ := b.Error.(bool); failed {
 				one.State, one.Why = backup.Damaged, "page checksums failed while it was taken"
 			}

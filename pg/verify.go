@@ -88,7 +88,8 @@ func verifySums(ctx context.Context, dir string, w Work) (DumpManifest, error) {
 // somebody stopped or what may not be read.
 func damageOf(path string, err error) error {
 	var known *Damage
-	if err == nil || errors.As(err, &known) || errors.Is(err, fs.ErrPermission) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	var missing *MissingProgramError
+	if err == nil || errors.As(err, &known) || errors.As(err, &missing) || errors.Is(err, fs.ErrPermission) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return &Damage{path, err.Error()}
@@ -104,7 +105,7 @@ func (c *Client) verifyOurDump(ctx context.Context, dir string, w Work) (Examine
 		data = filepath.Join(dir, dumpFile)
 	}
 	e := Examined{Ours: true, Bytes: m.Bytes, Text: fmt.Sprintf("%d files are what they were when it was made, %d rows", len(m.Files), m.Rows)}
-	tool, err := c.toolPath(ctx, "pg_restore", majorOf(m.Server), false)
+	tool, err := c.toolPath(ctx, "pg_restore", majorOf(m.Tool), false)
 	if err != nil {
 		e.Text += "; pg_restore was not asked: " + err.Error()
 		return e, nil
@@ -189,7 +190,7 @@ func (c *Client) verifyForeign(ctx context.Context, path string, info fs.FileInf
 			return Examined{}, err
 		}
 	}
-	tool, err := c.toolPath(ctx, "pg_restore", majorOf(head.version), false)
+	tool, err := c.toolPath(ctx, "pg_restore", head.reader, false)
 	if err != nil {
 		return Examined{}, err
 	}

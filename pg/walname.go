@@ -34,9 +34,10 @@ type walFile struct {
 	high     uint32 // of the segment's name; with low it makes its number
 	low      uint32
 	packed   string // ".gz", …: compressed by a script; empty: as the server wrote it
+	summed   bool   // pgBackRest put its SHA-1 into the name: it may be encrypted, of any size
 }
 
-var walPattern = regexp.MustCompile(`^([0-9A-F]{8})(?:([0-9A-F]{8})([0-9A-F]{8})(\.partial|\.[0-9A-F]{8}\.backup)?|\.history)(\.gz|\.zst|\.zstd|\.lz4|\.bz2|\.xz|\.lzo|\.br)?$`)
+var walPattern = regexp.MustCompile(`^([0-9A-F]{8})(?:([0-9A-F]{8})([0-9A-F]{8})(\.partial|\.[0-9A-F]{8}\.backup)?|\.history)(-[0-9a-f]{40})?(\.gz|\.zst|\.zstd|\.lz4|\.bz2|\.xz|\.lzo|\.br)?$`)
 
 // parseWALName takes the name of a file of a WAL archive apart.
 func parseWALName(name string) walFile {
@@ -44,7 +45,7 @@ func parseWALName(name string) walFile {
 	if m == nil {
 		return walFile{}
 	}
-	f := walFile{timeline: hex32(m[1]), packed: m[5]}
+	f := walFile{timeline: hex32(m[1]), summed: m[5] != "", packed: m[6]}
 	switch {
 	case m[2] == "":
 		f.kind = walHistory

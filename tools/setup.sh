@@ -14,17 +14,17 @@ declare -A gives=(
 	[mkfs.xfs]="XFS on loop devices"
 	[gcc]="the race detector"
 	[python3]="the terminal harness"
-	[zstd]="compressed dumps" [lz4]="compressed dumps" [xz]="compressed dumps"
+	[zstd]="compressed dumps" [lz4]="compressed dumps" [xz]="compressed dumps" [bzip2]="compressed dumps"
 	[pgbackrest]="a pgBackRest repository" [barman]="a Barman server" [rsync]="restores of Barman"
 )
 declare -A package=(
 	[restic]=restic [initdb]=postgresql [pg_dump]=postgresql-client [tmux]=tmux [smartctl]=smartmontools
 	[mkfs.ext4]=e2fsprogs [losetup]=mount [mkfs.xfs]=xfsprogs [gcc]="gcc libc6-dev" [python3]=python3-minimal
-	[zstd]=zstd [lz4]=lz4 [xz]=xz-utils [pgbackrest]=pgbackrest [barman]=barman [rsync]=rsync
+	[zstd]=zstd [lz4]=lz4 [xz]=xz-utils [bzip2]=bzip2 [pgbackrest]=pgbackrest [barman]=barman [rsync]=rsync
 )
 case ${1:-} in
 demo) programs=(restic initdb pg_dump mkfs.ext4 losetup) ;;
-test) programs=(restic initdb pg_dump mkfs.ext4 losetup tmux smartctl mkfs.xfs gcc python3 zstd lz4 xz pgbackrest barman rsync) ;;
+test) programs=(restic initdb pg_dump mkfs.ext4 losetup tmux smartctl mkfs.xfs gcc python3 zstd lz4 xz bzip2 pgbackrest barman rsync) ;;
 *) echo "usage: setup.sh demo|test" >&2; exit 64 ;;
 esac
 

@@ -306,6 +306,9 @@ func (m *Model) pgOthers(f pg.Facts) []section {
 		for _, p := range tool.Problems {
 			s.sentence(caution, p)
 		}
+		for _, w := range tool.WAL {
+			s.sentence(m.toolWAL(w))
+		}
 		for _, b := range slices.Backward(tool.Backups) {
 			took := "-"
 			if !b.Finished.IsZero() && !b.Started.IsZero() {
@@ -316,6 +319,20 @@ func (m *Model) pgOthers(f pg.Facts) []section {
 		out = append(out, s)
 	}
 	return out
+}
+
+// toolWAL tells what we saw ourselves of the WAL that a tool keeps.
+func (m *Model) toolWAL(w pg.ToolWAL) (tone, string) {
+	a := w.Archive
+	switch {
+	case w.Unknown != "":
+		return doubt, "Whether all its WAL is there is not known: " + w.Unknown + "."
+	case len(a.Gaps) > 0:
+		return alarm, fmt.Sprintf("WAL is missing: %s to %s (%d gaps).", a.Gaps[0].First, a.Gaps[0].Last, len(a.Gaps))
+	case a.To.IsZero():
+		return caution, "No backup with all the WAL that it needs: no point in time can be restored."
+	}
+	return plain, fmt.Sprintf("Any point in time from %s to %s; %d WAL segments, none is missing.", m.moments(a.From), m.moments(a.To), a.Segments)
 }
 
 // moments writes a moment to the second with its zone: what somebody may type.

@@ -37,6 +37,7 @@ type clusterArgs struct {
 	Globals string         `json:"globals,omitempty"`
 	Flat    bool           `json:"flat,omitempty"` // into the default tablespace
 	Swap    bool           `json:"swap,omitempty"`
+	Taken   []string       `json:"taken,omitempty"` // databases that were there when it was planned
 	Parts   []databaseArgs `json:"parts"`
 	Bytes   []int64        `json:"bytes"` // of each part
 }
@@ -112,7 +113,10 @@ func (l *Lab) RestoreCluster(ctx context.Context, r ClusterRestore) (plan.Plan, 
 	if err != nil {
 		return p, err
 	}
-	p.Blockers, a.Flat = append(p.Blockers, ready.Blockers...), len(ready.Tablespaces) > 0
+	p.Blockers, a.Flat, a.Taken = append(p.Blockers, ready.Blockers...), len(ready.Tablespaces) > 0, ready.Taken
+	if err := a.rights(ctx, &p, into, ready); err != nil {
+		return p, err
+	}
 	p.Notes = append(append(p.Notes, ready.Notes...), l.choices(f, r.Source)...)
 	p.Summary = fmt.Sprintf("Restore %d databases of postgres.%s from their dumps", len(a.Parts), r.Source)
 	p.Loss = fmt.Sprintf("what was written since the dumps, the oldest of %s (%s)", oldest.Local().Format("2006-01-02 15:04:05 MST"), backup.Age(l.now().Sub(oldest)))
@@ -156,6 +160,34 @@ func (l *Lab) chooseDumps(p *plan.Plan, a *clusterArgs, f pg.Facts, r ClusterRes
 		return oldest, fmt.Errorf("there is no whole dump of any database of postgres.%s to restore from: cairn copies lists what there is", r.Source)
 	}
 	return oldest, nil
+}
+
+// rights adds what keeps the restored databases from going live: that they could
+// not be given to their owners, or that those which are there cannot be renamed.
+func (a clusterArgs) rights(ctx context.Context, p *plan.Plan, c *pg.Client, ready pg.ClusterReady) error {
+	for i, lacks := range ready.Lacks {
+		one := &plan.Plan{}
+		goesLive := a.Swap || !slices.Contains(a.Taken, a.Parts[i].Database)
+		noteOwners(one, lacks, goesLive)
+		if goesLive && slices.Contains(a.Taken, a.Parts[i].Database) {
+			now, err := c.SwapState(ctx, a.Parts[i].swap())
+			if err != nil {
+				return err
+			}
+			one.Blockers = append(one.Blockers, renameBlockers(now, a.Parts[i].Database)...)
+		}
+		for _, b := range one.Blockers {
+			if !slices.Contains(p.Blockers, b) {
+				p.Blockers = append(p.Blockers, b)
+			}
+		}
+		for _, note := range one.Notes {
+			if !slices.Contains(p.Notes, note) {
+				p.Notes = append(p.Notes, note)
+			}
+		}
+	}
+	return nil
 }
 
 // choices are other ways to bring a server back, in words: a person takes them.
@@ -207,7 +239,7 @@ func (l *Lab) addCluster(p *plan.Plan, a clusterArgs, ready pg.ClusterReady) {
 	if a.Swap && len(ready.Taken) > 0 {
 		free = fmt.Sprintf("give them their names: %s end their sessions and are kept as NAME_before_{id}", strings.Join(ready.Taken, ", "))
 		p.Loss = strings.Replace(p.Loss, "what was written", "what was written to "+strings.Join(ready.Taken, ", "), 1)
-		p.WayBack = fmt.Sprintf("for each: cairn restore database-mistake %s/NAME --swap-in NAME_before_{id}", a.Source)
+		p.WayBack = "swap all of them back: cairn operation undo {id}"
 	} else if len(ready.Taken) > 0 {
 		p.Notes = append(p.Notes, fmt.Sprintf("%s are there and are not touched: --swap puts the restored ones in their places, or one by one: --swap-in.", strings.Join(ready.Taken, ", ")))
 	}
@@ -236,8 +268,11 @@ func (l *Lab) RecoverCluster(ctx context.Context, r PostgresRecovery) (plan.Plan
 	a := l.addRecovery(&p, c, r, ready)
 	a.Database = "postgres"
 	newest := "the newest point that is archived"
+	if ready.Left.Segments > 0 {
+		newest = "the last that the server wrote"
+	}
 	if t := ready.Newest; !t.IsZero() && !ready.Flushes() {
-		newest = fmt.Sprintf("%s, the newest point that is archived (%s)", t.Local().Format("2006-01-02 15:04:05 MST"), backup.Age(l.now().Sub(t)))
+		newest = fmt.Sprintf("%s, %s (%s)", t.Local().Format("2006-01-02 15:04:05 MST"), newest, backup.Age(l.now().Sub(t)))
 	}
 	point, loss := r.Target.String(), "what was written after "+r.Target.String()
 	if r.Target == (pg.Target{}) {

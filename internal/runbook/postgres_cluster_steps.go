@@ -192,10 +192,12 @@ func (a clusterArgs) there(ctx context.Context, c *pg.Client) ([]bool, error) {
 	return all, nil
 }
 
-// nameAll gives the restored databases their names: where those are free, or where
-// that was confirmed. It does not end well while a database is lacking.
+// nameAll gives the restored databases their names, all in one transaction: where
+// those are free, or where that was confirmed. It does not end well while a
+// database is lacking.
 func nameAll(ctx context.Context, c *pg.Client, a clusterArgs, w pg.Work) (operation.Result, error) {
 	var named, beside, lacking []string
+	var swaps []pg.Swap
 	for _, part := range a.Parts {
 		now, err := c.SwapState(ctx, part.swap())
 		switch {
@@ -208,11 +210,11 @@ func nameAll(ctx context.Context, c *pg.Client, a clusterArgs, w pg.Work) (opera
 		case now.Live && !a.Swap:
 			beside = append(beside, part.Into)
 		default:
-			if err := c.Exchange(ctx, part.swap(), w); err != nil {
-				return operation.Result{}, err
-			}
-			named = append(named, part.Database)
+			swaps, named = append(swaps, part.swap()), append(named, part.Database)
 		}
+	}
+	if err := c.Exchange(ctx, w, swaps...); err != nil {
+		return operation.Result{}, err
 	}
 	if len(lacking) > 0 {
 		return operation.Result{}, fmt.Errorf("%s could not be restored (%d others are there): restore them one by one from other dumps, cairn copies lists them", strings.Join(lacking, ", "), len(named)+len(beside))

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"cairn/internal/operation"
 	"cairn/pg"
 )
@@ -100,6 +102,34 @@ func (d *database) wholeIntoLive(good, second, wrong string) {
 	want(d.t, s, operation.StepDone)
 	if d.tables(shop) != good || d.tables(pg.BeforeName(shop, s.ID())) != wrong {
 		d.t.Error("the swap brought not what was dumped, or the former is not kept")
+	}
+	d.swapAllBack(s, good, second, wrong)
+}
+
+// swapAllBack undoes the swap of a whole server as one operation, and that again.
+func (d *database) swapAllBack(s operation.Status, good, second, wrong string) {
+	d.t.Helper()
+	back, err := d.Undo(d.t.Context(), s)
+	if err != nil || back.Blocked() || len(back.Steps) != 1 || !(operationPlan{back}).destroys() {
+		d.t.Fatalf("%v %+v", err, back)
+	}
+	contains(d.t, "what is lost", back.Summary+back.Loss, "Swap back: ", fmt.Sprintf("%q", shop), `"postgres"`, "since the swap; it is kept as", pg.BesideName("second", s.ID()))
+	undone := d.run(back)
+	want(d.t, undone, operation.StepDone)
+	if d.tables(shop) != wrong || d.tables("second") != second || d.tables(pg.BesideName(shop, s.ID())) != good || d.names("_before_") != "" {
+		d.t.Error("it is not what it was before, or what was restored is gone")
+	}
+	again, err := d.Undo(d.t.Context(), undone)
+	if err != nil || again.Blocked() {
+		d.t.Fatal(err, again.Blockers)
+	}
+	want(d.t, d.run(again), operation.StepDone)
+	if d.tables(shop) != good {
+		d.t.Error("the undo of the undo did not bring the restored ones back")
+	}
+	d.sql("postgres", "DROP DATABASE "+pgx.Identifier{pg.BeforeName("second", s.ID())}.Sanitize())
+	if gone, err := d.Undo(d.t.Context(), s); err != nil || !gone.Blocked() || !strings.Contains(gone.Blockers[0].Why, "it is gone") {
+		d.t.Errorf("what was before is gone: %v %+v", err, gone.Blockers)
 	}
 }
 

@@ -50,6 +50,18 @@ func TestNothingGoesLiveWithoutItsOwners(t *testing.T) {
 	contains(t, "the blocker", refused.Blockers[0].Why+refused.Blockers[0].Hint, "no member of odoo", `GRANT "odoo" TO "actor"`)
 	contains(t, "the note beside", strings.Join(d.restore(PostgresRestore{}).Notes, ";"), `GRANT "odoo" TO "actor"`)
 
+	for swap, blocked := range map[bool]bool{true: true, false: false} {
+		whole, err := d.RestoreCluster(t.Context(), ClusterRestore{Source: "erp", Swap: swap})
+		if err != nil || whole.Blocked() != blocked {
+			t.Fatalf("the whole server, swap %v: %v %+v", swap, err, whole.Blockers)
+		}
+		text := strings.Join(whole.Notes, ";")
+		for _, b := range whole.Blockers {
+			text += b.Why + b.Hint
+		}
+		contains(t, "the whole server", text, "no member of odoo", `GRANT "odoo" TO "actor"`)
+	}
+
 	d.sql("postgres", "GRANT odoo TO actor")
 	p := d.restore(PostgresRestore{Swap: true})
 	if p.Blocked() {

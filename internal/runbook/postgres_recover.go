@@ -95,14 +95,18 @@ func (l *Lab) addRecovery(p *plan.Plan, c *pg.Client, r PostgresRecovery, ready 
 	if rec.Tool != "" {
 		l.addPostgres(p, kindCopyBase, fmt.Sprintf("have %s restore backup %s into %s", rec.Tool, rec.Label, rec.Dir), c.ShowRestore(rec), a, false, b.Size)
 	} else {
-		l.addPostgres(p, kindCopyBase, fmt.Sprintf("copy the base backup of %s into %s", b.Taken.Local().Format("2006-01-02 15:04:05"), rec.Dir), fmt.Sprintf("cp %s %s", b.Path, rec.Dir), a, false, b.Size)
+		more, show := "", fmt.Sprintf("cp %s %s", b.Path, rec.Dir)
+		if n := ready.Left.Segments; n > 0 {
+			more, show = fmt.Sprintf(", and %d WAL segments that were never archived,", n), fmt.Sprintf("%s; cp %s/… %s", show, rec.Left, rec.Dir)
+		}
+		l.addPostgres(p, kindCopyBase, fmt.Sprintf("copy the base backup of %s%s into %s", b.Taken.Local().Format("2006-01-02 15:04:05"), more, rec.Dir), show, a, false, b.Size+ready.Left.Bytes)
 	}
 	where := "pause at " + r.Target.String()
 	if r.Target == (pg.Target{}) {
 		where = "open at the end of the WAL"
 	}
 	segments := fmt.Sprintf("about %d WAL segments", rec.Total)
-	if rec.Tool != "" {
+	if rec.Tool != "" && rec.Total == 0 {
 		segments = "the WAL that follows it"
 	}
 	l.addPostgres(p, kindRecover, fmt.Sprintf("recover %s, and %s: copied is not recovered", segments, where), "postgres -D "+filepath.Join(rec.Dir, "data")+", with archive_mode=off and no network", a, false, a.Replay)

@@ -169,12 +169,7 @@ func (l *Lab) addDatabaseSwap(ctx context.Context, p *plan.Plan, c *pg.Client, a
 	if err != nil {
 		return err
 	}
-	if now.Prepared > 0 {
-		p.Blockers = append(p.Blockers, plan.Blocker{Subject: fmt.Sprintf("database %q", a.Database), Why: fmt.Sprintf("%d prepared transactions hold it", now.Prepared), Hint: "COMMIT PREPARED or ROLLBACK PREPARED them: pg_prepared_xacts lists them"})
-	}
-	if !now.May {
-		p.Blockers = append(p.Blockers, plan.Blocker{Subject: "role " + now.Role, Why: "it may not rename the database", Hint: "act as a superuser, or as the database's owner with CREATEDB"})
-	}
+	p.Blockers = append(p.Blockers, renameBlockers(now, a.Database)...)
 	title := fmt.Sprintf("swap: end %d sessions, keep the live database as %q, give its name to the restored one", now.Sessions, a.Before)
 	show := fmt.Sprintf("ALTER DATABASE %q RENAME TO %q; ALTER DATABASE %q RENAME TO %q", a.Database, a.Before, a.Into, a.Database)
 	if a.Back {
@@ -187,6 +182,17 @@ func (l *Lab) addDatabaseSwap(ctx context.Context, p *plan.Plan, c *pg.Client, a
 	l.addPostgres(p, kindDatabaseSwap, title, show, a, true, 0)
 	p.Loss, p.WayBack = loss, "swap back: cairn operation undo {id}"
 	return nil
+}
+
+// renameBlockers are what keeps a database from being renamed.
+func renameBlockers(now pg.SwapState, database string) (all []plan.Blocker) {
+	if now.Prepared > 0 {
+		all = append(all, plan.Blocker{Subject: fmt.Sprintf("database %q", database), Why: fmt.Sprintf("%d prepared transactions hold it", now.Prepared), Hint: "COMMIT PREPARED or ROLLBACK PREPARED them: pg_prepared_xacts lists them"})
+	}
+	if !now.May {
+		all = append(all, plan.Blocker{Subject: "role " + now.Role, Why: fmt.Sprintf("it may not rename the database %q", database), Hint: "act as a superuser, or as the database's owner with CREATEDB"})
+	}
+	return all
 }
 
 // SwapDatabase plans to give a database that an earlier operation restored
@@ -221,6 +227,9 @@ func (l *Lab) SwapDatabase(ctx context.Context, source, database, restored strin
 func (l *Lab) undoPostgres(ctx context.Context, s operation.Status) (p plan.Plan, ours bool, err error) {
 	for i, step := range s.Record.Plan.Steps {
 		state := s.Steps[i].State
+		if step.Kind == kindNameAll && state != operation.Waiting {
+			return l.undoCluster(ctx, s, step)
+		}
 		if step.Kind != kindDatabaseSwap || state != operation.StepDone && state != operation.StepWarned {
 			continue
 		}

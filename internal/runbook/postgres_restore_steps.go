@@ -149,7 +149,7 @@ func (x *databaseSwap) Run(ctx context.Context, s plan.Step, task *operation.Tas
 	if err := task.Remote(fmt.Sprintf("live:%v", before.Live)); err != nil {
 		return operation.Result{}, err
 	}
-	if err := c.Exchange(ctx, a.swap(), postgresWork(task)); err != nil {
+	if err := c.Exchange(ctx, postgresWork(task), a.swap()); err != nil {
 		return operation.Result{}, err
 	}
 	switch {

@@ -89,7 +89,7 @@ func newDatabase(t *testing.T) *database {
 
 func startDatabase(t *testing.T) *database {
 	t.Helper()
-	initdb := testkit.Program(t, "initdb", "/usr/lib/postgresql/*/bin/initdb")
+	bin := testkit.PostgresBin(t)
 	dir, err := os.MkdirTemp("/tmp", "cairn-runbook-")
 	if err != nil {
 		t.Fatal(err)
@@ -112,9 +112,9 @@ func startDatabase(t *testing.T) *database {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &database{site: site{t: t}, dir: dir, port: l.Addr().(*net.TCPAddr).Port, bin: filepath.Dir(initdb)}
+	d := &database{site: site{t: t}, dir: dir, port: l.Addr().(*net.TCPAddr).Port, bin: bin}
 	_ = l.Close()
-	d.do(initdb, "-D", d.data(), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "--wal-segsize=1", "-k")
+	d.do(filepath.Join(bin, "initdb"), "-D", d.data(), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "--wal-segsize=1", "-k")
 	d.do("mkdir", dir+"/wal")
 	conf := []string{fmt.Sprintf("port=%d", d.port), "listen_addresses='127.0.0.1'", fmt.Sprintf("unix_socket_directories='%s'", dir), "fsync=off",
 		"archive_mode=on", fmt.Sprintf("archive_command='gzip -c %%p > %s/wal/%%f.gz'", dir)}

@@ -99,7 +99,67 @@ func TestRestoresOfOtherTools(t *testing.T) {
 			t.Errorf("%s: before its first backup: %v", tool, err)
 		}
 	}
+	d.gapsInTools(at)
 	d.corruptBackup(repository, at, wrong)
+}
+
+// gapsInTools takes a segment out of each tool's archive, which neither of them
+// would tell: we see it ourselves, and refuse a target behind it.
+func (d *database) gapsInTools(at pg.Target) {
+	d.t.Helper()
+	own := filepath.Join(d.dir, "tools")
+	c, err := d.postgresServer("erp")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if _, err := c.FlushWAL(d.t.Context(), pg.Work{}); err != nil {
+		d.t.Fatal(err)
+	}
+	d.do("barman", "--config", filepath.Join(own, "barman.conf"), "archive-wal", "lab")
+	look := func() (all []pg.ToolWAL) {
+		d.t.Helper()
+		c, err := d.postgresServer("erp")
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		f, err := c.Survey(d.t.Context())
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		f, err = c.Survey(d.t.Context()) // the first did not know the size of a segment
+		for _, t := range f.Others {
+			all = append(all, t.WAL...)
+		}
+		if err != nil || len(all) != 2 {
+			d.t.Fatalf("%v %+v", err, f.Others)
+		}
+		return all
+	}
+	for i, w := range look() {
+		if a := w.Archive; w.Unknown != "" || a.Segments < 2 || len(a.Gaps) != 0 || a.To.Before(at.Time) || !a.From.Before(at.Time) {
+			d.t.Fatalf("%d: %+v", i, w)
+		}
+		found, err := filepath.Glob(filepath.Join(w.Dir, "0000000100000000", w.Archive.Newest[:21]+"*"))
+		if err != nil || len(found) < 2 {
+			d.t.Fatal(err, found, w)
+		}
+		last := found[len(found)-2]
+		if err := os.Rename(last, last+".away"); err != nil {
+			d.t.Fatal(err)
+		}
+		defer func() { _ = os.Rename(last+".away", last) }()
+	}
+	for i, w := range look() {
+		if a := w.Archive; len(a.Gaps) != 1 || a.Gaps[0].Count != 1 || a.To.IsZero() {
+			d.t.Errorf("%d: %+v", i, w)
+		}
+	}
+	d.sql(shop, "SELECT pg_switch_wal()")
+	for _, tool := range []string{pg.ToolPgBackRest, pg.ToolBarman} {
+		if _, err := d.RecoverDatabase(d.t.Context(), PostgresRecovery{Source: "erp", Database: shop, Target: pg.Target{Time: time.Now().Add(-time.Millisecond)}, Tool: tool}); err == nil || !strings.Contains(err.Error(), "has a gap") {
+			d.t.Errorf("%s: behind a gap: %v", tool, err)
+		}
+	}
 }
 
 // corruptBackup flips a byte of pgBackRest's backup: a restore from it must not end well.

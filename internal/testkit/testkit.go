@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -85,6 +86,26 @@ func Program(t testing.TB, name string, places ...string) string {
 	}
 	Need(t, name)
 	return ""
+}
+
+// PostgresBin returns the directory of the programs of PostgreSQL that tests run:
+// that of CAIRN_POSTGRES_BIN, which goes before all others in PATH, so that what is
+// tested finds it too; else that of the newest version that is installed.
+func PostgresBin(t testing.TB) string {
+	t.Helper()
+	dir := os.Getenv("CAIRN_POSTGRES_BIN")
+	if dir == "" {
+		return filepath.Dir(Program(t, "initdb", "/usr/lib/postgresql/*/bin/initdb"))
+	}
+	if _, err := os.Stat(filepath.Join(dir, "initdb")); err != nil {
+		t.Fatalf("CAIRN_POSTGRES_BIN names no directory with initdb: %v", err)
+	}
+	if path := os.Getenv("PATH"); !strings.HasPrefix(path, dir+":") {
+		if err := os.Setenv("PATH", dir+":"+path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 // Until calls ok until it is true, and fails the test after limit.

@@ -1,0 +1,178 @@
+package pg
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"cairn/internal/backup"
+)
+
+// ToolWAL is what we saw ourselves in an archive of WAL that another tool keeps:
+// its own word proves nothing, pgBackRest's verify misses no segment that is gone.
+type ToolWAL struct {
+	Repository int    // its number; 0: the tool has but one
+	Dir        string // of the archive; empty: not known
+	Unknown    string // why it could not be looked through; empty: it was
+	Archive    Archive
+}
+
+// lookAtWAL looks through the archives of WAL of a tool that has answered, and
+// marks the backups that lack WAL which they need themselves. A disk that hangs
+// is left behind.
+func (c *Client) lookAtWAL(ctx context.Context, t asked, tool *Tool, segment int64) {
+	if t.places == nil {
+		return
+	}
+	c.looks.Lock()
+	last := c.looking[t.name]
+	c.looks.Unlock()
+	if last != nil {
+		select {
+		case <-last:
+		default:
+			tool.WAL = []ToolWAL{{Unknown: "an earlier look has not come back: its disk hangs"}}
+			return
+		}
+	}
+	seen := Tool{Backups: slices.Clone(tool.Backups)}
+	done := async(func() { seen.WAL, _ = t.scanWAL(&seen, segment) })
+	c.looks.Lock()
+	if c.looking == nil {
+		c.looking = map[string]<-chan struct{}{}
+	}
+	c.looking[t.name] = done
+	c.looks.Unlock()
+	select {
+	case <-done:
+		tool.WAL, tool.Backups = seen.WAL, seen.Backups
+	case <-ctx.Done():
+		tool.WAL = []ToolWAL{{Unknown: "looking through it took too long"}}
+	}
+}
+
+// scanWAL does so, and returns what it saw of each archive that it could read.
+func (t asked) scanWAL(tool *Tool, segment int64) (all []ToolWAL, seen []walDirectory) {
+	places, err := t.places()
+	if err != nil {
+		return []ToolWAL{{Unknown: err.Error()}}, nil
+	}
+	for _, p := range places {
+		one := ToolWAL{Repository: p.repository, Dir: p.dir, Unknown: p.away}
+		if one.Unknown == "" {
+			d, dir, err := p.scan(tool, segment)
+			if one.Dir = dir; err != nil {
+				one.Unknown = whyUnread(err)
+			} else {
+				p.missing(tool, d)
+				one.Archive = d.judge(p.bases(tool))
+				seen = append(seen, d)
+			}
+		}
+		all = append(all, one)
+	}
+	return all, seen
+}
+
+func whyUnread(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "it may not be read by the user that cairn runs as"
+	case errors.Is(err, fs.ErrNotExist):
+		return "it is not on this host"
+	}
+	return err.Error()
+}
+
+var archiveID = regexp.MustCompile(`^[0-9.]+-([0-9]+)$`)
+
+// scan lists the archive. pgBackRest has a directory in it for each cluster that
+// the stanza ever was: the newest is the one that counts.
+func (p walPlace) scan(tool *Tool, segment int64) (walDirectory, string, error) {
+	dir := p.dir
+	if p.repository > 0 {
+		names, err := os.ReadDir(dir)
+		if err != nil {
+			return walDirectory{}, dir, err
+		}
+		newest := 0
+		for _, n := range names {
+			if m := archiveID.FindStringSubmatch(n.Name()); m != nil && n.IsDir() {
+				if id, _ := strconv.Atoi(m[1]); id > newest { // the pattern made sure
+					newest, dir = id, filepath.Join(p.dir, n.Name())
+				}
+			}
+		}
+	}
+	entries, err := listArchive(dir, 1)
+	if err != nil {
+		return walDirectory{}, dir, err
+	}
+	for _, also := range p.also {
+		more, _ := listArchive(also, 0) // it is only there where WAL comes that way
+		entries = append(entries, more...)
+	}
+	for i := range entries {
+		entries[i].unnamed = p.repository == 0
+	}
+	p.label(tool)
+	return gatherWAL(entries, segment), dir, nil
+}
+
+// label finds out of each backup which WAL it needs, where the tool did not say.
+func (p walPlace) label(tool *Tool) {
+	if p.labels == "" {
+		return
+	}
+	known := barmanLabels(p.labels)
+	for i := range tool.Backups {
+		b := &tool.Backups[i]
+		b.StartWAL, b.StopWAL = cmp.Or(b.StartWAL, known[b.Label].begin), cmp.Or(b.StopWAL, known[b.Label].end)
+	}
+}
+
+// of says whether a backup lies in this place.
+func (p walPlace) of(b ToolBackup) bool {
+	return p.repository == 0 || b.Repository == 0 || b.Repository == p.repository
+}
+
+// missing marks the backups of which WAL is gone that they need to become
+// consistent: nothing can be restored from them. What is not archived yet is no loss.
+func (p walPlace) missing(tool *Tool, d walDirectory) {
+	if len(d.segments) == 0 {
+		return
+	}
+	newest := d.segments[len(d.segments)-1].segment
+	for i := range tool.Backups {
+		b := &tool.Backups[i]
+		first, ok1 := parseWALName(b.StartWAL).segmentOf(d.size)
+		last, ok2 := parseWALName(b.StopWAL).segmentOf(d.size)
+		if b.State != backup.Complete || !p.of(*b) || b.StartWAL == "" || b.StopWAL == "" || !ok1 || !ok2 || first.timeline != last.timeline {
+			continue
+		}
+		if last.timeline == newest.timeline {
+			last.number = min(last.number, newest.number)
+		}
+		if gone := d.gaps([]stretch{{first.timeline, first.number, last.number + 1}}); len(gone) > 0 {
+			b.State, b.Why = backup.Damaged, "WAL segment "+gone[0].First+", which it needs to become consistent, is missing from "+p.dir
+		}
+	}
+}
+
+// bases are the backups of a place as starts of a recovery, newest first. A
+// recovery from one ends when it ended, at the earliest.
+func (p walPlace) bases(tool *Tool) []BaseBackup {
+	var all []BaseBackup
+	for _, b := range tool.Backups {
+		if p.of(b) {
+			all = append(all, BaseBackup{Path: b.Label, Taken: b.Finished, Finished: b.Finished, Size: b.Size, State: b.State, Why: b.Why, StartWAL: b.StartWAL})
+		}
+	}
+	return all
+}

@@ -1,0 +1,133 @@
+package pg
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"cairn/internal/backup"
+)
+
+const walSum = "-0123456789abcdef0123456789abcdef01234567"
+
+// pgBackRestWAL lays segments out as pgBackRest does.
+func pgBackRestWAL(t *testing.T, dir, end string, timeline uint32, numbers ...uint64) {
+	t.Helper()
+	for _, n := range numbers {
+		name := segment{timeline, n}.name(mib)
+		path := filepath.Join(dir, name[:16], name+walSum+end)
+		text := append(pageOf(0xD110, segment{timeline, n}, mib), make([]byte, 100)...)
+		if end == ".gz" {
+			text = gz(t, text)
+		}
+		put(t, path, text)
+		age(t, path, now.Add(time.Duration(n)*time.Minute))
+	}
+}
+
+func backupOf(label string, first, last uint64) ToolBackup {
+	return ToolBackup{Label: label, State: backup.Complete, Finished: now.Add(time.Duration(last) * time.Minute), StartWAL: segment{1, first}.name(mib), StopWAL: segment{1, last}.name(mib), Repository: 1}
+}
+
+func scanned(p walPlace, size int64, backups ...ToolBackup) (ToolWAL, Tool) {
+	tool := Tool{Backups: backups}
+	all, _ := asked{places: func() ([]walPlace, error) { return []walPlace{p}, nil }}.scanWAL(&tool, size)
+	return all[0], tool
+}
+
+func TestWALOfPgBackRest(t *testing.T) {
+	for _, end := range []string{".gz", ".lz4", ""} { // without an end: encrypted, or not compressed
+		dir := t.TempDir()
+		p := walPlace{repository: 1, dir: dir}
+		pgBackRestWAL(t, filepath.Join(dir, "15-1"), end, 1, 900) // what the stanza was before
+		at := filepath.Join(dir, "17-2")
+		pgBackRestWAL(t, at, end, 1, 1, 2, 3, 4, 5, 6)
+		put(t, filepath.Join(at, "00000002.history"), []byte("1\t0/700000\tx\n"))
+		put(t, filepath.Join(at, "0000000100000000", segment{1, 7}.name(mib)+".partial"+walSum+end), []byte("x"))
+		put(t, filepath.Join(at, "0000000100000000", segment{1, 2}.name(mib)+".00000028.backup"), []byte("x"))
+		put(t, filepath.Join(at, "archive.info"), []byte("x"))
+		pgBackRestWAL(t, at, end, 2, 7, 8)
+		w, tool := scanned(p, mib, backupOf("new", 4, 5), backupOf("old", 2, 2))
+		if a := w.Archive; w.Unknown != "" || w.Dir != at || a.Segments != 8 || len(a.Gaps) != 0 || !a.From.Equal(now.Add(2*time.Minute)) || !a.To.Equal(now.Add(8*time.Minute)) {
+			t.Errorf("%q: %+v", end, w)
+		}
+		if tool.Backups[0].State != backup.Complete || tool.Backups[1].State != backup.Complete {
+			t.Errorf("%q: %+v", end, tool.Backups)
+		}
+		lose := func(s segment) {
+			if err := os.Remove(filepath.Join(at, s.name(mib)[:16], s.name(mib)+walSum+end)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		lose(segment{1, 6})
+		lose(segment{2, 7})
+		w, _ = scanned(p, mib, backupOf("new", 4, 5), backupOf("old", 2, 2))
+		if a := w.Archive; len(a.Gaps) != 2 || a.Gaps[0].First != (segment{1, 6}).name(mib) || a.Gaps[1].First != (segment{2, 7}).name(mib) || !a.To.Equal(now.Add(5*time.Minute)) {
+			t.Errorf("%q, with a gap: %+v", end, w)
+		}
+		lose(segment{1, 5})
+		_, tool = scanned(p, mib, backupOf("new", 4, 5), backupOf("old", 2, 2))
+		if b := tool.Backups; b[0].State != backup.Damaged || !strings.Contains(b[0].Why, (segment{1, 5}).name(mib)+", which it needs") || b[1].State != backup.Complete {
+			t.Errorf("%q, WAL of a backup is gone: %+v", end, b)
+		}
+	}
+}
+
+func TestWALOfBarman(t *testing.T) {
+	dir := t.TempDir()
+	p := iniOf("[lab]\nbackup_directory = " + dir + "\n").barman("lab")
+	name := func(n uint64) string { return segment{1, n}.name(mib) }
+	wals := filepath.Join(p.dir, name(1)[:16])
+	put(t, filepath.Join(wals, "x"), nil)
+	wal(t, wals, 1, 1, 2, 4)
+	put(t, filepath.Join(wals, name(3)), gz(t, []byte("compressed in place")))
+	put(t, filepath.Join(wals, name(5)), []byte("cut"))
+	put(t, filepath.Join(p.dir, "xlog.db"), []byte(name(1)+"\t1\t1\tNone\n"))
+	put(t, filepath.Join(p.also[0], "x"), nil)
+	wal(t, p.also[0], 1, 6, 7)
+	put(t, filepath.Join(dir, "base/20261121T120000/backup.info"), []byte("backup_label=None\nbegin_wal="+name(2)+"\nend_wal="+name(2)+"\n"))
+	put(t, filepath.Join(dir, "meta/20261121T130000-backup.info"), []byte("begin_wal="+name(4)+"\nend_wal="+name(5)+"\n"))
+	backups := []ToolBackup{{Label: "20261121T130000", State: backup.Complete, Finished: now}, {Label: "20261121T120000", State: backup.Complete, Finished: now.Add(-time.Hour)}}
+	w, tool := scanned(p, mib, backups...)
+	if a := w.Archive; w.Unknown != "" || a.Segments != 6 || a.Newest != name(7) || len(a.Gaps) != 1 || a.Gaps[0].First != name(5) || a.Gaps[0].Count != 1 {
+		t.Errorf("%+v", w)
+	}
+	if b := tool.Backups; b[0].State != backup.Damaged || b[1].State != backup.Complete || b[1].StartWAL != name(2) {
+		t.Errorf("%+v", b)
+	}
+}
+
+func TestWALThatCannotBeSeen(t *testing.T) {
+	if w, _ := scanned(walPlace{repository: 1, dir: "/nosuch", away: "its repository lies in s3"}, mib); !strings.Contains(w.Unknown, "s3") {
+		t.Errorf("%+v", w)
+	}
+	if w, _ := scanned(walPlace{repository: 1, dir: "/nosuch"}, mib); w.Unknown != "it is not on this host" {
+		t.Errorf("%+v", w)
+	}
+	// Two archives; a target in a gap of one is reached through the other.
+	dir := t.TempDir()
+	whole, torn := filepath.Join(dir, "whole"), filepath.Join(dir, "torn")
+	pgBackRestWAL(t, filepath.Join(torn, "15-1"), ".gz", 1, 1, 2, 4)
+	pgBackRestWAL(t, filepath.Join(whole, "15-1"), ".gz", 1, 1, 2, 3, 4)
+	two := backupOf("b", 1, 1)
+	two.Repository = 2
+	tool := Tool{Name: "pgbackrest", Backups: []ToolBackup{backupOf("a", 1, 1), two}}
+	places := []walPlace{{repository: 1, dir: torn}, {repository: 2, dir: whole}}
+	var seen []walDirectory
+	tool.WAL, seen = asked{places: func() ([]walPlace, error) { return places, nil }}.scanWAL(&tool, mib)
+	target := Target{Time: now.Add(3 * time.Minute)}
+	b, s, err := tool.choose(seen, target, now.Add(time.Hour), false)
+	if err != nil || b.Label != "b" || s.Segments < 3 {
+		t.Errorf("%+v %+v %v", b, s, err)
+	}
+	tool.WAL, seen = tool.WAL[:1], seen[:1]
+	if _, _, err := tool.choose(seen, target, now.Add(time.Hour), false); err == nil || !strings.Contains(err.Error(), "has a gap") || !strings.Contains(err.Error(), "restorable are the times from") {
+		t.Errorf("into a gap: %v", err)
+	}
+	tool.WAL = []ToolWAL{{Unknown: "away"}}
+	if b, _, err := tool.choose(nil, target, now.Add(time.Hour), false); err != nil || b.Label != "a" {
+		t.Errorf("where nothing is seen, the tool's word counts: %+v %v", b, err)
+	}
+}
