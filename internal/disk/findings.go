@@ -89,8 +89,8 @@ func (s smartJSON) attributeFindings(h Health, now time.Time) []Finding {
 			out = append(out, Finding{Name: a.Name, Value: a.Value.int(), Limit: fmt.Sprintf("threshold %d", a.Thresh.int()), Critical: a.Flags.Prefailure,
 				Text: fmt.Sprintf("%s is at %d, at or below the maker's threshold %d", a.Name, a.Value.int(), a.Thresh.int())})
 		}
-		known, ok := counted[a.ID]
-		if !ok || !a.Raw.Value.known || a.raw() == 0 {
+		known, ok := a.damage()
+		if !ok || a.raw() == 0 {
 			continue
 		}
 		c := h.Counters[known.name]
@@ -114,6 +114,7 @@ func (h Health) riseFindings(now time.Time) []Finding {
 	var out []Finding
 	for _, x := range []struct{ name, text string }{
 		{"media_errors", "the disk could not read or write its media"},
+		{"uncorrected_errors", "the disk could not read or write sectors"},
 		{"scsi_grown_defect_list", "the disk has found more defects"},
 		{"error_log", "the disk has logged more errors"},
 		{"failed_in_the_past", "an attribute has been below the maker's threshold since"},

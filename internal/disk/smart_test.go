@@ -153,6 +153,9 @@ func TestWearByAttribute(t *testing.T) {
 		"Kingston A400":                       {[]string{plain(231, "SSD_Life_Left", 95, "95"), plain(233, "Flash_Writes_GiB", 100, "900")}, 0.05},
 		"Intel, worn out":                     {[]string{plain(233, "Media_Wearout_Indicator", 1, "0")}, 0.99},
 		"SandForce does not count it":         {[]string{plain(233, "Media_Wearout_Indicator", 0, "3012"), plain(231, "SSD_Life_Left", 100, "1")}, 0},
+		"smartctl does not know the disk":     {[]string{plain(233, "Media_Wearout_Indicator", 3, "3"), plain(177, "Wear_Leveling_Count", 98, "41")}, 0.02},
+		"SATADOM":                             {[]string{plain(231, "Lifetime_Left", 77, "77")}, 0.23},
+		"CloudSpeed":                          {[]string{plain(245, "Drive_Life_Remaining%", 64, "64")}, 0.36},
 		"SandForce counts nothing":            {[]string{plain(233, "Media_Wearout_Indicator", 0, "3012")}, -1},
 		"WD Blue, whose value counts up":      {[]string{plain(230, "Media_Wearout_Indicator", 1, "163210068006")}, 0.0038},     // 0x002600140026
 		"SanDisk Plus, whose value is 100":    {[]string{plain(230, "Media_Wearout_Indicator", 100, "51832253853476")}, 0.4736}, // 0x2f2423142f24
@@ -161,10 +164,88 @@ func TestWearByAttribute(t *testing.T) {
 		"Apple counts from 200":               {[]string{plain(173, "Wear_Leveling_Count", 195, "8599765028")}, -1},
 		"spare blocks are no wear":            {[]string{plain(232, "Available_Reservd_Space", 100, "0"), plain(241, "Total_LBAs_Written", 99, "1")}, -1},
 	} {
-		h := judgeSmart(ata("", c.attributes...), 0, Health{}, noon)
+		more := ""
+		if strings.HasPrefix(name, "Intel") {
+			more = `,"model_family":"Intel 545s Series SSDs"`
+		}
+		h := judgeSmart(ata(more, c.attributes...), 0, Health{}, noon)
 		if h.Err != "" || h.Wear < c.want-1e-9 || h.Wear > c.want+1e-9 {
 			t.Errorf("%s: wear %v (%s), want %v", name, h.Wear, h.Err, c.want)
 		}
+	}
+}
+
+// A bridge that hides an NVMe disk behind SCSI calls itself well: that is nothing
+// known of the disk.
+func TestBridgeThatCallsItselfWell(t *testing.T) {
+	const alone = `{"smartctl":{"exit_status":0},"device":{"type":"scsi","protocol":"SCSI"},"scsi_model_name":"Maker BR-9000","serial_number":"0000000000000000",
+		"smart_support":{"available":true,"enabled":true},"smart_status":{"passed":true},"temperature":{"current":0,"drive_trip":0}%s}`
+	known := Health{Wear: 0.1, At: noon.Add(-time.Hour)}
+	if h := judgeSmart(fmt.Appendf(nil, alone, ""), 0, known, noon); !strings.Contains(h.Err, "passes nothing of the disk") || h.Passed != nil || !h.At.Equal(known.At) {
+		t.Errorf("got %+v", h)
+	}
+	if h := judgeSmart([]byte(strings.Replace(fmt.Sprintf(alone, ""), "true}", "false}", 2)), 0, known, noon); h.Err == "" {
+		t.Errorf("SMART that is off tells nothing: %+v", h)
+	}
+	for _, more := range []string{`,"scsi_grown_defect_list":0`, `,"power_on_time":{"hours":12}`, `,"scsi_percentage_used_endurance_indicator":0`,
+		`,"scsi_error_counter_log":{"read":{"total_uncorrected_errors":0}}`} {
+		if h := judgeSmart(fmt.Appendf(nil, alone, more), 0, known, noon); h.Err != "" || h.Passed == nil || len(h.Findings) != 0 {
+			t.Errorf("a disk that tells %s answers for itself: %+v", more, h)
+		}
+	}
+	failed := strings.Replace(fmt.Sprintf(alone, ""), `"passed":true`, `"passed":false`, 1)
+	if h := judgeSmart([]byte(failed), 8, known, noon); h.Err != "" || len(h.Findings) == 0 {
+		t.Errorf("a failure is never doubted: %+v", h)
+	}
+}
+
+// The same id counts other things on other makers' disks, and a raw value may
+// hold more than one figure.
+func TestOtherMeaningsOfAnAttribute(t *testing.T) {
+	raw := func(id int, name, value, text string) string {
+		return fmt.Sprintf(`{"id":%d,"name":%q,"value":100,"thresh":0,"raw":{"value":%s,"string":%q}}`, id, name, value, text)
+	}
+	for what, x := range map[string]struct {
+		attribute string
+		found     int64 // 0: nothing
+	}{
+		"gigabytes read":               {raw(198, "Host_Reads_GiB", "48210", "48210"), 0},
+		"sectors read":                 {raw(198, "Read_Sectors_Tot_Ct", "991288", "991288"), 0},
+		"not in use":                   {raw(197, "Not_In_Use", "7", "7"), 0},
+		"a firmware that flips it":     {raw(197, "Bogus_Current_Pend_Sect", "1", "1"), 0},
+		"an id of a controller":        {raw(187, "Unknown_JMF_Attribute", "65", "65"), 0},
+		"flash blocks":                 {raw(5, "Reallocate_NAND_Blk_Cnt", "3", "3"), 3},
+		"retired blocks":               {raw(5, "Retired_Block_Count", "4", "4"), 4},
+		"errors that ECC gave up":      {raw(187, "Uncorrectable_Error_Cnt", "2", "2"), 2},
+		"pending, without a name":      {raw(197, "", "6", "6"), 6},
+		"three words, the lowest is 9": {raw(5, "Reallocated_Sector_Ct", "131081", "9 (2 0)"), 9},
+		"none, beside other counters":  {raw(5, "Reallocated_Sector_Ct", "8590000128", "0 (2 131072)"), 0},
+		"of so many reads":             {raw(198, "Uncorrectable_Sector_Ct", "1234567890123", "5/4821"), 5},
+		"a cable, of old":              {raw(199, "UDMA_CRC_Error_Count", "512", "512"), 0},
+	} {
+		h := judgeSmart(ata("", x.attribute), 0, Health{}, noon)
+		got := int64(0)
+		for _, f := range h.Findings {
+			got = f.Value
+		}
+		if h.Err != "" || got != x.found || len(h.Findings) > 1 {
+			t.Errorf("%s: found %d (%+v %s), want %d", what, got, h.Findings, h.Err, x.found)
+		}
+	}
+	h := judgeSmart(ata("", raw(188, "Command_Timeout", "65537", "0 1 1")), 0, Health{}, noon)
+	h = judgeSmart(ata("", raw(188, "Command_Timeout", "131074", "0 2 2"), raw(199, "UDMA_CRC_Error_Count", "0", "0")), 0, h, noon.Add(time.Hour))
+	h = judgeSmart(ata("", raw(199, "UDMA_CRC_Error_Count", "41", "41")), 0, h, noon.Add(2*time.Hour))
+	if len(h.Findings) != 1 || !strings.Contains(h.Findings[0].Text, "is 41, up from 0") || !strings.Contains(h.Findings[0].Text, "cable") {
+		t.Errorf("got %+v", h.Findings)
+	}
+	sas := func(read, write string) []byte {
+		return []byte(`{"smartctl":{},"device":{"protocol":"SCSI"},"smart_status":{"passed":true},"scsi_error_counter_log":{"read":{"total_uncorrected_errors":` + read + `},"write":{"total_uncorrected_errors":` + write + `},"verify":null}}`)
+	}
+	if h = judgeSmart(sas("3", "0"), 0, Health{}, noon); len(h.Findings) != 0 {
+		t.Errorf("errors of old: %+v", h.Findings)
+	}
+	if h = judgeSmart(sas("3", `"2"`), 0, h, noon.Add(time.Hour)); len(h.Findings) != 1 || !strings.Contains(h.Findings[0].Text, "is 5, up from 3") {
+		t.Errorf("got %+v", h.Findings)
 	}
 }
 

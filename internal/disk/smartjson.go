@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,6 +47,7 @@ type smartJSON struct {
 		Protocol string `json:"protocol"`
 	} `json:"device"`
 	Model     string `json:"model_name"`
+	Family    string `json:"model_family"` // in smartctl's database of drives
 	SCSIModel string `json:"scsi_model_name"`
 	Serial    string `json:"serial_number"`
 	Support   struct {
@@ -79,7 +81,10 @@ type smartJSON struct {
 	} `json:"endurance_used"`
 	SCSIEndurance number `json:"scsi_percentage_used_endurance_indicator"`
 	SCSIDefects   number `json:"scsi_grown_defect_list"`
-	ErrorLog      struct {
+	SCSIErrors    map[string]struct {
+		Uncorrected number `json:"total_uncorrected_errors"`
+	} `json:"scsi_error_counter_log"` // by what was tried: read, write, verify
+	ErrorLog struct {
 		Summary struct {
 			Count number `json:"count"`
 		} `json:"summary"`
@@ -195,8 +200,17 @@ func (s smartJSON) noData(exit int) string {
 		return "SMART is switched off in the disk; smartctl -s on turns it on"
 	case s.NVMe == nil && len(s.Attributes.Table) == 0 && s.Status.Passed == nil && !s.Endurance.Percent.known && !s.SCSIEndurance.known:
 		return cmp.Or(why, "smartctl read no health of the disk")
+	case s.bridgeAlone():
+		return fmt.Sprintf("the only answer (with -d %s) is a status without any value behind it, which a USB bridge gives by itself: it passes nothing of the disk", cmp.Or(s.Device.Type, "auto"))
 	}
 	return ""
+}
+
+// bridgeAlone says that a SCSI device calls itself well and tells nothing else,
+// not even its temperature: NVMe bridges do so for the disk that they hide.
+func (s smartJSON) bridgeAlone() bool {
+	return s.Device.Protocol == "SCSI" && s.NVMe == nil && len(s.Attributes.Table) == 0 && s.Status.Passed != nil && *s.Status.Passed &&
+		s.wear() < 0 && s.temperature() == 0 && !s.SCSIDefects.known && len(s.SCSIErrors) == 0 && !s.PowerOn.Hours.known
 }
 
 // temperature is in °C; 0: not known, which bridges report too.
@@ -221,8 +235,9 @@ func (s smartJSON) hours() int64 {
 // remaining are the attributes whose normalised value counts the life that is
 // left, from 100 down, by the name that smartctl's database gives: the same id
 // means other things on other models.
-var remaining = []string{"SSD_Life_Left", "Media_Wearout_Indicator", "Percent_Lifetime_Remain", "Percent_Life_Remaining", "Percent_Lifetime_Used", "Remaining_Lifetime_Perc",
-	"Lifetime_Remaining", "Perc_Rated_Life_Remain", "Perc_Rated_Life_Used", "Drive_Life_Remaining%", "Wear_Leveling_Count", "Ave_Block-Erase_Count"}
+var remaining = []string{"SSD_Life_Left", "SSD_Life_Left_Perc", "Media_Wearout_Indicator", "Percent_Lifetime_Remain", "Percent_Life_Remaining", "Percent_Lifetime_Used",
+	"Remaining_Lifetime_Perc", "Lifetime_Remaining%", "Lifetime_Remaining", "Lifetime_Left", "Perc_Rated_Life_Remain", "Perc_Rated_Life_Used", "PCT_Life_Remaining",
+	"Remaining_Life", "Drive_Life_Remaining%", "DriveLife_Remaining%", "Wear_Leveling_Count", "Ave_Block-Erase_Count", "Avg_Block-Erase_Count"}
 
 // wear returns the share of the rated endurance that is used, from the best
 // source that the disk has; -1: none.
@@ -244,7 +259,7 @@ func (s smartJSON) wear() float64 {
 	}
 	for _, name := range remaining {
 		for _, a := range s.Attributes.Table {
-			if used := a.used(); a.Name == name && used >= 0 {
+			if used := a.used(); a.Name == name && used >= 0 && (name != wornOfIntel || a.ID == wornOfWD || s.intel()) {
 				return used
 			}
 		}
@@ -275,31 +290,58 @@ func (a attribute) used() float64 {
 
 const (
 	wornOfWD    = 230                       // of WD's and SanDisk's SSDs
-	wornOfIntel = "Media_Wearout_Indicator" // id 233; SandForce controllers have it too
+	wornOfIntel = "Media_Wearout_Indicator" // id 233; smartctl names it so on each SSD that its database does not know, whatever it counts there
 )
+
+// intel says whether Intel made the disk, or who took its SSDs over.
+func (s smartJSON) intel() bool {
+	words := strings.ToLower(s.Family + " " + s.Model)
+	return strings.Contains(words, "intel") || strings.Contains(words, "solidigm")
+}
 
 func percent(n number) float64 { return max(0, min(n.value, 1000)) / 100 }
 
-// counted are the ATA attributes that count damage. Those that are not
-// permanent warn only when they rise: a bad cable times out too.
-var counted = map[int]struct {
+// damage is a kind of ATA attribute that counts damage.
+type damage struct {
 	name      string
-	permanent bool
+	permanent bool // others warn only when they rise: a bad cable times out too
 	means     string
-}{
-	5:   {"Reallocated_Sector_Ct", true, "sectors were replaced by spare ones"},
-	10:  {"Spin_Retry_Count", true, "the motor needed more than one try to start"},
-	187: {"Reported_Uncorrect", true, "reads could not be corrected"},
-	188: {"Command_Timeout", false, "commands timed out: the cable, the bridge or the disk"},
-	197: {"Current_Pending_Sector", true, "sectors cannot be read at the moment"},
-	198: {"Offline_Uncorrectable", true, "sectors cannot be read"},
+	words     []string // one of them is in its name, in lower case: some makers count other things under the same id
+}
+
+var counted = map[int]damage{
+	5:   {"Reallocated_Sector_Ct", true, "sectors were replaced by spare ones", []string{"realloc", "retired", "bad_b"}},
+	10:  {"Spin_Retry_Count", true, "the motor needed more than one try to start", []string{"spin"}},
+	187: {"Reported_Uncorrect", true, "reads could not be corrected", []string{"unc", "_ue_"}},
+	188: {"Command_Timeout", false, "commands timed out: the cable, the bridge or the disk", []string{"timeout"}},
+	197: {"Current_Pending_Sector", true, "sectors cannot be read at the moment", []string{"pending", "unc"}},
+	198: {"Offline_Uncorrectable", true, "sectors cannot be read", []string{"unc"}},
+	199: {"UDMA_CRC_Error_Count", false, "transfers were garbled: the cable, the port or the bridge", []string{"crc"}},
+}
+
+// damage returns what the attribute counts; not ok: no damage. What smartctl's
+// database marks as bogus counts nothing: a firmware lets it flip at random.
+func (a attribute) damage() (d damage, ok bool) {
+	d, ok = counted[a.ID]
+	if name := strings.ToLower(a.Name); name != "" {
+		ok = ok && !strings.Contains(name, "bogus") && slices.ContainsFunc(d.words, func(w string) bool { return strings.Contains(name, w) })
+	}
+	return d, ok && a.Raw.Value.known
 }
 
 // raw returns the count in an attribute's raw value. Several makers put other
-// counters into its upper bits.
+// counters into its upper bits: smartctl then writes the count first, and the
+// others after it: "8 (2 0)", "12/345678". Three in a row are three of 16 bits,
+// of which the lowest counts them all.
 func (a attribute) raw() int64 {
+	first := strings.FieldsFunc(a.Raw.Text, func(r rune) bool { return r == ' ' || r == '(' || r == '/' })
+	if len(first) > 1 && strings.ContainsAny(a.Raw.Text, "(/") {
+		if n, err := strconv.ParseInt(first[0], 10, 64); err == nil {
+			return max(0, n)
+		}
+	}
 	v := a.Raw.Value.int()
-	if v > math.MaxUint32 {
+	if v > math.MaxUint32 || v > math.MaxUint16 && a.ID == 188 {
 		v &= 0xffff
 	}
 	return max(0, v)
@@ -307,7 +349,7 @@ func (a attribute) raw() int64 {
 
 func (s smartJSON) countErrors(h *Health, old Health, exit int, now time.Time) {
 	for _, a := range s.Attributes.Table {
-		if known, ok := counted[a.ID]; ok && a.Raw.Value.known {
+		if known, ok := a.damage(); ok {
 			h.count(old, known.name, a.raw(), now)
 		}
 	}
@@ -316,6 +358,13 @@ func (s smartJSON) countErrors(h *Health, old Health, exit int, now time.Time) {
 	}
 	if s.SCSIDefects.known {
 		h.count(old, "scsi_grown_defect_list", s.SCSIDefects.int(), now)
+	}
+	if len(s.SCSIErrors) > 0 {
+		var sum int64
+		for _, tried := range s.SCSIErrors {
+			sum += max(0, min(tried.Uncorrected.int(), 1<<32))
+		}
+		h.count(old, "uncorrected_errors", sum, now)
 	}
 	if n := max(s.ErrorLog.Summary.Count.int(), s.ErrorLog.Extended.Count.int()); n > 0 || exit&bitErrorLog != 0 {
 		h.count(old, "error_log", max(n, 1), now)
