@@ -28,6 +28,7 @@ type Snapshot struct {
 	Short    string
 	Parent   string
 	Original string // of a copied snapshot: the id it was copied from
+	Tree     string // id of its root: the same where the content is the same, to the last byte and time
 	Time     time.Time
 	Hostname string
 	Username string

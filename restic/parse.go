@@ -15,6 +15,7 @@ type snapshotJSON struct {
 	Short    string    `json:"short_id"`
 	Parent   string    `json:"parent"`
 	Original string    `json:"original"`
+	Tree     string    `json:"tree"`
 	Time     time.Time `json:"time"`
 	Hostname string    `json:"hostname"`
 	Username string    `json:"username"`
@@ -53,7 +54,7 @@ func ParseSnapshots(text []byte) ([]Snapshot, error) {
 }
 
 func (s snapshotJSON) snapshot() Snapshot {
-	out := Snapshot{ID: s.ID, Short: s.Short, Parent: s.Parent, Original: s.Original, Time: s.Time,
+	out := Snapshot{ID: s.ID, Short: s.Short, Parent: s.Parent, Original: s.Original, Tree: s.Tree, Time: s.Time,
 		Hostname: s.Hostname, Username: s.Username, Paths: s.Paths, Tags: s.Tags}
 	if out.Short == "" {
 		out.Short = out.ID[:min(8, len(out.ID))]
