@@ -24,6 +24,8 @@ func (l *lab) judgeAssets() ([]Asset, []Problem) {
 			lack["one-medium"] = append(lack["one-medium"], a)
 		case a.Copies <= 1 && !slices.ContainsFunc(holdings, func(h holding) bool { return h.carried || h.Status == backup.Unknown }):
 			// no copy at all: told where it should be
+		case slices.ContainsFunc(holdings, func(h holding) bool { return h.altered }):
+			lack["offsite-altered"] = append(lack["offsite-altered"], a)
 		case slices.ContainsFunc(holdings, func(h holding) bool { return h.broken != "" }):
 			lack["offsite-broken"] = append(lack["offsite-broken"], a)
 		case a.OffSite && a.Copies < 3 && !slices.ContainsFunc(holdings, func(h holding) bool { return h.Status == backup.Unknown }):
@@ -55,6 +57,9 @@ func (l *lab) lacking(code string, all []Asset) Problem {
 	}
 	who := counted(len(all), "asset")
 	switch code {
+	case "offsite-altered":
+		return found(backup.Warning, code, "3-2-1", fmt.Sprintf("The off-site copy of %s holds another content than the one here: %s", listed(labels), l.missingOf(all[0].ID)),
+			"One of the two was changed or damaged. Verify the one here (cairn verify), read the one there (cairn prove --read), then back up again what is whole", grade...)
 	case "offsite-broken":
 		return found(backup.Warning, code, "3-2-1", fmt.Sprintf("The off-site copy of %s is not complete: %s", listed(labels), l.missingOf(all[0].ID)),
 			"Copy again once no backup and no garbage collection runs on the datastore: cairn backup NAME of the off-site entry", grade...)

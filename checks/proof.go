@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cairn/internal/backup"
+	"cairn/restic"
 )
 
 // OffSiteProof says that an off-site snapshot was compared with all that a copy
@@ -21,8 +22,21 @@ type OffSiteProof struct {
 	Snapshot string         // the snapshot's id there
 	Complete bool
 	Missing  string       // what is not there, one sentence; empty: nothing
+	How      string       // it was compared: ByNameAndSize, ByHash or ByReading
 	Level    backup.Proof // how far it was looked at
 	At       time.Time    // when it was looked at
+}
+
+// How a copy was compared with what is off-site, in words for people.
+const (
+	ByNameAndSize = "by name and size"
+	ByHash        = "by hash"              // the ids of all its pieces there are the SHA-256 of those here
+	ByReading     = "by hash of all bytes" // it was read there
+)
+
+// Altered says that the copy is there in full, and with another content.
+func (p OffSiteProof) Altered() bool {
+	return !p.Complete && (p.How == ByHash || p.How == ByReading)
 }
 
 // CopyKey names one copy, or one asset, of a source: a key of Past's maps.
@@ -103,6 +117,7 @@ type holding struct {
 	offsite bool
 	carried bool // only in the snapshot of something else, not proven
 	broken  string
+	altered bool // it is broken, though nothing is missing
 }
 
 // holdingsOf lists what every source holds of an asset.
@@ -150,6 +165,9 @@ func (l *lab) holding(s *source, g *group) holding {
 			h.Word = proofWord(newest)
 		}
 	}
+	if h.Tier == backup.OffSite && newest != nil && h.Proof < backup.MetadataRead && l.sameTree(s.name, newest.ID) {
+		h.Proof, h.ProvedAt, h.How = backup.MetadataRead, s.reach.at, ByHash
+	}
 	tolerated := s.away != "" && l.disks[s.disk].tolerated
 	switch {
 	case tolerated:
@@ -164,6 +182,27 @@ func (l *lab) holding(s *source, g *group) holding {
 	h.durable = usable && s.usableNow() && s.tier >= backup.DurableLocal
 	h.offsite = h.counts && h.Site != "" && h.Site != backup.HomeSite
 	return h
+}
+
+// sameTree says whether a repository at home holds a snapshot with the same tree:
+// its id is the SHA-256 of all that is below, names, times and content, and a copy
+// by restic keeps it.
+func (l *lab) sameTree(source, id string) bool {
+	tree := ""
+	for _, s := range l.facts.Restic[strings.TrimPrefix(source, "restic.")].Value.Snapshots {
+		if s.ID == id {
+			tree = s.Tree
+		}
+	}
+	if tree == "" {
+		return false
+	}
+	for name, seen := range l.facts.Restic {
+		if !l.policy.Restic[name].OffSite() && slices.ContainsFunc(seen.Value.Snapshots, func(s restic.Snapshot) bool { return s.Tree == tree }) {
+			return true
+		}
+	}
+	return false
 }
 
 // proofWord is what the matrix says of a current copy.
@@ -197,11 +236,15 @@ func (l *lab) inSnapshot(s *source, g *group, c carrier) (holding, bool) {
 	taken, ok := carriedCopy(g, snap)
 	switch {
 	case proven && proof.Complete:
-		h.ID, h.Taken, h.Proof, h.ProvedAt = proof.Snapshot, proof.Taken, max(proof.Level, backup.MetadataRead), proof.At
+		h.ID, h.Taken, h.Proof, h.ProvedAt, h.How = proof.Snapshot, proof.Taken, max(proof.Level, backup.MetadataRead), proof.At, either(proof.How, ByNameAndSize)
 		h.carried, h.Word = false, "proven"
+		if bad, found := l.alteredIn(g.asset, c, proof); found {
+			h.broken, h.altered, h.Status = bad.Missing, true, max(h.Status, backup.Warning)
+			h.Missing = h.broken
+		}
 	case proven:
 		h.Taken, h.Word, h.broken, h.Status = proof.Taken, "broken", either(proof.Missing, "it is not complete"), max(h.Status, backup.Warning)
-		h.Missing = h.broken
+		h.Missing, h.altered, h.How = h.broken, proof.Altered(), proof.How
 	case ok && g.doubt == "":
 		h.Taken, h.ProvedAt = taken, snap.Taken
 	default:
@@ -235,4 +278,17 @@ func (l *lab) proofOf(id backup.AssetID, c carrier) (best OffSiteProof, ok bool)
 		}
 	}
 	return best, ok
+}
+
+// alteredIn finds a copy newer than the proven one that is there with another
+// content. What is merely missing may have been written while the snapshot was
+// made; this never is.
+func (l *lab) alteredIn(id backup.AssetID, c carrier, proven OffSiteProof) (OffSiteProof, bool) {
+	for _, p := range l.proofs[id] {
+		kept := slices.ContainsFunc(c.group.copies, func(own backup.Copy) bool { return own.ID == p.Snapshot })
+		if kept && p.In == c.in.name && p.Altered() && p.Taken.After(proven.Taken) {
+			return p, true
+		}
+	}
+	return OffSiteProof{}, false
 }

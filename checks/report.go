@@ -120,6 +120,7 @@ type Held struct {
 	Status   backup.Status
 	Word     string // for the matrix: "verified", "in snap", "dump", "none"
 	Count    int    // how many copies that source holds
+	How      string // an off-site copy was compared with the one here: ByNameAndSize and others; empty: it was not
 	Missing  string // what the off-site copy was found to lack, a sentence; empty: nothing, or it was not looked for
 }
 

@@ -290,6 +290,9 @@ func (m *Model) heldSection(a checks.Asset) section {
 		if h.Proof > backup.Exists && !h.ProvedAt.IsZero() {
 			proof += ", " + m.age(h.ProvedAt) + " ago"
 		}
+		if h.How != "" {
+			proof += ", " + h.How
+		}
 		if h.Taken.IsZero() {
 			proof = or(h.Word, "none")
 		}

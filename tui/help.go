@@ -19,7 +19,7 @@ func helpScreen(m *Model) screen {
 				"Status: ok, warning, unknown, CRITICAL. Unknown means that a system could not be read: what is shown of it is old.",
 				"Age: of the newest copy of the asset that is worst off in a source, not of the newest copy of all. Without a schedule: of the newest.",
 				"3-2-1 holds for an asset with 3 copies on 2 media, 1 of them off-site, the live one counted. A late one counts.",
-				"Copies: verified (ver): every byte was read; in snap (in): inside the copy of a datastore or directory; proven: compared by content; late names the copy that is.",
+				"Copies: verified (ver): every byte was read; in snap (in): inside the copy of a datastore or directory; proven: compared with what lies here, dumps by hash, backups by name and size; late names the copy that is.",
 				"You lose: the time since the newest usable copy. Back in: median and p90 of measured runs, or assumed.",
 			} {
 				var lines []line

@@ -98,6 +98,7 @@ type heldJSON struct {
 	Site     string        `json:"site"`
 	Proof    backup.Proof  `json:"proof"`
 	ProvedAt *time.Time    `json:"proved_at"`
+	Compared string        `json:"compared"`
 	Status   backup.Status `json:"status"`
 	Count    int           `json:"count"`
 }
@@ -201,7 +202,7 @@ func assetOf(a checks.Asset) assetJSON {
 }
 
 func heldOf(h checks.Held) heldJSON {
-	return heldJSON{int(h.Tier), h.Source, h.ID, moment(h.Taken), h.Medium, h.Site, h.Proof, moment(h.ProvedAt), h.Status, h.Count}
+	return heldJSON{int(h.Tier), h.Source, h.ID, moment(h.Taken), h.Medium, h.Site, h.Proof, moment(h.ProvedAt), h.How, h.Status, h.Count}
 }
 
 func diskOf(d checks.Disk) diskJSON {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -76,7 +77,7 @@ func printHeld(w io.Writer, one checks.Asset, now time.Time) error {
 			fmt.Fprintf(t, "%d\t%s\tnone\t\t\t%s\t\t\n", h.Tier, h.Source, h.Medium)
 			continue
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", h.Tier, h.Source, h.Taken.Local().Format("2006-01-02 15:04"), backup.Age(now.Sub(h.Taken)), h.Count, h.Medium, h.Proof, h.ID)
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", h.Tier, h.Source, h.Taken.Local().Format("2006-01-02 15:04"), backup.Age(now.Sub(h.Taken)), h.Count, h.Medium, strings.TrimSuffix(h.Proof.String()+", "+h.How, ", "), h.ID)
 	}
 	return t.Flush()
 }

@@ -63,7 +63,7 @@ func (a *app) serve(ctx context.Context, path string) error {
 }
 
 func (a *app) printOnce(ctx context.Context, c *config.Config) error {
-	w, err := newProvingWatcher(c, nil, nil)
+	w, err := newProvingWatcher(c, false, nil)
 	if err != nil {
 		return err
 	}

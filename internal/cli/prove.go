@@ -14,16 +14,20 @@ import (
 
 func (a *app) proveCommand() *cobra.Command {
 	var format string
+	var read bool
 	c := &cobra.Command{
 		Use:   "prove",
 		Short: "Compare what lies here with what is off-site",
-		Long: `Compare what lies here with what is off-site: for each PBS backup its manifest, its indexes and every chunk that they name, for a dump its files.
-Each off-site snapshot is listed once, which fetches its metadata from the other site; what was found is kept, and cairn check uses it.
+		Long: `Compare what lies here with what is off-site: for each PBS backup its manifest, its indexes and every chunk that they name, by name and size (a chunk's name is the checksum of its content);
+for a dump or base backup its files and its WAL, by hash: the ids that restic gave their pieces are the SHA-256 of these, and the files here are read and cut as the repository does.
+Each off-site snapshot is listed once, and the directories of new dumps are read: that fetches metadata from the other site, and none of the data. What was found is kept, and cairn check uses it.
+That the other site still gives each byte back is what --read shows for dumps, and what the check of the repository shows for everything.
 The console does this by itself. Where only timers run, run it after each upload. It ends with 0 if each asset is proven to be off-site, with 1 if one is not.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.prove(c.Context(), format) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.prove(c.Context(), format, read) },
 	}
 	c.Flags().StringVar(&format, "format", "text", "`FORMAT`: text or json")
+	c.Flags().BoolVar(&read, "read", false, "read every byte of the dumps that are off-site: all of it is fetched, which takes time and may cost money")
 	return c
 }
 
@@ -35,10 +39,11 @@ type offSiteLine struct {
 	Source   string     `json:"source"`
 	Snapshot string     `json:"snapshot"`
 	Taken    *time.Time `json:"taken_at"`
+	Compared string     `json:"compared"`
 	Missing  string     `json:"missing"`
 }
 
-func (a *app) prove(ctx context.Context, format string) error {
+func (a *app) prove(ctx context.Context, format string, read bool) error {
 	if err := oneOf("format", format, "text", "json"); err != nil {
 		return err
 	}
@@ -46,7 +51,7 @@ func (a *app) prove(ctx context.Context, format string) error {
 	if err != nil {
 		return err
 	}
-	w, err := newProvingWatcher(c, nil, func(text string) { fmt.Fprintln(a.env.Err, "cairn:", text) })
+	w, err := newProvingWatcher(c, read, func(text string) { fmt.Fprintln(a.env.Err, "cairn:", text) })
 	if err != nil {
 		return err
 	}
@@ -77,7 +82,7 @@ func offSite(one checks.Asset) offSiteLine {
 		if h.Tier != backup.OffSite {
 			continue
 		}
-		line.Source, line.Snapshot, line.Missing, line.Taken = h.Source, h.ID, h.Missing, moment(h.Taken)
+		line.Source, line.Snapshot, line.Missing, line.Taken, line.Compared = h.Source, h.ID, h.Missing, moment(h.Taken), h.How
 	}
 	if one.OffSite {
 		line.Missing = ""
@@ -87,6 +92,15 @@ func offSite(one checks.Asset) offSiteLine {
 	return line
 }
 
+// provenWord says how a copy off-site is proven. One that lies in no other copy,
+// such as a snapshot of a path, is its own.
+func provenWord(compared string) string {
+	if compared == "" {
+		return "listed"
+	}
+	return "proven " + compared
+}
+
 func (a *app) writeProofs(format string, lines []offSiteLine, warnings []string) error {
 	if format == "json" {
 		return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "assets": lines, "warnings": warnings})
@@ -94,7 +108,7 @@ func (a *app) writeProofs(format string, lines []offSiteLine, warnings []string)
 	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ASSET\tNAME\tOFF-SITE\tSOURCE\tCOPY OF\tSNAPSHOT")
 	for _, l := range lines {
-		taken, word := "-", "proven"
+		taken, word := "-", provenWord(l.Compared)
 		if l.Taken != nil {
 			taken = l.Taken.Local().Format("2006-01-02 15:04")
 		}

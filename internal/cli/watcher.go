@@ -36,6 +36,6 @@ func newWatcher(c *config.Config, only []string) (*watch.Watcher, error) {
 
 // newProvingWatcher makes a watcher whose Once also compares what lies here with
 // what is off-site, and says to say what it does.
-func newProvingWatcher(c *config.Config, only []string, say func(string)) (*watch.Watcher, error) {
-	return watch.New(c, watch.Options{Secrets: secrets(), History: openHistory(c), Only: only, Prove: true, Say: say})
+func newProvingWatcher(c *config.Config, read bool, say func(string)) (*watch.Watcher, error) {
+	return watch.New(c, watch.Options{Secrets: secrets(), History: openHistory(c), Prove: true, Read: read, Say: say})
 }

@@ -19,6 +19,7 @@ type Compared struct {
 	Taken      time.Time
 	Complete   bool
 	Missing    string // what is not there, a sentence; empty: nothing
+	How        string // it was compared, in words; empty: by name and size, or by a cairn that did no more
 	At         time.Time
 }
 
@@ -29,8 +30,8 @@ func (s *Store) RecordCompared(ctx context.Context, all ...Compared) error {
 	}
 	return s.write(ctx, "what was compared off-site", func(tx *sql.Tx) error {
 		for _, c := range all {
-			_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO compared (repository, snapshot, source, copy, asset, taken, complete, missing, at)
-				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, c.Repository, c.Snapshot, c.Source, c.Copy, c.Asset, stamp(c.Taken), c.Complete, c.Missing, stamp(c.At))
+			_, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO compared (repository, snapshot, source, copy, asset, taken, complete, missing, how, at)
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, c.Repository, c.Snapshot, c.Source, c.Copy, c.Asset, stamp(c.Taken), c.Complete, c.Missing, c.How, stamp(c.At))
 			if err != nil {
 				return err
 			}
@@ -41,7 +42,7 @@ func (s *Store) RecordCompared(ctx context.Context, all ...Compared) error {
 
 // Compared returns all answers that are kept.
 func (s *Store) Compared(ctx context.Context) ([]Compared, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT repository, snapshot, source, copy, asset, taken, complete, missing, at FROM compared ORDER BY 1, 2, 3, 4")
+	rows, err := s.db.QueryContext(ctx, "SELECT repository, snapshot, source, copy, asset, taken, complete, missing, how, at FROM compared ORDER BY 1, 2, 3, 4")
 	if err != nil {
 		return nil, fmt.Errorf("reading what was compared off-site from the history: %w", err)
 	}
@@ -50,7 +51,7 @@ func (s *Store) Compared(ctx context.Context) ([]Compared, error) {
 	for rows.Next() {
 		var c Compared
 		var taken, at int64
-		if err := rows.Scan(&c.Repository, &c.Snapshot, &c.Source, &c.Copy, &c.Asset, &taken, &c.Complete, &c.Missing, &at); err != nil {
+		if err := rows.Scan(&c.Repository, &c.Snapshot, &c.Source, &c.Copy, &c.Asset, &taken, &c.Complete, &c.Missing, &c.How, &at); err != nil {
 			return nil, fmt.Errorf("reading what was compared off-site from the history: %w", err)
 		}
 		c.Taken, c.At = unstamp(taken), unstamp(at)

@@ -30,6 +30,7 @@ var migrations = []string{
 	`ALTER TABLE steps ADD COLUMN target TEXT NOT NULL DEFAULT '';`,
 	// of all incidents at most one is open: open is 1, or null
 	`CREATE TABLE incidents (id INTEGER PRIMARY KEY AUTOINCREMENT, opened INTEGER NOT NULL, open INTEGER UNIQUE CHECK (open = 1), body TEXT NOT NULL);`,
+	`ALTER TABLE compared ADD COLUMN how TEXT NOT NULL DEFAULT '';`,
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {

@@ -27,10 +27,11 @@ func nthDigest(n int) datastore.Digest {
 
 // listed is a repository with one snapshot of a large datastore.
 type listed struct {
-	paths []string // of everything but chunks
-	sizes []int64
-	root  string
-	order []int // of chunks by name
+	Repository          // asked for dumps only
+	paths      []string // of everything but chunks
+	sizes      []int64
+	root       string
+	order      []int // of chunks by name
 }
 
 func (l *listed) EachFile(_ context.Context, _ string, _ []string, _ time.Duration, each func([]byte, int64) error) error {

@@ -4,8 +4,10 @@
 package offsite
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"strings"
@@ -22,6 +24,9 @@ import (
 type Repository interface {
 	EachFile(ctx context.Context, snapshot string, dirs []string, limit time.Duration, each func(path []byte, size int64) error) error
 	DumpFile(ctx context.Context, snapshot, path string, most int64, limit time.Duration) ([]byte, error)
+	Cutter(ctx context.Context) (*restic.Cutter, error)
+	FilePieces(ctx context.Context, s restic.Snapshot, files []string, limit time.Duration) (map[string][]restic.Piece, error)
+	Dump(ctx context.Context, how restic.How, snapshot, path string, w io.Writer) error
 }
 
 // Target is an off-site repository with the snapshots that it keeps.
@@ -29,6 +34,7 @@ type Target struct {
 	Name      string // "restic.cloud"
 	Repo      Repository
 	Snapshots []restic.Snapshot
+	From      []Cutting // repositories that snapshots were copied from: it may hold pieces as they cut them
 }
 
 // Store is a PBS datastore that lies on this host.
@@ -68,6 +74,7 @@ type Prover struct {
 	Ledger Ledger       // nil: answers are kept as long as the Prover is
 	Say    func(string) // what is being done, for one who waits; nil: nobody does
 	Limit  time.Duration
+	Read   bool // read every byte of dumps there, which fetches them: a person asked for it
 
 	known map[key]history.Compared
 }
@@ -91,7 +98,7 @@ func (p *Prover) Known(ctx context.Context) (map[string]checks.OffSiteProof, err
 			continue
 		}
 		proof := checks.OffSiteProof{Source: c.Source, Copy: c.Copy, Taken: c.Taken, In: c.Repository, Snapshot: c.Snapshot,
-			Complete: c.Complete, Missing: c.Missing, Level: backup.MetadataRead, At: c.At}
+			Complete: c.Complete, Missing: c.Missing, How: cmp.Or(c.How, checks.ByNameAndSize), Level: levelOf(c), At: c.At}
 		if c.Asset != "" {
 			asset, err := backup.ParseAssetID(c.Asset)
 			if err != nil {
@@ -102,6 +109,15 @@ func (p *Prover) Known(ctx context.Context) (map[string]checks.OffSiteProof, err
 		out[strings.Join([]string{k.repository, k.snapshot, k.source, k.copy}, " ")] = proof
 	}
 	return out, nil
+}
+
+// levelOf is how far a copy that was compared is proven: that its pieces have the
+// right ids shows what they are, not that the other site still gives them.
+func levelOf(c history.Compared) backup.Proof {
+	if c.How == checks.ByReading {
+		return backup.EveryByteRead
+	}
+	return backup.MetadataRead
 }
 
 // load reads the answers anew: another process may have added some.

@@ -1,6 +1,7 @@
 package offsite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"cairn/checks"
 	"cairn/internal/history"
 	"cairn/pbs/datastore"
 	"cairn/pg"
@@ -37,7 +39,8 @@ func (p *Prover) search(t Target, s restic.Snapshot, stores []Store, copies []he
 		if !holds(s, c.path) {
 			continue
 		}
-		_, asked := p.known[key{t.Name, s.ID, c.source, c.id}]
+		before, asked := p.known[key{t.Name, s.ID, c.source, c.id}]
+		asked = asked && !p.further(before)
 		if !asked && !done[c.source+" "+c.id] && !c.taken.After(s.Time) {
 			out.copies = append(out.copies, c)
 		}
@@ -60,12 +63,18 @@ func (p *Prover) search(t Target, s restic.Snapshot, stores []Store, copies []he
 func (p *Prover) provenIn(repository string) map[string]bool {
 	out := map[string]bool{}
 	for k, c := range p.known {
-		if k.repository == repository && c.Complete {
+		if k.repository == repository && c.Complete && !p.further(c) {
 			out[k.source+" "+k.copy] = true
 			out[k.source+" group "+path.Dir(k.copy)] = true
 		}
 	}
 	return out
+}
+
+// further says whether an answer about a dump is to be had anew: one from before
+// content was compared, or one from ids where all bytes are to be read.
+func (p *Prover) further(c history.Compared) bool {
+	return c.Asset != "" && (c.How == "" && c.Complete || p.Read && c.How != checks.ByReading)
 }
 
 // holds says whether a snapshot was made of a directory that holds the path.
@@ -115,14 +124,10 @@ func (s *search) where() string {
 // run lists the snapshot once and answers for every copy. Answers are kept also
 // when another copy could not be read.
 func (s *search) run(ctx context.Context, p *Prover) error {
-	limit := p.Limit
-	if limit == 0 {
-		limit = ListLimit
-	}
 	dirs, stores := s.dirs()
 	s.list = newListing(stores)
 	p.say("Listing %s: it fetches the metadata of %s.", s.where(), strings.Join(dirs, ", "))
-	if err := s.target.Repo.EachFile(ctx, s.snapshot.ID, dirs, limit, s.list.add); err != nil {
+	if err := s.target.Repo.EachFile(ctx, s.snapshot.ID, dirs, s.limit(p), s.list.add); err != nil {
 		return err
 	}
 	for _, set := range s.list.chunks {
@@ -143,6 +148,8 @@ func (s *search) run(ctx context.Context, p *Prover) error {
 			break
 		}
 	}
+	answers, failed := s.byHash(ctx, p, answers)
+	errs = append(errs, failed...)
 	found, failed := s.elder(ctx, p, answers)
 	errs = append(errs, failed...)
 	answers = append(answers, found...)
@@ -151,6 +158,8 @@ func (s *search) run(ctx context.Context, p *Prover) error {
 	}
 	return together(errs)
 }
+
+func (s *search) limit(p *Prover) time.Duration { return cmp.Or(p.Limit, ListLimit) }
 
 func (s *search) compareSizes() (bad int, err error) {
 	for _, dir := range s.list.stores {
@@ -193,10 +202,7 @@ func (s *search) compared(p *Prover, c held, lack string) history.Compared {
 
 func (s *search) lack(ctx context.Context, c held) (string, error) {
 	if c.store == "" {
-		files, err := filesOf(c.path)
-		if err == nil && c.wal != "" && holds(s.snapshot, c.wal) {
-			err = addWAL(files, c.wal, c.from, s.snapshot.Time)
-		}
+		files, err := s.filesOf(c)
 		if err != nil {
 			return "", err
 		}
@@ -284,6 +290,15 @@ func (s *search) fetched(ctx context.Context, c held) (string, error) {
 		lack, _ = s.list.lackOf(c.store, need)
 	}
 	return lack, nil
+}
+
+// filesOf lists the files of a dump, and the WAL that a base backup needs.
+func (s *search) filesOf(c held) (map[string]int64, error) {
+	files, err := filesOf(c.path)
+	if err == nil && c.wal != "" && holds(s.snapshot, c.wal) {
+		err = addWAL(files, c.wal, c.from, s.snapshot.Time)
+	}
+	return files, err
 }
 
 // filesOf lists the files of a dump with their sizes. What is recorded beside it

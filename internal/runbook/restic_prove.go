@@ -22,7 +22,7 @@ func (b *backupPlan) prove() {
 	if !b.cfg.OffSite() || len(b.lab.storesHere())+len(b.lab.config.Postgres) == 0 {
 		return
 	}
-	b.lab.addRepository(&b.Plan, kindProve, "prove that it holds all of each backup", "restic ls --json --recursive (of the new snapshot)", repositoryArgs{Source: b.Name}, 0)
+	b.lab.addRepository(&b.Plan, kindProve, "prove that it holds all of each backup", "restic ls --json --recursive; restic cat blob (of dumps' directories: metadata only, no data is fetched)", repositoryArgs{Source: b.Name}, 0)
 }
 
 // storesHere are the datastores that lie on this host, by configured name.
@@ -49,7 +49,11 @@ func (l *Lab) prove(ctx context.Context, w work) (operation.Result, error) {
 		prover.Ledger = l.history
 	}
 	holdings, unread := l.holdings(ctx)
-	holdings.Targets = []offsite.Target{{Name: target, Repo: w.client, Snapshots: facts.Snapshots}}
+	var from []offsite.Cutting
+	if c := l.restic[l.config.Restic[w.Source].CopyFrom]; c != nil {
+		from = append(from, c)
+	}
+	holdings.Targets = []offsite.Target{{Name: target, Repo: w.client, Snapshots: facts.Snapshots, From: from}}
 	failed := prover.Prove(ctx, holdings)
 	if ctx.Err() != nil {
 		return operation.Result{}, context.Cause(ctx)
@@ -134,16 +138,19 @@ func proofText(proofs map[string]checks.OffSiteProof, target string, snapshots [
 			newest[p.Source+" "+p.Copy] = p
 		}
 	}
-	whole := 0
+	whole, hashed := 0, 0
 	var lacking []string
 	for _, key := range sortedNames(newest) {
 		if p := newest[key]; p.Complete {
 			whole++
+			if p.How != checks.ByNameAndSize {
+				hashed++
+			}
 		} else {
 			lacking = append(lacking, fmt.Sprintf("%s: %s", p.Copy, p.Missing))
 		}
 	}
-	out := operation.Result{Text: fmt.Sprintf("%d backups and dumps are proven to be there", whole), Medium: target}
+	out := operation.Result{Text: fmt.Sprintf("%d backups and dumps are proven to be there: %d by hash, %d by name and size", whole, hashed, whole-hashed), Medium: target}
 	if n := len(lacking); n > 0 {
 		out.Status, out.Text = backup.Warning, fmt.Sprintf("%s; %d are not: %s", out.Text, n, lacking[0])
 	}

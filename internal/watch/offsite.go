@@ -24,19 +24,22 @@ type prover struct {
 	offsite.Prover
 	cfg    *config.Config
 	repos  map[string]*restic.Client // off-site ones, by configured name
+	others []offsite.Cutting         // repositories here, which those may have been copied from
 	newest map[string]string         // their newest snapshots, as last seen; guarded by the Watcher's mu
 	wake   chan struct{}
 }
 
 // newProver returns nil where there is nothing to compare with.
 func newProver(cfg *config.Config, o Options) *prover {
-	p := &prover{Prover: offsite.Prover{Now: o.Now, Say: o.Say}, cfg: cfg, repos: map[string]*restic.Client{}, newest: map[string]string{}, wake: make(chan struct{}, 1)}
+	p := &prover{Prover: offsite.Prover{Now: o.Now, Say: o.Say, Read: o.Read}, cfg: cfg, repos: map[string]*restic.Client{}, newest: map[string]string{}, wake: make(chan struct{}, 1)}
 	if p.Now == nil {
 		p.Now = time.Now
 	}
 	for name, c := range cfg.Restic {
 		if c.OffSite() {
 			p.repos[name] = restic.New(name, c, o.Secrets)
+		} else {
+			p.others = append(p.others, restic.New(name, c, o.Secrets))
 		}
 	}
 	if len(p.repos) == 0 || len(cfg.PBS)+len(cfg.Postgres) == 0 {
@@ -128,7 +131,7 @@ func (w *Watcher) holdings() offsite.Holdings {
 	var h offsite.Holdings
 	for name, repo := range w.prover.repos {
 		if seen := facts.Restic[name]; seen.Current() {
-			h.Targets = append(h.Targets, offsite.Target{Name: restic.Source(name), Repo: repo, Snapshots: seen.Value.Snapshots})
+			h.Targets = append(h.Targets, offsite.Target{Name: restic.Source(name), Repo: repo, Snapshots: seen.Value.Snapshots, From: w.prover.others})
 		}
 	}
 	for name, c := range w.prover.cfg.PBS {

@@ -22,6 +22,7 @@ type Options struct {
 	Home    *time.Location                                // whose days retention counts; nil: the configuration's
 	Only    []string                                      // sources to ask; empty: all
 	Prove   bool                                          // Once also compares what lies here with what is off-site: that may take long
+	Read    bool                                          // and reads every byte of dumps there
 	Say     func(string)                                  // what the comparison does, for one who waits; nil: nobody does
 }
 
