@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"slices"
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -12,18 +13,26 @@ import (
 // assetsScreen is the matrix: a row an asset, a column a source.
 func assetsScreen(*Model) screen {
 	shift := 0 // the first source that is shown
+	chosen := &marks{take: "R", label: "restore", target: func(m *Model, row string) string {
+		id, ok := guestOf(m, row)
+		if !ok || !slices.ContainsFunc(m.state.Report.Assets, func(a checks.Asset) bool { return a.ID == id }) {
+			return ""
+		}
+		return id.Scope + "/" + id.Name
+	}}
 	return &listing{
 		name:  "assets",
 		empty: "No asset is known.",
 		about: aboutRow,
+		marks: chosen,
 		needs: func(m *Model) int {
 			total := 1
-			for _, n := range natural(matrix(m, false)) {
+			for _, n := range natural(matrix(m, false, chosen)) {
 				total += n + gap
 			}
 			return total
 		},
-		items: func(m *Model, w int) ([]line, []item) { return assetItems(m, w, &shift) },
+		items: func(m *Model, w int) ([]line, []item) { return assetItems(m, w, &shift, chosen) },
 		more: func(_ *Model, l *listing) []binding {
 			move := func(by int) func(*Model) tea.Cmd {
 				return func(*Model) tea.Cmd { shift, l.made = max(shift+by, 0), moment{}; return nil }
@@ -50,9 +59,13 @@ const lead = 3
 
 // matrix makes a row an asset: the leading columns, every source, the verdict. In
 // its short form the sources' words are cut to what tells them apart.
-func matrix(m *Model, short bool) (cols []column, rows [][]line) {
+func matrix(m *Model, short bool, marked *marks) (cols []column, rows [][]line) {
 	sources := matrixSources(m.state.Report)
-	cols = []column{{title: "ASSET", grows: true, most: mostName}, {title: "", most: 18}, {title: "LIVE", most: 6}}
+	title, most := "ASSET", mostName
+	if len(marked.rows) > 0 {
+		title, most = "        ASSET", mostName+8
+	}
+	cols = []column{{title: title, grows: true, most: most}, {title: "", most: 18}, {title: "LIVE", most: 6}}
 	for _, s := range sources {
 		title := s.title
 		if short {
@@ -66,7 +79,7 @@ func matrix(m *Model, short bool) (cols []column, rows [][]line) {
 		if a.ID.Kind == backup.Path {
 			name = fromEnd(name, mostName)
 		}
-		row := []line{words(name), say(faint, a.Detail), words(or(a.Live, "-"))}
+		row := []line{marked.cell("asset:"+a.ID.String(), words(name)), say(faint, a.Detail), words(or(a.Live, "-"))}
 		for _, s := range sources {
 			row = append(row, heldCell(m, a, s.name, short))
 		}
@@ -75,11 +88,11 @@ func matrix(m *Model, short bool) (cols []column, rows [][]line) {
 	return cols, rows
 }
 
-func assetItems(m *Model, w int, shift *int) ([]line, []item) {
-	cols, rows := matrix(m, false)
+func assetItems(m *Model, w int, shift *int, marked *marks) ([]line, []item) {
+	cols, rows := matrix(m, false, marked)
 	keep, hidden := columnsFor(natural(cols, rows), shift, w, 0)
 	if hidden > 0 { // shorter words rather than a source that nobody sees
-		cols, rows = matrix(m, true)
+		cols, rows = matrix(m, true, marked)
 		keep, hidden = columnsFor(natural(cols, rows), shift, w, lastOffSite(m.state.Report))
 	}
 	cols = pick(cols, keep)

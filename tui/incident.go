@@ -155,6 +155,9 @@ func (p *incidentPage) operations(m *Model) []operation.Status {
 // it was done since.
 func (m *Model) nextOf(s operation.Status) (string, bool) {
 	one, ok := scenarioNamed(s.Record.Plan.Scenario)
+	if ok && len(s.Record.Plan.Parts) > 0 {
+		return m.restOf(s)
+	}
 	if !ok || one.Next == nil || !well(s) {
 		return "", false
 	}
@@ -164,6 +167,27 @@ func (m *Model) nextOf(s operation.Status) (string, bool) {
 		}
 	}
 	return one.Next.Title, true
+}
+
+// restOf names what of several did not come back, nor by a later operation.
+func (m *Model) restOf(s operation.Status) (string, bool) {
+	if s.Open() {
+		return "", false
+	}
+	var rest []string
+	for _, part := range s.Record.Plan.Parts {
+		back := slices.ContainsFunc(m.operations.all, func(o operation.Status) bool {
+			p := o.Record.Plan
+			return p.Target == part.Target && p.Operation == part.Operation && well(o) && (p.PartOf == s.ID() || o.Record.At.After(s.Record.At))
+		})
+		if !back {
+			rest = append(rest, part.Confirm)
+		}
+	}
+	if len(rest) > 2 {
+		rest = []string{count(len(rest), "guest", "guests")}
+	}
+	return "plan " + strings.Join(rest, ", ") + " again", len(rest) > 0
 }
 
 func well(s operation.Status) bool {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cairn/checks"
+	"cairn/internal/backup"
 	"cairn/internal/config"
 	"cairn/internal/desk"
 	"cairn/internal/history"
@@ -144,11 +145,123 @@ var restoreGoldens = []struct {
 	{"restore-points", nil, toPoints},
 	{"restore-options", nil, append(toPoints[:len(toPoints):len(toPoints)], "enter")},
 	{"restore-review", nil, append(toPoints[:len(toPoints):len(toPoints)], "enter", "enter")},
+	{"assets-marked", nil, toMarked},
+	{"restore-together", planTogether, with(toMarked, "R", "enter")},
+	{"restore-together-blocked", func(d *fakeDesk) { planTogether(d); d.planned.Blockers = blockedPlan().Blockers[:1] }, with(toMarked, "R", "enter")},
+	{"operation-together", inTogether, []string{"o", "enter"}},
+	{"operation-together-failed", func(d *fakeDesk) { inTogether(d); failTogether(d) }, []string{"o", "enter"}},
 	{"incident-open", nil, []string{"R", "i", "web01 is gone"}},
 	{"incident", inIncident, []string{"R"}},
 	{"incident-close", inIncident, []string{"R", "c", "six hours", "tab", "the key was in the other safe"}},
 	{"incident-record", inIncident, []string{"R", "c", "six hours", "enter"}},
 	{"board-incident", inIncident, nil},
+}
+
+var toMarked = []string{"a", " ", "j", "j", " "}
+
+// planTogether has web01 and scratch come back together.
+func planTogether(d *fakeDesk) {
+	part := func(name, target string, vmid int, age time.Duration) plan.Plan {
+		p := snapshotPlan()
+		p.Operation, p.Target, p.Confirm, p.Scenario = "restore", target, name, "guest-loss"
+		p.Loss = runbook.LossBeside + "everything the guest wrote in the " + backup.Age(age) + " since its backup of " + before(age).Format("2006-01-02 15:04 UTC")
+		p.Steps[0].Title, p.Steps[0].Show = fmt.Sprintf("restore beside, as %s-restore-{id} %d", name, vmid), fmt.Sprintf("POST /nodes/pve1/qemu vmid=%d unique=1", vmid)
+		p.Estimate = plan.Estimate{Median: 8 * time.Minute, P90: 15 * time.Minute, Measured: 4}
+		p.Steps[0].Estimate = p.Estimate
+		return p
+	}
+	p := snapshotPlan()
+	p.Operation, p.Target, p.Confirm, p.Scenario = "restore", "proxmox.home", "web01 scratch", "guest-loss"
+	p.Summary = "Restore 2 guests, each beside what is there: web01, scratch"
+	p.Loss, p.WayBack = "nothing now; once each takes its original's place, what that wrote since its backup, as the list says", "u on the operation of each removes what it restored"
+	p.Parts = []plan.Plan{part("web01", "guest:home/100", 205, 6*time.Hour), part("scratch", "guest:home/107", 206, 30*time.Hour)}
+	p.Steps[0].Title, p.Steps[0].Show = "restore them by priority, 2 at once", "one operation for each"
+	p.Estimate = plan.Estimate{Median: 8 * time.Minute, P90: 15 * time.Minute, Measured: 4}
+	p.Steps[0].Estimate = p.Estimate
+	d.planned = p
+}
+
+// inTogether is that plan at work: web01 is on its way, scratch waits.
+func inTogether(d *fakeDesk) {
+	planTogether(d)
+	whole, child := rollingBack(), rollingBack()
+	d.planned.ID = "20261121-9"
+	whole.Record.Plan, whole.Steps = d.planned, []operation.StepStatus{{ID: d.planned.Steps[0].ID, State: operation.Running, Started: before(15 * time.Second)}}
+	whole.Progress = &operation.Progress{Step: d.planned.Steps[0].ID, Done: 18 << 30, Total: 40 << 30, At: noon}
+	child.Record.Plan = d.planned.Parts[0]
+	child.Record.Plan.ID, child.Record.Plan.PartOf = "20261121-10", "20261121-9"
+	child.Steps, child.Record.At = child.Steps[1:2], noon
+	d.operations = append([]operation.Status{whole, child}, d.operations...)
+}
+
+// failTogether is its end: web01 did not come back.
+func failTogether(d *fakeDesk) {
+	const why = "operation 20261121-10 failed: restore beside: exit code 255"
+	whole, child := &d.operations[0], &d.operations[1]
+	whole.State, whole.Ended, whole.Progress = operation.StepFailed, noon, nil
+	whole.Text, whole.Steps[0] = "1 of 2 guests did not come back: web01: "+why, operation.StepStatus{ID: whole.Steps[0].ID, State: operation.StepFailed, Started: whole.Started, Ended: noon}
+	child.State, child.Ended, child.Progress, child.Text = operation.StepFailed, noon, nil, "restore beside: exit code 255"
+	other := finished()
+	other.Record.Plan = d.planned.Parts[1]
+	other.Record.Plan.ID, other.Record.Plan.PartOf = "20261121-11", "20261121-9"
+	other.Record.At, other.Steps = noon, other.Steps[:1]
+	d.operations = append(d.operations, other)
+}
+
+func wayNamed(name string) runbook.Scenario {
+	s, _ := scenarioNamed(name)
+	return s
+}
+
+// TestSeveralGuestsComeBackTogether: marked in the list of assets or of targets, by
+// one plan, and what failed alone again.
+func TestSeveralGuestsComeBackTogether(t *testing.T) {
+	d := failing()
+	planTogether(d)
+	u := sitAt(t, d, troubled(), 80, 24)
+	u.does("a", " ", "R")
+	u.sees("which point?")         // one alone has its points
+	u.does("esc", " ")             // the cursor went on to a database
+	u.sees("this row is no guest") // what cannot be marked says so
+	u = sitAt(t, d, troubled(), 80, 24)
+	u.does(toMarked...)
+	u.sees("marked  web01")
+	u.sees("R restore 2 marked")
+	u.does("k", "k", "k", "k", " ")
+	u.sees("R restore 1 marked")
+	u.does("k", " ", "R")
+	u.sees("At once")
+	u.misses("Where to")
+	u.does("enter")
+	u.sees("Restore 2 guests, each beside what is there: web01, scratch")
+	u.sees("loses everything the guest wrote in the 6h")
+	u.sees("in all ~8m 00s (p90 15m), measured")
+	if got := d.fails.wished; strings.Join(got.Targets, " ") != "home/107 home/100" || got.Target != "" || !got.Before.IsZero() {
+		t.Errorf("wished %+v", got)
+	}
+
+	u = sitAt(t, d, troubled(), 80, 24)
+	u.does(toAdvice...)
+	u.does("enter", " ", " ")
+	u.sees("take 2 marked")
+	u.does("enter", "enter")
+	if got := d.fails.wished; len(got.Targets) != 2 || !got.Before.IsZero() {
+		t.Errorf("wished %+v", got)
+	}
+	f := &flow{scenario: wayNamed("guest-loss"), since: time.Hour} // there is harm since
+	if f.together(u.m, []string{"home/100", "home/107"}); !f.wish.Before.Equal(before(time.Hour)) {
+		t.Errorf("wished %+v", f.wish)
+	}
+
+	d = failing()
+	inTogether(d)
+	failTogether(d)
+	u = sitAt(t, d, troubled(), 80, 24)
+	u.does("o", "enter")
+	u.sees("[!] web01")
+	u.sees("n next: plan web01 again")
+	u.does("n")
+	u.did("plan next of 20261121-9")
 }
 
 // TestGoldenFramesOfRestores: each frame has exactly its lines, none too wide.

@@ -29,6 +29,7 @@ type listing struct {
 	needs func(m *Model) int               // width below which nothing stands beside; nil: any
 	about func(m *Model, id string) *sheet // detail of a row; nil: none
 	more  func(*Model, *listing) []binding // keys of this screen besides the usual
+	marks *marks                           // rows that can be marked; nil: none
 	of    string                           // the source that it is about, if one
 
 	list   list
@@ -84,6 +85,9 @@ func (l *listing) keys(m *Model) []binding {
 			}
 			return ""
 		}))
+	}
+	if l.marks != nil {
+		keys = append(keys, l.marks.keys(m, l)...)
 	}
 	keys = append(keys, l.guestKeys(m)...)
 	if l.more != nil {

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cairn/internal/operation"
@@ -66,7 +67,80 @@ func (p *operationPage) body(m *Model, w int) []line {
 			out = append(out, typed(step.Commands, 4, w)...)
 		}
 	}
+	return append(out, p.parts(m, w)...)
+}
+
+// parts are the operations that it has begun, and those that wait their turn.
+func (p *operationPage) parts(m *Model, w int) []line {
+	begun := map[string]operation.Status{} // by target
+	var targets []string
+	for _, part := range p.status.Record.Plan.Parts {
+		targets = append(targets, part.Target)
+	}
+	for _, s := range m.operations.all { // newest first
+		target := s.Record.Plan.Target
+		if _, known := begun[target]; known || s.Record.Plan.PartOf != p.op {
+			continue
+		}
+		if begun[target] = s; !slices.Contains(targets, target) {
+			targets = append(targets, target)
+		}
+	}
+	if len(targets) == 0 {
+		return nil
+	}
+	out := []line{nil}
+	for i, target := range targets {
+		s, ok := begun[target]
+		if !ok {
+			name, text := p.status.Record.Plan.Parts[i].Confirm, "waits its turn"
+			if !runsOn(p.status) {
+				text = "was not begun"
+			}
+			out = append(out, words(mark(operation.Waiting)+" "+pad1(name, 14)+"  "+text))
+			continue
+		}
+		out = append(out, partLines(s, w)...)
+	}
 	return out
+}
+
+// partLines are how one of several stands, in bytes while it runs.
+func partLines(s operation.Status, w int) []line {
+	row := line{{mark(s.State) + " ", stateTone(s.Outcome())}, {pad1(s.Record.Plan.Confirm, 14) + "  ", plain}}
+	right := say(faint, "operation "+s.ID())
+	if g := s.Progress; runsOn(s) && g != nil && g.Total > 0 && (g.Unit == "" || g.Unit == "bytes") {
+		row = row.join(amountLine(g, w-row.width()-right.width()-1, 12))
+		if row.width()+right.width() >= w { // how far it is, rather than its number
+			right = nil
+		}
+		return []line{ends(row, right, w)}
+	}
+	out := []line{ends(row.add(span{stateWord(s), stateTone(s.Outcome())}, span{"  " + took(s), plain}), right, w)}
+	if s.Text != "" {
+		for _, text := range wrap(s.Text, w-4) {
+			out = append(out, line{{"    ", plain}, {text, stateTone(s.Outcome())}})
+		}
+	}
+	return out
+}
+
+// amountLine is a bar of as many of most cells as there is room for, and how much of
+// how much is done.
+func amountLine(g *operation.Progress, room, most int) line {
+	ratio := min(max(float64(g.Done)/float64(g.Total), 0), 1)
+	text := fmt.Sprintf("  %.0f %%", 100*ratio)
+	if g.Unit == "" || g.Unit == "bytes" {
+		text += "  " + size(g.Done) + " of " + size(g.Total)
+	} else {
+		text += fmt.Sprintf("  %d of %d %s", g.Done, g.Total, g.Unit)
+	}
+	if left := "  " + exact(g.Left) + " left"; g.Left > 0 && width(text+left)+4 <= room {
+		text += left
+	}
+	n := max(min(room-width(text), most), 4)
+	full := int(ratio*float64(n) + 0.5)
+	return line{{strings.Repeat("█", full), good}, {strings.Repeat("░", n-full), faint}, {text, plain}}
 }
 
 // since says how long it has run, or what it took.
@@ -124,19 +198,7 @@ func (p *operationPage) progress(w int, step string) []line {
 	}
 	var out []line
 	if g.Total > 0 {
-		ratio := min(max(float64(g.Done)/float64(g.Total), 0), 1)
-		text := fmt.Sprintf("  %.0f %%", 100*ratio)
-		if g.Unit == "" || g.Unit == "bytes" {
-			text += "  " + size(g.Done) + " of " + size(g.Total)
-		} else {
-			text += fmt.Sprintf("  %d of %d %s", g.Done, g.Total, g.Unit)
-		}
-		if g.Left > 0 {
-			text += "  " + exact(g.Left) + " left"
-		}
-		n := max(min(w-4-width(text), 30), 4)
-		full := int(ratio*float64(n) + 0.5)
-		out = append(out, line{{"    ", plain}, {strings.Repeat("█", full), good}, {strings.Repeat("░", n-full), faint}, {text, plain}})
+		out = append(out, words("    ").join(amountLine(g, w-4, 30)))
 	}
 	if n := len(g.Lines); n > 0 {
 		out = append(out, cut(line{{"    ", plain}, {g.Lines[n-1], faint}}, w))
@@ -164,6 +226,9 @@ func (p *operationPage) foot(m *Model, w int) []line {
 	var out []line
 	for _, row := range wrap(text, w) {
 		out = append(out, say(faint, row))
+	}
+	if len(s.Record.Plan.Parts) > 0 && !runsOn(s) {
+		out = append(out, words("o lists the operation of each: there n swaps it in, and u removes it"))
 	}
 	if back := s.Record.Plan.WayBack; back != "" && p.noUndo(m) == "" {
 		for _, row := range wrap("u goes back: "+back, w) {

@@ -60,6 +60,12 @@ func (f *flow) plan() func(context.Context, Desk) (plan.Plan, error) {
 
 // newTargets lists what a scenario can be about, with what each would lose.
 func newTargets(f *flow) *listing {
+	chosen := &marks{take: "enter", label: "take", since: f.since, under: f.under, target: func(_ *Model, row string) string {
+		if row == another {
+			return ""
+		}
+		return row
+	}}
 	return &listing{
 		key: "targets of " + f.scenario.Name, name: f.scenario.Name, empty: "Nothing of this kind is known here.",
 		items: func(m *Model, w int) ([]line, []item) {
@@ -67,7 +73,7 @@ func newTargets(f *flow) *listing {
 			cols := []column{{title: "WHICH ONE", grows: true}, {title: "", grows: true, drop: 2}, {title: "LIVE", drop: 1}, {title: "YOU LOSE"}, {title: "STATUS"}}
 			cells := make([][]line, len(rows))
 			for i, r := range rows {
-				cells[i] = r.cells
+				cells[i] = append([]line{chosen.cell(r.target, r.cells[0])}, r.cells[1:]...)
 			}
 			head, body := table(cols, cells, w)
 			var items []item
@@ -75,12 +81,19 @@ func newTargets(f *flow) *listing {
 				items = append(items, item{id: r.target, lines: []line{body[i]}, find: r.target})
 			}
 			if f.scenario.Asks == runbook.AtPath || f.scenario.Asks == runbook.AtGuest {
-				items = append(items, item{id: another, lines: []line{words(anotherText(f.scenario.Asks))}})
+				items = append(items, item{id: another, lines: []line{chosen.cell(another, words(anotherText(f.scenario.Asks)))}})
 			}
 			return []line{say(strong, " "+f.scenario.What+": "+f.scenario.Method), line{{" ", plain}}.join(head)}, items
 		},
-		more: func(_ *Model, l *listing) []binding {
-			return []binding{{keys: []string{"enter"}, label: "take it", help: "go on with the chosen one; nothing is touched yet", do: func(m *Model) tea.Cmd { return f.pick(m, l.list.chosen) }}}
+		more: func(m *Model, l *listing) []binding {
+			take := binding{keys: []string{"enter"}, label: "take it", help: "go on with the chosen one; nothing is touched yet", do: func(m *Model) tea.Cmd { return f.pick(m, l.list.chosen) }}
+			if !f.scenario.Several {
+				return []binding{take}
+			}
+			if marking := chosen.keys(m, l); len(marking) > 1 {
+				return marking
+			}
+			return []binding{take, chosen.key(m, l)}
 		},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"cairn/internal/plan"
+	"cairn/internal/runbook"
 )
 
 // labelWidth is how wide the names at the left of a plan are.
@@ -39,18 +40,24 @@ func (r *review) body(m *Model, w int) []line {
 		out = append(out, labelled("BLOCKERS", good, "none", w)...)
 	}
 	r.pinned = len(out)
-	out = append(out, steps(p, w)...)
+	out = append(out, parts(p, w)...)
+	out = append(out, steps(p, "WHAT HAPPENS", w)...)
 	back := p.WayBack
 	if back == "" && destroys(&p) {
 		out = append(out, labelled("WAY BACK", alarm, "none: it cannot be undone", w)...)
 	} else {
 		out = append(out, labelled("WAY BACK", plain, or(back, "none is needed"), w)...)
 	}
+	calls := p.WayBack + p.Summary + shown(p.Steps)
+	for _, part := range p.Parts {
+		out = append(out, steps(part, "OF "+strings.ToUpper(part.Confirm), w)...)
+		calls += shown(part.Steps)
+	}
 	before := len(out)
 	for i, note := range p.Notes {
 		out = append(out, labelled(first(i, "NOTES"), plain, note, w)...)
 	}
-	if strings.Contains(p.WayBack+p.Summary+shown(p.Steps), "{id}") {
+	if strings.Contains(calls, "{id}") {
 		out = append(out, labelled(first(len(p.Notes), "NOTES"), faint, "ID is the operation's number, which it gets when it starts.", w)...)
 	}
 	r.notes = len(out) - before
@@ -68,8 +75,21 @@ func blockers(p plan.Plan, w int) []line {
 	return out
 }
 
+// parts are the plans that a plan begins, in their order: what each loses, and how
+// long it should take.
+func parts(p plan.Plan, w int) []line {
+	var out []line
+	for i, part := range p.Parts {
+		row := labelled(first(i, "IN THIS ORDER"), strong, fmt.Sprintf("%d %s", i+1, part.Confirm), w-10)
+		row[0] = ends(row[0], say(faint, about(part.Estimate)), w)
+		lost := strings.TrimPrefix(part.Loss, runbook.LossBeside)
+		out = append(append(out, row...), labelled("", plain, "loses "+or(lost, "what is not known"), w)...)
+	}
+	return out
+}
+
 // steps are what happens, each with its exact call, and how long it should take.
-func steps(p plan.Plan, w int) []line {
+func steps(p plan.Plan, name string, w int) []line {
 	var out []line
 	for i, s := range p.Steps {
 		title := fmt.Sprintf("%d %s", i+1, named(s.Title))
@@ -77,7 +97,7 @@ func steps(p plan.Plan, w int) []line {
 		if s.Irreversible {
 			tone = caution
 		}
-		rows := labelled(first(i, "WHAT HAPPENS"), tone, title, w-7)
+		rows := labelled(first(i, name), tone, title, w-7)
 		rows[0] = ends(rows[0], say(faint, about(s.Estimate)), w)
 		out = append(out, rows...)
 		for _, row := range wrap(named(s.Show), max(w-labelWidth-4, 1)) {
@@ -85,10 +105,10 @@ func steps(p plan.Plan, w int) []line {
 		}
 		out = append(out, typed(s.Commands, labelWidth+4, w)...)
 	}
-	if len(p.Steps) > 1 {
+	if len(p.Steps) > 1 || len(p.Parts) > 0 {
 		e := p.Estimate
 		text := fmt.Sprintf("in all %s (p90 %s), %s", about(e), exact(e.P90), e.Basis())
-		out = append(out, labelled(first(len(p.Steps), "WHAT HAPPENS"), faint, text, w)...)
+		out = append(out, labelled("", faint, text, w)...)
 	}
 	return out
 }

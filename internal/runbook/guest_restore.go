@@ -34,6 +34,9 @@ type GuestRestore struct {
 	LeaveOff  bool      // do not start it
 }
 
+// LossBeside begins what a restore beside loses.
+const LossBeside = "nothing now; once it takes the original's place, "
+
 // restoredMark is how the name of a restored guest ends.
 const restoredMark = "-restore-{id}"
 
@@ -240,7 +243,7 @@ func (l *Lab) restorePlan(ctx context.Context, c *proxmox.Client, r GuestRestore
 	}
 	p.Summary = fmt.Sprintf("Restore %s from its backup of %s, beside it, as %s %d", nameOf(g), f.Point.Taken.UTC().Format("2006-01-02 15:04 UTC"), a.Guest, f.VMID)
 	if p.Loss != "" {
-		p.Loss = "nothing now; once it takes the original's place, " + p.Loss
+		p.Loss = LossBeside + p.Loss
 	}
 	l.addBeside(&p, f, a, r.LeaveOff)
 	p.WayBack = "remove what was restored: cairn operation undo {id}; the guest itself is not touched"
