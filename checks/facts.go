@@ -36,6 +36,7 @@ type Past struct {
 	Since     map[string]time.Time     // when a problem was first seen, by its id
 	Acks      map[string]string        // fingerprints of acknowledged problems, by id
 	Hold      *Hold                    // an incident is open
+	Held      []HeldSetting            // what was set aside on the servers for an incident, and is still
 	Steps     []estimate.Run           // measured steps of operations, newest first
 	Score     estimate.Score           // how good their predictions were
 	Absent    map[string]time.Time     // when each disk ("usb/a") was last seen
@@ -76,6 +77,16 @@ type Hold struct {
 	By       string
 	Why      string
 	Incident int64 // that holds; 0: somebody asked for it without one
+}
+
+// HeldSetting is what a server does no more by itself, because it was held for an
+// incident.
+type HeldSetting struct {
+	Server   string // "pbs.nas", "proxmox.home"
+	Kind, ID string // "prune", "sync", "gc" or "retention", and of what
+	Says     string // for a person
+	Since    time.Time
+	Incident int64
 }
 
 // Policy is what the lab should look like: the configured tables.

@@ -39,6 +39,7 @@ func Judge(p Policy, f Facts, now time.Time) Report {
 	if hold := f.Past.Hold; hold != nil {
 		problems = append(problems, l.judgeHold(*hold))
 	}
+	problems = append(problems, l.judgeHeld()...)
 	report.Problems = settle(problems, f.Past, now)
 	report.Status = worstOf(report.Problems)
 	report.freeze(l)

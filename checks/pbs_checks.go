@@ -24,7 +24,7 @@ func (l *lab) judgePBS(s *source) []Problem {
 	out = append(out, judgeDamaged(s)...)
 	out = append(out, judgeOrphans(s)...)
 	out = append(out, judgeJobs(s, cfg, f)...)
-	out = append(out, judgeGC(s, f, l.now)...)
+	out = append(out, l.whileHeld(s, judgeGC(s, f, l.now))...)
 	if s.disk == "" {
 		out = append(out, judgeUsage(s, f, l.now)...)
 	}

@@ -54,6 +54,9 @@ func silent(err error) bool {
 	return errors.As(err, &e) && e.Status == 0 && !errors.As(err, &certificate)
 }
 
+// IsUnreachable says whether err is that no answer came at all: the server may be gone.
+func IsUnreachable(err error) bool { return silent(err) }
+
 const errorBody = 8 << 10
 
 // refusal makes an Error of an answer that is none of 2xx. PBS writes its

@@ -113,6 +113,9 @@ type Job struct {
 	Direction               string // a sync job's: pull or push
 	Remote                  string // "REMOTE:STORE", as it is shown
 	RemoteName, RemoteStore string
+	OnMount                 bool        // a sync job's: it also runs when its disk is mounted
+	Vanished                bool        // a sync job's: it removes what the other side has no more
+	Owner                   string      // a sync job's; empty: root@pam
 	IgnoreVerified          bool        // a verify job's
 	OutdatedAfter           int         // a verify job's, in days; 0: none is ever outdated
 	Keep                    backup.Keep // a prune job's

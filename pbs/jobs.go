@@ -19,6 +19,9 @@ type jobRow struct {
 	Direction text   `json:"sync-direction"`
 	Remote    text   `json:"remote"`
 	RemoteIn  text   `json:"remote-store"`
+	OnMount   flag   `json:"run-on-mount"`
+	Vanished  flag   `json:"remove-vanished"`
+	Owner     text   `json:"owner"`
 	Ignore    *flag  `json:"ignore-verified"`
 	Outdated  number `json:"outdated-after"`
 	Last      number `json:"keep-last"`
@@ -119,6 +122,7 @@ func (r jobRow) job(source string, kind JobKind) Job {
 			j.Direction = string(r.Direction)
 		}
 		j.RemoteName, j.RemoteStore = string(r.Remote), string(r.RemoteIn)
+		j.OnMount, j.Vanished, j.Owner = bool(r.OnMount), bool(r.Vanished), string(r.Owner)
 		j.Remote = strings.Trim(string(r.Remote)+":"+string(r.RemoteIn), ":")
 	}
 	return j

@@ -116,6 +116,9 @@ type BackupJob struct {
 	Exclude  []int
 	Pool     string
 	Node     string // empty: any
+
+	Retention string // its own prune-backups, such as "keep-daily=7"; empty: that of its storage counts
+	KeepsAll  bool   // it removes nothing (remove=0)
 }
 
 // GuestBackup is one guest's part of a vzdump task.

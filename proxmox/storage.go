@@ -22,6 +22,8 @@ type storageConfig struct {
 	Shared      flag `json:"shared"`
 	Disabled    flag `json:"disable"`
 	Nodes       text `json:"nodes"`
+
+	Retention retention `json:"prune-backups"`
 }
 
 // nodeStorage is a row of /nodes/{node}/storage: how one node sees it.

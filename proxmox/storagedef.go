@@ -16,6 +16,7 @@ type StorageDefinition struct {
 	Server, Datastore, Namespace string // of a PBS
 	Fingerprint                  string // of the PBS's certificate; empty: a known authority signed it
 	Key                          string // fingerprint of the key that encrypts; "1": one of which nothing is known; empty: none
+	Retention                    string // its prune-backups; empty: none
 }
 
 // StorageDefinitions lists the storages of the cluster in order of their names.
@@ -28,7 +29,7 @@ func (c *Client) StorageDefinitions(ctx context.Context) ([]StorageDefinition, e
 	var all []StorageDefinition
 	for _, d := range found.all {
 		all = append(all, StorageDefinition{Name: string(d.Storage), Type: string(d.Type), Disabled: bool(d.Disabled), Server: string(d.Server),
-			Datastore: string(d.Datastore), Namespace: string(d.Namespace), Fingerprint: string(d.Fingerprint), Key: string(d.Key)})
+			Datastore: string(d.Datastore), Namespace: string(d.Namespace), Fingerprint: string(d.Fingerprint), Key: string(d.Key), Retention: string(d.Retention)})
 	}
 	slices.SortFunc(all, func(a, b StorageDefinition) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
@@ -60,6 +61,12 @@ func (c *Client) CreateJob(ctx context.Context, j BackupJob) error {
 	body := map[string]any{"id": j.ID, "schedule": j.Schedule, "storage": j.Storage, "mode": j.Mode, "enabled": 0}
 	if j.Enabled {
 		body["enabled"] = 1
+	}
+	if j.Retention != "" && j.Retention != UnreadRetention {
+		body["prune-backups"] = j.Retention
+	}
+	if j.KeepsAll {
+		body["remove"] = 0
 	}
 	if j.Node != "" {
 		body["node"] = j.Node

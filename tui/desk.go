@@ -37,6 +37,7 @@ type Desk interface {
 	RepositoryDesk
 	PostgresDesk
 	DiskDesk
+	ServersDesk
 }
 
 // How long a call may take, with the time to type a secret. Reading one guest

@@ -223,7 +223,7 @@ func (p *incidentPage) keys(m *Model) []binding {
 	}
 	keys := []binding{
 		{keys: []string{"enter"}, label: "open", help: "open the chosen row", do: p.openRow},
-		next, validated,
+		next, m.serversKey(), validated,
 		{keys: []string{"c"}, label: "close", help: "end the incident and its hold, with a short record", grade: reversible, why: why, do: func(m *Model) tea.Cmd { return m.open(newClosing(m.o.Now())) }},
 		{keys: []string{"esc", "backspace"}, label: "back", help: "back; the incident stays open", do: func(m *Model) tea.Cmd { m.back(); return nil }},
 	}
@@ -279,7 +279,7 @@ func (p *incidentPage) head(m *Model, i history.Incident, open bool, w int) []li
 		return append(out, say(good, " It was closed."), nil)
 	}
 	out = append(out, cut(words(fmt.Sprintf(" T0 %s by %s, %s ago", m.clock(i.Opened), or(i.Who, "nobody known"), long(max(0, m.now.Sub(i.Opened))))).
-		add(span{"   nothing is forgotten, pruned or copied", caution}), w))
+		add(span{"   nothing is forgotten, pruned or copied", caution}), w), cut(m.serversLine(), w))
 	if i.Announced != "" {
 		for j, row := range wrap(i.Announced, max(w-18, 1)) {
 			out = append(out, words(pad1(map[bool]string{true: " announced loss:"}[j == 0], 17)+row))

@@ -483,3 +483,12 @@ func TestBytesOfAKeyOnTheWayBack(t *testing.T) {
 		}
 	}
 }
+
+func (d *fakeDesk) HoldServers(context.Context, []string) (plan.Plan, error) {
+	d.note("plan to hold the servers")
+	return d.planned, d.err
+}
+func (d *fakeDesk) ReleaseServers(context.Context, []string) (plan.Plan, error) {
+	d.note("plan to release the servers")
+	return d.planned, d.err
+}

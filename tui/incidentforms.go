@@ -157,7 +157,7 @@ func (p *closingPage) close(m *Model) tea.Cmd {
 		if m.top() == screen(p) {
 			m.home()
 			m.note = fmt.Sprintf("incident %d is closed: retention applies again", i.ID)
-			return tea.Batch(m.lookAround(), m.open(recordScreen(m, i)))
+			return tea.Batch(m.lookAround(), m.open(recordScreen(m, i)), m.offerRelease())
 		}
 		return m.lookAround()
 	})

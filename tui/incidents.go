@@ -83,13 +83,13 @@ func newIncidents(*Model) screen {
 
 func (p *incidentsPage) left() { p.asking.end() }
 
-func (p *incidentsPage) keys(*Model) []binding {
+func (p *incidentsPage) keys(m *Model) []binding {
 	return append([]binding{{keys: []string{"enter"}, label: "open", help: "its record", do: func(m *Model) tea.Cmd {
 		if i, ok := p.find(p.list.chosen); ok {
 			return m.open(recordScreen(m, i))
 		}
 		return nil
-	}}, filterKey()}, p.list.moves(p.moved)...)
+	}}, m.serversKey(), filterKey()}, p.list.moves(p.moved)...)
 }
 
 func (p *incidentsPage) find(id string) (history.Incident, bool) {

@@ -239,6 +239,16 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
+// exactly is a moment that something is compared with: what was written before and
+// after it may lie within one second.
+func exactly(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
 func seconds(d time.Duration) *int64 {
 	s := int64(d / time.Second)
 	return &s

@@ -17,7 +17,7 @@ import (
 
 func (a *app) incidentCommand() *cobra.Command {
 	c := &cobra.Command{Use: "incident", Short: "Open an incident: the clock runs, and nothing is forgotten, pruned or copied until it is closed"}
-	c.AddCommand(a.incidentOpen(), a.incidentValidated(), a.incidentClose(), a.incidentShow(), a.incidentList())
+	c.AddCommand(a.incidentOpen(), a.incidentHold(), a.incidentRelease(), a.incidentValidated(), a.incidentClose(), a.incidentShow(), a.incidentList())
 	return c
 }
 
@@ -35,7 +35,7 @@ func (a *app) incidentOpen() *cobra.Command {
 			for _, one := range d.Contacts() {
 				fmt.Fprintf(a.env.Out, "Call %s (%s): %s\n", one.Name, or(one.For, "everything"), one.Reach)
 			}
-			_, err = fmt.Fprintln(a.env.Out, "Jobs that PBS, Proxmox VE or a timer run themselves go on: switch off those that prune or sync. The way back: cairn restore")
+			_, err = fmt.Fprintln(a.env.Out, "First: cairn incident hold keeps PBS and Proxmox VE from pruning, collecting and syncing by themselves. Then the way back: cairn restore")
 			return err
 		})
 	}}
@@ -76,7 +76,10 @@ func (a *app) incidentClose() *cobra.Command {
 			if err != nil {
 				return incidentRefusal(err)
 			}
-			return a.printIncident(i, format)
+			if err := a.printIncident(i, format); err != nil {
+				return err
+			}
+			return a.sayHeld(c.Context(), d)
 		})
 	}}
 	c.Flags().StringVar(&closing.Loss, "loss", "", "what was really `LOST`, if only: nothing")
@@ -186,6 +189,8 @@ type incidentLine struct {
 	From       string                 `json:"from"`
 	Scenario   string                 `json:"scenario"`
 	Announced  string                 `json:"announced_loss"`
+	Since      any                    `json:"announced_since"`        // what was written after it was to be lost
+	Lost       *float64               `json:"announced_loss_seconds"` // from then to T0; null: not known
 	Loss       string                 `json:"loss"`
 	Validated  any                    `json:"validated_at"`
 	Closed     any                    `json:"closed_at"`
@@ -202,16 +207,26 @@ type incidentOperationOut struct {
 	What    string `json:"what"`
 	State   string `json:"state"`
 	Loss    string `json:"announced_loss"`
+	Since   any    `json:"announced_since"`
 	Started any    `json:"started"`
 	Ended   any    `json:"ended"`
 }
 
 func incidentOf(i history.Incident) incidentLine {
-	return incidentLine{ID: i.ID, What: i.What, Open: i.Open(), T0: moment(i.Opened), Who: i.Who, From: i.Origin, Scenario: i.Scenario, Announced: i.Announced, Loss: i.Loss,
+	return incidentLine{ID: i.ID, What: i.What, Open: i.Open(), T0: moment(i.Opened), Who: i.Who, From: i.Origin, Scenario: i.Scenario, Announced: i.Announced, Since: exactly(i.Since), Lost: announcedSeconds(i), Loss: i.Loss,
 		Validated: moment(i.Validated), Closed: moment(i.Closed), Wall: i.Wall.Seconds(), Machine: i.Machine.Seconds(), Human: i.Human.Seconds(), Told: each(i.Told, textOf), Differed: each(i.Differed, textOf),
 		Operations: each(i.Operations, func(o history.IncidentOperation) incidentOperationOut {
-			return incidentOperationOut{o.ID, o.What, o.State, o.Loss, moment(o.Started), moment(o.Ended)}
+			return incidentOperationOut{o.ID, o.What, o.State, o.Loss, exactly(o.Since), moment(o.Started), moment(o.Ended)}
 		})}
+}
+
+func announcedSeconds(i history.Incident) *float64 {
+	lost, known := i.AnnouncedLoss()
+	if !known {
+		return nil
+	}
+	seconds := lost.Seconds()
+	return &seconds
 }
 
 func textOf(text string) string { return text }
@@ -236,7 +251,11 @@ func (a *app) printIncident(i history.Incident, format string) error {
 		fmt.Fprintf(t, "notice\t%s\n", text)
 	}
 	fmt.Fprintf(t, "scenario\t%s\n", or(i.Scenario, "none was chosen"))
-	fmt.Fprintf(t, "announced loss\t%s\n", or(i.Announced, "none was announced"))
+	announced := or(i.Announced, "none was announced")
+	if lost, known := i.AnnouncedLoss(); known {
+		announced += fmt.Sprintf("; up to T0: %s", took(lost))
+	}
+	fmt.Fprintf(t, "announced loss\t%s\n", announced)
 	for _, o := range i.Operations {
 		ended := "runs"
 		if !o.Ended.IsZero() {

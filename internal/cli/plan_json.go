@@ -40,6 +40,7 @@ type planJSON struct {
 	Created     *time.Time     `json:"created_at"`
 	Fingerprint string         `json:"fingerprint"`
 	Loss        string         `json:"loss"`
+	LosesSince  *time.Time     `json:"loses_since"` // what was written after it is not in what comes back
 	WayBack     string         `json:"way_back"`
 	Steps       []stepJSON     `json:"steps"`
 	Blockers    []plan.Blocker `json:"blockers"`
@@ -50,7 +51,7 @@ type planJSON struct {
 func planOf(p plan.Plan, hash string) planJSON {
 	return planJSON{
 		Schema: schemaVersion, Hash: hash, Operation: p.Operation, Target: p.Target, Confirm: p.Confirm, Summary: p.Summary, Created: moment(p.Created),
-		Fingerprint: p.Fingerprint, Loss: p.Loss, WayBack: p.WayBack, Estimate: estimateOf(p.Estimate), Blockers: each(p.Blockers, same), Notes: each(p.Notes, same),
+		Fingerprint: p.Fingerprint, Loss: p.Loss, LosesSince: exactly(p.LosesSince), WayBack: p.WayBack, Estimate: estimateOf(p.Estimate), Blockers: each(p.Blockers, same), Notes: each(p.Notes, same),
 		Steps: each(p.Steps, func(s plan.Step) stepJSON {
 			return stepJSON{s.ID, s.Kind, s.Title, s.Show, each(s.Commands, same), s.Irreversible, estimateOf(s.Estimate)}
 		}),

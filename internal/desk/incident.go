@@ -158,6 +158,22 @@ func (d *Desk) CloseIncident(ctx context.Context, c Closing) (history.Incident, 
 	return i, nil
 }
 
+// HoldServers plans that the servers, or those that are named, take nothing away by
+// themselves while the incident is open.
+func (d *Desk) HoldServers(ctx context.Context, only []string) (plan.Plan, error) {
+	return d.free(d.lab.HoldServers(ctx, only))
+}
+
+// ReleaseServers plans to make what is held on the servers as it was.
+func (d *Desk) ReleaseServers(ctx context.Context, only []string) (plan.Plan, error) {
+	return d.free(d.lab.ReleaseServers(ctx, only))
+}
+
+// HeldOnServers lists what is held on the servers.
+func (d *Desk) HeldOnServers(ctx context.Context) ([]history.Held, error) {
+	return d.lab.HeldOnServers(ctx)
+}
+
 // mayRecord says why incidents cannot be written; nil: they can.
 func (d *Desk) mayRecord() error {
 	switch {
@@ -207,7 +223,7 @@ func (d *Desk) belong(ctx context.Context, p plan.Plan) int64 {
 	if first || swap {
 		_, _ = d.o.History.ChangeIncident(ctx, func(i *history.Incident) error { // the operation's own record says it too
 			if first {
-				i.Scenario, i.Announced = p.Scenario, p.Loss
+				i.Scenario, i.Announced, i.Since = p.Scenario, p.Loss, p.LosesSince
 			} else {
 				i.Announced += "; of the swap: " + p.Loss
 			}

@@ -27,57 +27,106 @@ func TestFilesDatabasesAndWhatBelongsTogether(t *testing.T) {
 }
 
 // filesAreBack is file-loss: documents are ruined and lost, come back beside, and take
-// their place.
+// their place. What is lost is what was announced, file by file.
 func (b *bench) filesAreBack(documents string) {
 	b.t.Helper()
-	was := treeHash(b.t, documents)
-	must(b.t, os.Remove(filepath.Join(documents, "2026", "invoice-001.txt")))
-	write(b.t, filepath.Join(documents, "2026", "invoice-002.txt"), "ruined")
-	plan := b.must(0, "restore", "file-loss", documents, "--plan").out
-	if !regexp.MustCompile(`what is restored is of 20\d\d-\d\d-\d\d \d\d:\d\d: the changes of the last \d+`).MatchString(plan) {
-		b.t.Errorf("the plan announces no loss:\n%s", plan)
+	b.must(0, "backup", "usb", "--no-wait")
+	untouched := treeHash(b.t, documents)
+	write(b.t, filepath.Join(documents, "2026", "invoice-099.txt"), "written after the backup")
+	was := filesOf(b.t, documents)
+	since, text := b.announced("file-loss", documents)
+	if !regexp.MustCompile(`what is restored is of 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d: the changes of the last \d+`).MatchString(text) {
+		b.t.Errorf("announced is %q", text)
 	}
-	id := idIn(b.t, b.must(0, "restore", "file-loss", documents).err)
-	if treeHash(b.t, documents) == was {
-		b.t.Error("a restore beside changed what is there")
+	b.inIncident("documents are ruined", since, func() {
+		must(b.t, os.Remove(filepath.Join(documents, "2026", "invoice-001.txt")))
+		write(b.t, filepath.Join(documents, "2026", "invoice-002.txt"), "ruined")
+		ruined := treeHash(b.t, documents)
+		id := idIn(b.t, b.must(0, "restore", "file-loss", documents).err)
+		if treeHash(b.t, documents) != ruined {
+			b.t.Error("a restore beside changed what is there")
+		}
+		b.must(0, "restore", "file-loss", "--swap", id, "--yes", documents)
+	})
+	if is := treeHash(b.t, documents); is != untouched {
+		b.t.Errorf("the documents are %s, and were %s at the backup", is, untouched)
 	}
-	b.must(0, "restore", "file-loss", "--swap", id, "--yes", documents)
-	if is := treeHash(b.t, documents); is != was {
-		b.t.Errorf("the documents are %s, and were %s", is, was)
+	if lost := lostFiles(b.t, was, filesOf(b.t, documents), since); lost != 1 {
+		b.t.Errorf("%d files are lost, and one was written after the backup", lost)
 	}
 }
 
-// databasesAreBack are database-mistake and database-loss: prices are ruined, and a
-// database is dropped.
+// databases speak with the lab's PostgreSQL as its superuser.
+type databases struct {
+	*bench
+	port string
+}
+
+func (d *databases) psql(database, query string) string {
+	d.t.Helper()
+	out, err := exec.Command("psql", "-h", filepath.Join(d.lab.Dir(), "run"), "-p", d.port, "-U", "postgres", "-d", database, "-qAtc", query).CombinedOutput()
+	if err != nil {
+		d.t.Fatalf("%s: %v: %s", query, err, out)
+	}
+	return string(out)
+}
+
+func (d *databases) sum(database, table string) string {
+	return d.psql(database, "SELECT count(*) || ' ' || md5(string_agg(t::text, '|' ORDER BY t::text)) FROM "+table+" t")
+}
+
+// databasesAreBack are database-mistake, from a dump and to a point in time, and
+// database-loss: prices are ruined, and a database is dropped. What is lost is what was
+// announced, row by row.
 func (b *bench) databasesAreBack() {
 	b.t.Helper()
 	text, err := os.ReadFile(b.config)
 	must(b.t, err)
-	port := regexp.MustCompile(`dsn = "host=127.0.0.1 port=(\d+)`).FindStringSubmatch(string(text))
-	psql := func(database, query string) string {
-		b.t.Helper()
-		out, err := exec.Command("psql", "-h", filepath.Join(b.lab.Dir(), "run"), "-p", port[1], "-U", "postgres", "-d", database, "-Atc", query).CombinedOutput()
-		if err != nil {
-			b.t.Fatalf("%s: %v: %s", query, err, out)
-		}
-		return string(out)
+	d := &databases{b, regexp.MustCompile(`dsn = "host=127.0.0.1 port=(\d+)`).FindStringSubmatch(string(text))[1]}
+	for _, database := range []string{"openprod", "jasper"} {
+		d.write(database)
 	}
-	sum := func(database, table string) string {
-		return psql(database, "SELECT count(*) || ' ' || md5(string_agg(t::text, '|' ORDER BY t::text)) FROM "+table+" t")
+	b.must(0, "backup", "erp")
+	for _, database := range []string{"openprod", "jasper"} {
+		d.write(database)
 	}
-	product, report := sum("openprod", "product"), sum("jasper", "report")
-	psql("openprod", "UPDATE product SET price = 0")
-	if plan := b.must(0, "restore", "database-mistake", "erp/openprod", "--plan").out; !strings.Contains(plan, "YOU WILL LOSE") || strings.Contains(plan, "not known") {
-		b.t.Errorf("the plan announces no loss:\n%s", plan)
+	product, report := d.sum("openprod", "product"), d.sum("jasper", "report")
+
+	was := d.rows("openprod", "entry")
+	since, _ := b.announced("database-mistake", "erp/openprod", "--swap")
+	b.inIncident("prices are ruined", since, func() {
+		d.psql("openprod", "UPDATE product SET price = 0")
+		b.must(0, "restore", "database-mistake", "erp/openprod", "--swap", "--yes", "openprod")
+	})
+	if lost := d.lostRows(was, d.rows("openprod", "entry"), since); lost != 1 || d.sum("openprod", "product") != product {
+		b.t.Errorf("%d rows are lost, and one was written after the dump; the products are %s, and were %s", lost, d.sum("openprod", "product"), product)
 	}
-	b.must(0, "restore", "database-mistake", "erp/openprod", "--swap", "--yes", "openprod")
-	if is := sum("openprod", "product"); is != product {
-		b.t.Errorf("the products are %s, and were %s", is, product)
+
+	d.write("openprod")
+	at := d.moment("openprod")
+	d.write("openprod")
+	was = d.rows("openprod", "entry")
+	since, loss := b.announced("database-mistake", "erp/openprod", "--at", at, "--swap")
+	if !strings.Contains(loss, "what was written to \"openprod\" since ") {
+		b.t.Errorf("announced is %q", loss)
 	}
-	psql("postgres", "DROP DATABASE jasper WITH (FORCE)")
-	b.must(0, "restore", "database-loss", "erp/jasper", "--yes", "jasper")
-	if is := sum("jasper", "report"); is != report {
-		b.t.Errorf("the reports are %s, and were %s", is, report)
+	b.inIncident("prices are ruined again", since, func() {
+		d.psql("openprod", "UPDATE product SET price = 1")
+		b.must(0, "restore", "database-mistake", "erp/openprod", "--at", at, "--swap", "--yes", "openprod")
+	})
+	if lost := d.lostRows(was, d.rows("openprod", "entry"), since); lost != 1 || d.sum("openprod", "product") != product {
+		b.t.Errorf("%d rows are lost, and one was written after the point; the products are %s, and were %s", lost, d.sum("openprod", "product"), product)
+	}
+
+	was = d.rows("jasper", "entry")
+	d.psql("postgres", "DROP DATABASE jasper WITH (FORCE)")
+	since, loss = b.announced("database-loss", "erp/jasper")
+	if !strings.Contains(loss, "what was written to \"jasper\" since ") {
+		b.t.Errorf("announced is %q", loss)
+	}
+	b.inIncident("reports are gone", since, func() { b.must(0, "restore", "database-loss", "erp/jasper", "--yes", "jasper") })
+	if lost := d.lostRows(was, d.rows("jasper", "entry"), since); lost != 1 || d.sum("jasper", "report") != report {
+		b.t.Errorf("%d rows are lost, and one was written after the dump; the reports are %s, and were %s", lost, d.sum("jasper", "report"), report)
 	}
 }
 

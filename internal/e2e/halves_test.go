@@ -30,7 +30,7 @@ type labHalf struct {
 }
 
 // halfCommands exist on Proxmox hosts, or reach another host.
-var halfCommands = []string{"proxmox-backup-manager", "pvesm", "qmrestore", "pct", "qm", "systemctl", "ssh", "scp", "apt-get"}
+var halfCommands = []string{"proxmox-backup-manager", "pvesm", "qmrestore", "pct", "qm", "systemctl", "ssh", "scp", "apt-get", "pvecm", "ha-manager"}
 
 func newHalf(t *testing.T, b *bench) *labHalf {
 	t.Helper()
@@ -153,12 +153,40 @@ func (h *labHalf) do(name string, args []string) (string, error) {
 	case name == "pct" && len(plain) == 3 && plain[0] == "restore":
 		flags["ostemplate"], flags["vmid"], flags["restore"] = plain[2], plain[1], "1"
 		return h.task("POST", h.node(plain[1])+"/lxc", flags)
+	case name == "pvecm" && word == "expected 1":
+		h.lab.PVE.Quorum(true)
+		return "", nil
+	case name == "pvecm" && len(plain) == 2 && plain[0] == "delnode":
+		return "", h.lab.PVE.DelNode(plain[1])
+	case name == "ha-manager" && len(plain) == 2 && plain[0] == "remove":
+		return h.api("DELETE", "/cluster/ha/resources/"+plain[1], nil)
+	case name == "qm" && len(plain) == 2 && plain[0] == "config":
+		return h.configured(plain[1])
+	case name == "qm" && len(plain) == 2 && plain[0] == "set":
+		return h.api("PUT", h.node(plain[1])+"/qemu/"+plain[1]+"/config", flags)
 	case name == "qm" && len(plain) == 2 && plain[0] == "start":
 		return h.task("POST", h.node(plain[1])+"/qemu/"+plain[1]+"/status/start", nil)
 	case name == "pct" && len(plain) == 2 && plain[0] == "start":
 		return h.task("POST", h.node(plain[1])+"/lxc/"+plain[1]+"/status/start", nil)
 	}
 	return "", fmt.Errorf("no such command or wrong arguments: %s %v", name, args)
+}
+
+// configured is a guest's configuration as qm config prints it.
+func (h *labHalf) configured(vmid string) (string, error) {
+	text, err := h.api("GET", h.node(vmid)+"/qemu/"+vmid+"/config", nil)
+	if err != nil {
+		return "", err
+	}
+	var config map[string]any
+	if err := json.Unmarshal([]byte(text), &config); err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	for key, value := range config {
+		fmt.Fprintf(&out, "%s: %v\n", key, value)
+	}
+	return out.String(), nil
 }
 
 // node is where a guest's commands are typed: the lab's cluster has two, each with
@@ -173,6 +201,9 @@ func (h *labHalf) node(vmid string) string {
 func (h *labHalf) manage(plain []string, flags map[string]string) (string, error) {
 	var err error
 	switch strings.Join(plain[:2], " ") {
+	case "verify usb": // the test reads every chunk itself
+		_, err = pbs.TakeOver("usb", filepath.Join(h.lab.USB(), "pbs"), backupUser)
+		return "TASK OK\n", err
 	case "datastore create":
 		if flags["reuse-datastore"] != "true" {
 			return "", fmt.Errorf("Error: datastore path '%s' is not empty", plain[3])

@@ -180,6 +180,8 @@ func TestHypervisorLossFromPaper(t *testing.T) {
 	t.Parallel()
 	b := onDisk(t)
 	want, _ := b.promised()
+	_, err := b.lab.PVE.Root("PUT", "/nodes/pve1/qemu/100/config", map[string]string{"tags": "web;cairn-replaces-90-20260102-0304"})
+	must(t, err)
 	paper := b.must(0, "runbook").out
 	b.lab.LosePVE()
 	must(t, b.lab.NewPVE(nil))
@@ -192,6 +194,9 @@ func TestHypervisorLossFromPaper(t *testing.T) {
 	}
 	if !strings.HasPrefix(h.called[1], "qmrestore pbs-usb:backup/vm/101/") {
 		t.Errorf("the guest of priority 1 is not the first: %v", h.called)
+	}
+	if tags := b.lab.PVE.Guest(100).Config["tags"]; tags != "cairn-replaces-90-20260102-0304;web" && tags != "web;cairn-replaces-90-20260102-0304" {
+		t.Errorf("whose place web01 took is not written down again: %q", tags)
 	}
 	if b.lab.PVE.Job("backup-nightly") == nil {
 		t.Error("its backup jobs are not back")
@@ -284,26 +289,89 @@ func TestBackupHostLossFromPaper(t *testing.T) {
 	b.restoresFrom(want)
 }
 
-// One node of a cluster that lives: its guests alone are lost, and its place in the
-// cluster must be free before they come back under their own VMIDs.
+// One node of a cluster of two is lost: the one that is left has no quorum. Its place
+// is made free by the printed commands; then one guest is started from its replica, and
+// the others come back from their backups under their own VMIDs, on the node that is
+// left; what was highly available is so again.
 func TestOneNodeOfACluster(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
+	want, ages := b.promised()
+	b.lab.PVE.Replicate(pve.Replica{Guest: 102, Target: "pve1", Schedule: "*/30", Content: map[string]string{"scsi0": "files, as replicated"}})
+	for sid, state := range map[string]string{"vm:103": "started", "vm:100": "started"} {
+		_, err := b.lab.PVE.Root("POST", "/cluster/ha/resources", map[string]string{"sid": sid, "state": state})
+		must(t, err)
+	}
 	b.must(1, "check")
 	if r := b.must(65, "restore", "hypervisor-loss", "home/pve2"); !strings.Contains(r.err, "no guest of it is missing") {
 		t.Errorf("while it lives: %s", r.err)
 	}
+	untouched := b.lab.PVE.Guest(100)
 	b.lab.PVE.NodeDown("pve2", true)
-	plan := b.must(0, "restore", "hypervisor-loss", "home/pve2", "--onto", "pve1", "--plan").out
-	for _, part := range []string{"ssh root@pve1 pvecm delnode pve2", "for 5 guests", "files (102)", "proxy (106)"} {
+	b.lab.PVE.Quorum(false)
+
+	loss := []string{"restore", "hypervisor-loss", "home/pve2", "--onto", "pve1"}
+	if r := b.must(65, append(loss, "--plan")...); !strings.Contains(r.out, "node pve1 has it not, and the disks of ") || !strings.Contains(r.out, "--storage: local, local-lvm") && !strings.Contains(r.out, "--storage: local-lvm") {
+		t.Errorf("local-zfs was there only: %s%s", r.out, r.err)
+	}
+	b.lab.PVE.EditStorage("local-zfs", func(s *pve.Storage) { s.Nodes = nil }) // a replica lies on a storage that both have
+	loss = append(loss, "--storage", "local-lvm")
+	plan := b.must(0, append(loss, "--plan")...).out
+	for _, part := range []string{"ssh root@pve1 pvecm expected 1", "ssh root@pve1 ha-manager remove vm:103", "ssh root@pve1 mv /etc/pve/nodes/pve2/qemu-server/102.conf /etc/pve/nodes/pve1/qemu-server/",
+		"ssh root@pve1 pvecm delnode pve2", "for 4 guests", "files (102) needs no restore", "what files (102) wrote since its last replication (*/30)", "proxy (106)"} {
 		if !strings.Contains(plan, part) {
 			t.Errorf("the plan lacks %q:\n%s", part, plan)
 		}
 	}
-	if strings.Contains(plan, "web01") || strings.Contains(plan, "scp ") {
+	if strings.Contains(plan, "web01") || strings.Contains(plan, "scp ") || strings.Contains(plan, "pvecm add") || strings.Contains(plan, "vm:100") {
 		t.Errorf("the plan is about more than the node:\n%s", plan)
 	}
-	if r := b.must(75, "restore", "hypervisor-loss", "home/pve2", "--onto", "pve1"); !strings.Contains(r.err, "is still listed on node pve2, which is offline") {
+	since, _ := b.announced(loss[1:]...)
+	for _, vmid := range []int{103, 106, 107, 108} {
+		if ages[vmid].Before(since) {
+			t.Errorf("guest %d comes back as of %s, announced was %s", vmid, ages[vmid], since)
+		}
+	}
+	id := idIn(t, b.must(75, loss...).err)
+	if r := b.must(75, "operation", "done", id); !strings.Contains(r.err, "is still listed on node pve2, which is offline") {
 		t.Errorf("it says %s", r.err)
+	}
+
+	h := newHalf(t, b)
+	for _, path := range b.lab.PVE.Confs() {
+		must(t, os.MkdirAll(filepath.Join(h.dir, "etc", "pve", filepath.Dir(path)), 0o755))
+		write(t, filepath.Join(h.dir, "etc", "pve", path), "")
+	}
+	must(t, os.MkdirAll(filepath.Join(h.dir, "etc", "pve", "nodes", "pve1", "qemu-server"), 0o755))
+	typed := personCommands(t, b.must(0, append(loss, "--plan", "--format", "json")...))
+	if typed[0] != "ssh root@pve1 pvecm expected 1" {
+		t.Errorf("without a quorum nothing else can be typed first: %q", typed)
+	}
+	if err := b.lab.PVE.DelNode("pve2"); err == nil {
+		t.Error("the lab takes a node out without a quorum")
+	}
+	h.run(strings.Join(typed, "\n"), "")
+	var left []string
+	for path := range h.files("etc", "pve") {
+		left = append(left, path)
+	}
+	b.lab.PVE.AdoptConfs(left)
+	b.must(0, "operation", "done", id)
+	b.want(id, "done")
+
+	for vmid, disk := range map[int]string{103: "scsi0", 106: "rootfs", 107: "rootfs", 108: "scsi0"} {
+		g := b.lab.PVE.Guest(vmid)
+		if !g.Exists || g.Node != "pve1" || !g.Running || hash(g.Content[disk]) != want[vmid] {
+			t.Errorf("guest %d: on %s, runs %v, %q", vmid, g.Node, g.Running, g.Content[disk])
+		}
+	}
+	if g := b.lab.PVE.Guest(102); !g.Running || g.Node != "pve1" || hash(g.Content["scsi0"]) != hash("files, as replicated") {
+		t.Errorf("the replicated one: %+v", g)
+	}
+	if g := b.lab.PVE.Guest(100); !g.Running || hash(g.Content["scsi0"]) != hash(untouched.Content["scsi0"]) {
+		t.Errorf("a guest of the node that lives: %+v", g)
+	}
+	if ha := b.lab.PVE.HA(); ha["vm:103"] != "started" || ha["vm:100"] != "started" || len(ha) != 2 {
+		t.Errorf("highly available are %v", ha)
 	}
 }

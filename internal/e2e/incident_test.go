@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,7 +76,7 @@ func TestAGuestIsLostAndAPersonWalksBack(t *testing.T) {
 	s.Quiet(still)
 	s.Send("\x1b[C\r")
 	s.See("n next: swap it into the original's place")
-	if g := b.lab.PVE.Guest(111); g.Content["scsi0"] != "web01, as of "+taken {
+	if g := b.lab.PVE.Guest(111); hash(g.Content["scsi0"]) != hash("web01, as of "+taken) {
 		t.Errorf("restored %q, want what the backup of %s holds", g.Content["scsi0"], taken)
 	}
 	s.Send("n")
@@ -112,11 +113,11 @@ func TestAGuestIsLostAndAPersonWalksBack(t *testing.T) {
 	if code := s.End(); code != 0 || !s.PutBack() {
 		t.Errorf("exit %d, terminal put back: %v", code, s.PutBack())
 	}
-	b.recorded()
+	b.recorded(taken)
 }
 
 // recorded holds the record of the first incident.
-func (b *bench) recorded() {
+func (b *bench) recorded(taken string) {
 	b.t.Helper()
 	var out struct {
 		Incident struct {
@@ -125,6 +126,8 @@ func (b *bench) recorded() {
 			T0                   time.Time `json:"t0"`
 			Validated            time.Time `json:"validated_at"`
 			Announced            string    `json:"announced_loss"`
+			Since                time.Time `json:"announced_since"`
+			Lost                 float64   `json:"announced_loss_seconds"`
 			Wall                 float64   `json:"wall_seconds"`
 			Machine              float64   `json:"operations_seconds"`
 			Human                float64   `json:"human_seconds"`
@@ -140,6 +143,9 @@ func (b *bench) recorded() {
 	i := out.Incident
 	if i.Open || i.Scenario != "guest-loss" || !strings.Contains(i.Announced, "everything the guest wrote") || i.Loss != "what was written since the backup" {
 		b.t.Errorf("the record: %+v", i)
+	}
+	if at, err := time.Parse(time.RFC3339, taken); err != nil || !i.Since.Equal(at) || math.Abs(i.Lost-i.T0.Sub(at).Seconds()) > 1 {
+		b.t.Errorf("announced: %.0f s since %s; the backup was made at %s, the incident began at %s", i.Lost, i.Since, taken, i.T0)
 	}
 	if wall := i.Validated.Sub(i.T0).Seconds(); wall <= 0 || i.Wall < wall-1 || i.Wall > wall+1 || i.Machine <= 0 || i.Human <= 0 || i.Machine+i.Human < i.Wall-0.01 || i.Machine+i.Human > i.Wall+0.01 {
 		b.t.Errorf("the times: %+v", i)

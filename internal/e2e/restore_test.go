@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"cairn/internal/lab"
 )
@@ -43,8 +44,8 @@ func (b *bench) newestPoint(guest string) (id, taken string) {
 func (b *bench) restored(taken string) {
 	b.t.Helper()
 	g := b.lab.PVE.Guest(111)
-	if want := "web01, as of " + taken; g.Content["scsi0"] != want || !g.Running || !strings.Contains(g.Config["net0"], "link_down=1") || g.Config["onboot"] != "0" {
-		b.t.Errorf("restored %+v, want content %q", g, want)
+	if want := hash("web01, as of " + taken); hash(g.Content["scsi0"]) != want || !g.Running || !strings.Contains(g.Config["net0"], "link_down=1") || g.Config["onboot"] != "0" {
+		b.t.Errorf("restored %+v, want content of hash %s", g, want)
 	}
 	if g := b.lab.PVE.Guest(100); !g.Running || g.Config["name"] != "web01" {
 		b.t.Errorf("the original: %+v", g)
@@ -96,12 +97,17 @@ func TestGuestLossToItsEnd(t *testing.T) {
 			t.Errorf("the plan lacks %q:\n%s", part, plan)
 		}
 	}
+	since, _ := b.announced("guest-loss", "web01")
+	if at, err := time.Parse(time.RFC3339, taken); err != nil || !since.Equal(at) {
+		t.Errorf("what was written since %s is announced to be lost, the backup is of %s", since, taken)
+	}
+	must(t, b.lab.PVE.Write(100, "scsi0", "what came after the backup"))
 	id := idIn(t, b.must(0, "restore", "guest-loss", "web01").err)
 	b.restored(taken)
 	b.must(65, "restore", "guest-loss", "--swap", id)
 	b.must(65, "restore", "guest-loss", "--swap", id, "--yes", "web02")
 	swap := idIn(t, b.must(0, "restore", "guest-loss", "--swap", id, "--yes", "web01").err)
-	if g := b.lab.PVE.Guest(111); g.Config["name"] != "web01" || !g.Running || g.Config["onboot"] != "1" || !strings.Contains(g.Config["net0"], "BC:24:11:00:00:64") {
+	if g := b.lab.PVE.Guest(111); hash(g.Content["scsi0"]) != hash("web01, as of "+taken) || g.Config["name"] != "web01" || !g.Running || g.Config["onboot"] != "1" || !strings.Contains(g.Config["net0"], "BC:24:11:00:00:64") {
 		t.Errorf("in its place: %+v", g)
 	}
 	if g := b.lab.PVE.Guest(100); g.Running || g.Config["name"] != "web01-replaced-"+swap || g.Config["onboot"] != "0" {
@@ -111,7 +117,7 @@ func TestGuestLossToItsEnd(t *testing.T) {
 		t.Errorf("the nightly job leaves out %s", exclude)
 	}
 	b.must(0, "operation", "undo", swap, "--yes", "web01")
-	if g := b.lab.PVE.Guest(100); !g.Running || g.Config["name"] != "web01" {
+	if g := b.lab.PVE.Guest(100); !g.Running || g.Config["name"] != "web01" || hash(g.Content["scsi0"]) != hash("what came after the backup") {
 		t.Errorf("after the undo: %+v", g)
 	}
 	b.must(0, "operation", "undo", id, "--yes", "web01-restore-"+id)

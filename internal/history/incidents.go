@@ -13,15 +13,16 @@ import (
 // forgotten, pruned or copied by cairn.
 type Incident struct {
 	ID        int64         `json:"id"`
-	What      string        `json:"what"`      // what happened, as a person said it
-	Opened    time.Time     `json:"opened"`    // T0
-	Who       string        `json:"who"`       // opened it
-	Origin    string        `json:"from"`      // as in Entry
-	Scenario  string        `json:"scenario"`  // the way back that was chosen first; empty: none yet
-	Announced string        `json:"announced"` // the loss that was announced, a sentence; empty: none was
-	Told      []string      `json:"told"`      // whom a notice reached, or why not
-	Validated time.Time     `json:"validated"` // somebody saw that all is back; zero: not yet
-	Closed    time.Time     `json:"closed"`    // zero: it is open
+	What      string        `json:"what"`                     // what happened, as a person said it
+	Opened    time.Time     `json:"opened"`                   // T0
+	Who       string        `json:"who"`                      // opened it
+	Origin    string        `json:"from"`                     // as in Entry
+	Scenario  string        `json:"scenario"`                 // the way back that was chosen first; empty: none yet
+	Announced string        `json:"announced"`                // the loss that was announced, a sentence; empty: none was
+	Since     time.Time     `json:"announced_since,omitzero"` // what was written after it was announced to be lost; zero: nothing, or not known
+	Told      []string      `json:"told"`                     // whom a notice reached, or why not
+	Validated time.Time     `json:"validated"`                // somebody saw that all is back; zero: not yet
+	Closed    time.Time     `json:"closed"`                   // zero: it is open
 	ClosedBy  string        `json:"closed_by"`
 	Loss      string        `json:"loss"`     // what was really lost, as a person said it
 	Differed  []string      `json:"differed"` // from the plan
@@ -38,13 +39,20 @@ type IncidentOperation struct {
 	ID      string    `json:"id"`
 	What    string    `json:"what"`
 	State   string    `json:"state"`
-	Loss    string    `json:"loss"` // as its plan announced it
+	Loss    string    `json:"loss"`                 // as its plan announced it
+	Since   time.Time `json:"loses_since,omitzero"` // as its plan announced it
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"` // zero: not yet
 }
 
 // Open says whether the incident goes on.
 func (i Incident) Open() bool { return i.Closed.IsZero() }
+
+// AnnouncedLoss is how much was announced to be lost, up to when the incident began;
+// not ok: that is not known.
+func (i Incident) AnnouncedLoss() (lost time.Duration, ok bool) {
+	return max(0, i.Opened.Sub(i.Since)), !i.Since.IsZero()
+}
 
 // String names the incident: "incident 3 (web01 is gone)".
 func (i Incident) String() string {

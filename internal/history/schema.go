@@ -31,6 +31,8 @@ var migrations = []string{
 	// of all incidents at most one is open: open is 1, or null
 	`CREATE TABLE incidents (id INTEGER PRIMARY KEY AUTOINCREMENT, opened INTEGER NOT NULL, open INTEGER UNIQUE CHECK (open = 1), body TEXT NOT NULL);`,
 	`ALTER TABLE compared ADD COLUMN how TEXT NOT NULL DEFAULT '';`,
+	`CREATE TABLE held (server TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, was TEXT NOT NULL, held TEXT NOT NULL, says TEXT NOT NULL,
+		since INTEGER NOT NULL, incident INTEGER NOT NULL, operation TEXT NOT NULL, PRIMARY KEY (server, kind, id)) WITHOUT ROWID;`,
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {

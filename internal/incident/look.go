@@ -56,6 +56,11 @@ func LookUp(facts checks.Facts, r checks.Report, now time.Time) Found {
 	f := Found{Open: facts.Past.Hold != nil && facts.Past.Hold.Incident != 0}
 	for _, name := range sortedKeys(facts.Proxmox) {
 		f.Hypervisors = append(f.Hypervisors, lookNodes(name, facts.Proxmox[name], now)...)
+		for _, j := range facts.Proxmox[name].Value.Jobs {
+			if j.Prunes() && j.Retention != "" {
+				f.Jobs = append(f.Jobs, fmt.Sprintf("backup job %s of %s, which then removes all but %s", j.ID, name, j.Retention))
+			}
+		}
 	}
 	for _, d := range r.Disks {
 		f.Disks = append(f.Disks, lookDisk(d, facts, now))
@@ -93,7 +98,7 @@ func tidying(name string, f pbs.Facts) []string {
 		jobs = append(slices.Clone(jobs), *f.GC)
 	}
 	for _, j := range jobs {
-		if j.Kind != pbs.VerifyJob && j.Schedule != "" && !j.Disabled {
+		if j.Kind != pbs.VerifyJob && (j.Schedule != "" || j.OnMount) && !j.Disabled {
 			out = append(out, strings.TrimSpace(string(j.Kind)+" "+j.ID)+" of PBS "+name)
 		}
 	}

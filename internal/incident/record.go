@@ -34,7 +34,7 @@ func Sum(i history.Incident, all []operation.Status, now time.Time) history.Inci
 	ops := Of(i.ID, all)
 	i.Operations = nil
 	for _, s := range ops {
-		i.Operations = append(i.Operations, history.IncidentOperation{ID: s.ID(), What: s.Record.Plan.Summary, State: string(s.State), Loss: s.Record.Plan.Loss,
+		i.Operations = append(i.Operations, history.IncidentOperation{ID: s.ID(), What: s.Record.Plan.Summary, State: string(s.State), Loss: s.Record.Plan.Loss, Since: s.Record.Plan.LosesSince,
 			Started: s.Started, Ended: s.Ended})
 	}
 	end := now

@@ -194,9 +194,9 @@ func precautions(s state) []string {
 		out = append(out, "Open the incident: while it is open, cairn forgets, prunes and copies nothing.")
 	}
 	if len(s.found.Jobs) > 0 {
-		out = append(out, "Switch off what goes on by itself: "+strings.Join(s.found.Jobs, ", ")+"; and the timers of other tools that forget or prune.")
+		out = append(out, "Hold what goes on by itself (cairn incident hold): "+strings.Join(s.found.Jobs, ", ")+". Stop the timers of other tools that forget or prune.")
 	} else {
-		out = append(out, "Switch off what goes on by itself: jobs of PBS and timers of other tools that prune, forget or sync.")
+		out = append(out, "Stop what else goes on by itself: timers of other tools that prune, forget or sync.")
 	}
 	if len(s.found.Standbys) > 0 && (attack || s.is(About, OneDatabase)) {
 		out = append(out, "Do not promote "+strings.Join(s.found.Standbys, ", ")+" before you have looked: a standby copies a mistake within a second.")

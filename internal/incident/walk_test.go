@@ -156,7 +156,7 @@ func TestThePrecautionsNameWhatGoesOn(t *testing.T) {
 		{Kind: pbs.SyncJob, ID: "off", Schedule: "04:00", Disabled: true}}, GC: &pbs.Job{Kind: pbs.GCJob, Schedule: "05:00"}})
 	_, a := Next(f, Said{Worse: No, Signs: No, Since: Hour, About: Files})
 	text := strings.Join(a.First, " ")
-	if !strings.Contains(text, "The incident is open") || !strings.Contains(text, "prune daily of PBS nas, gc of PBS nas;") {
+	if !strings.Contains(text, "The incident is open") || !strings.Contains(text, "prune daily of PBS nas, gc of PBS nas. Stop") || !strings.Contains(text, "cairn incident hold") {
 		t.Errorf("first: %s", text)
 	}
 }

@@ -58,13 +58,14 @@ type Plan struct {
 	Steps       []Step    `json:"steps"`
 	Parts       []Plan    `json:"parts,omitempty"` // that a step starts, each as an operation of its own, in this order; none: it starts no other
 	Blockers    []Blocker `json:"blockers"`
-	Notes       []string  `json:"notes"`              // what a person should know, but does not stop it
-	Loss        string    `json:"loss"`               // what would be lost, in one sentence
-	Loses       bool      `json:"loses,omitempty"`    // copies go, as the configuration wants it; a person is asked first
-	WayBack     string    `json:"way_back"`           // how to undo it; empty: it cannot be undone
-	Undoes      string    `json:"undoes,omitempty"`   // id of the operation that it takes back; empty: none
-	PartOf      string    `json:"part_of,omitempty"`  // id of the operation that it is a part of; empty: none
-	Scenario    string    `json:"scenario,omitempty"` // that it is the way back from; empty: none
+	Notes       []string  `json:"notes"`                // what a person should know, but does not stop it
+	Loss        string    `json:"loss"`                 // what would be lost, in one sentence
+	LosesSince  time.Time `json:"loses_since,omitzero"` // what was written after it is not in what comes back; zero: nothing, or not known
+	Loses       bool      `json:"loses,omitempty"`      // copies go, as the configuration wants it; a person is asked first
+	WayBack     string    `json:"way_back"`             // how to undo it; empty: it cannot be undone
+	Undoes      string    `json:"undoes,omitempty"`     // id of the operation that it takes back; empty: none
+	PartOf      string    `json:"part_of,omitempty"`    // id of the operation that it is a part of; empty: none
+	Scenario    string    `json:"scenario,omitempty"`   // that it is the way back from; empty: none
 	Estimate    Estimate  `json:"estimate"`
 }
 

@@ -82,6 +82,9 @@ var assumptions = map[string]estimate.Guess{
 	kindLayout:           {Fixed: 30 * time.Second},                // 65,536 directories
 	kindHold:             {Fixed: time.Second},
 	kindDiskThere:        {Fixed: time.Second},
+	kindHoldServer:       {Fixed: time.Second},
+	kindReleaseServer:    {Fixed: time.Second},
+	kindLookServer:       {Fixed: time.Second},
 	kindCheckStore:       {Fixed: 5 * time.Second, Rate: 100 << 20},
 }
 

@@ -84,6 +84,7 @@ func (l *Lab) RestoreGuestFile(ctx context.Context, r GuestFile) (plan.Plan, err
 		return p, nil
 	}
 	p.Fingerprint, p.Loss = point.Volume, "nothing now; the file is as it was: "+point.Loss(l.now())
+	p.LosesSince = point.Taken
 	var one *proxmox.BackupFile
 	for i := range files {
 		if files[i].Path == r.Path {

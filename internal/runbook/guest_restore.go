@@ -218,7 +218,7 @@ func (l *Lab) restorePlan(ctx context.Context, c *proxmox.Client, r GuestRestore
 	if f.Original != nil {
 		g.Guest = *f.Original
 	}
-	p.Fingerprint, p.Loss = f.Fingerprint(), f.Loss(l.now())
+	p.Fingerprint, p.Loss, p.LosesSince = f.Fingerprint(), f.Loss(l.now()), f.Point.Taken
 	blockers, notes := proxmox.RestoreBlockers(f)
 	p.Blockers = append(p.Blockers, blockers...)
 	p.Notes = append(p.Notes, notes...)

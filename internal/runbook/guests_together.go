@@ -108,7 +108,11 @@ func (t *together) recall(ctx context.Context) error {
 		return err
 	}
 	for _, g := range t.all {
-		t.readOrder(ctx, g, points)
+		if !g.Moved {
+			t.readOrder(ctx, g, points)
+		} else if _, config, err := t.c.Current(ctx, g.VMID); err == nil {
+			g.order, g.onBoot = config.StartupOrder(), config["onboot"] == "1"
+		}
 	}
 	slices.SortStableFunc(t.all, func(a, b *returning) int {
 		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(cmp.Or(a.order, 1<<30), cmp.Or(b.order, 1<<30)), cmp.Compare(a.VMID, b.VMID))
@@ -198,6 +202,12 @@ func (t *together) look(ctx context.Context, g *returning) (done int64, err erro
 func (t *together) begin(ctx context.Context, g *returning) error {
 	there, config, err := t.c.Current(ctx, g.VMID)
 	switch {
+	case g.Moved && err == nil:
+		g.ended = true
+		return nil
+	case g.Moved && errors.Is(err, proxmox.ErrNoGuest):
+		g.ended, g.failed = true, "its configuration was not moved: mv it below /etc/pve/nodes/"+g.Node
+		return nil
 	case err == nil && !config.Husk():
 		g.ended, g.warned = true, fmt.Sprintf("%s %d is there already, and was left alone", there.Name, g.VMID)
 		return nil

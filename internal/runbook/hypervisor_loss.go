@@ -48,8 +48,9 @@ type lostOne struct {
 	Bytes    int64             `json:"bytes"`
 	Verified string            `json:"verified"`
 	Key      string            `json:"key,omitempty"`
-	Storage  string            `json:"storage"`        // of its backup
-	Tags     []string          `json:"tags,omitempty"` // that say whose place it took
+	Storage  string            `json:"storage"`         // of its backup
+	Tags     []string          `json:"tags,omitempty"`  // that say whose place it took
+	Moved    bool              `json:"moved,omitempty"` // its disks are still there: its configuration was moved, and it is only started
 }
 
 func (g lostOne) word() string { return cmp.Or(g.Name, "guest "+strconv.Itoa(g.VMID)) }
@@ -87,11 +88,15 @@ func (l *Lab) RestoreHypervisor(ctx context.Context, r HypervisorRestore) (plan.
 	}
 	guests, missing := l.lostGuests(ctx, r, known, storages, &p)
 	guests = l.stillLost(ctx, r, guests, &p)
-	if len(guests) == 0 && !p.Blocked() {
+	dead := l.deadNode(ctx, r, known)
+	guests, missing = dead.keep(guests, missing)
+	p.Blockers = append(p.Blockers, l.storageBlockers(ctx, r, dead, known, guests)...)
+	if len(guests) == 0 && (dead == nil || len(dead.moved) == 0) && !p.Blocked() {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: target, Why: "no guest of it is missing of which there is a backup", Hint: "for single guests: cairn restore guest-loss"})
 	}
-	p.Loss = l.lossOfAll(guests, missing)
-	l.addHypervisor(&p, r, known, storages, guests)
+	p.Loss, p.LosesSince = l.lossOfAll(guests, missing)
+	dead.notes(&p)
+	l.addHypervisor(&p, r, known, storages, guests, dead)
 	p.Notes = append(p.Notes, l.guestNotes(guests, missing)...)
 	p.Notes = append(p.Notes, "See that what is replaced can never start again: its guests have the same names and addresses.")
 	p.Estimate = total(p.Steps)
@@ -260,9 +265,9 @@ func (l *Lab) stillLost(ctx context.Context, r HypervisorRestore, guests []lostO
 	return left
 }
 
-func (l *Lab) lossOfAll(guests []lostOne, missing []string) string {
+func (l *Lab) lossOfAll(guests []lostOne, missing []string) (string, time.Time) {
 	if len(guests) == 0 {
-		return ""
+		return "", time.Time{}
 	}
 	worst := guests[0]
 	for _, g := range guests {
@@ -274,7 +279,17 @@ func (l *Lab) lossOfAll(guests []lostOne, missing []string) string {
 	if len(missing) > 0 {
 		text += "; and all of " + strings.Join(missing, ", ") + ": no backup is known"
 	}
-	return text
+	return text, worst.Taken
+}
+
+// restored is how many of the guests come back from a backup.
+func restored(guests []lostOne) (n int) {
+	for _, g := range guests {
+		if !g.Moved {
+			n++
+		}
+	}
+	return n
 }
 
 func (l *Lab) guestNotes(guests []lostOne, missing []string) (notes []string) {
@@ -287,9 +302,17 @@ func (l *Lab) guestNotes(guests []lostOne, missing []string) (notes []string) {
 	return notes
 }
 
-func (l *Lab) addHypervisor(p *plan.Plan, r HypervisorRestore, known proxmox.Facts, storages []backupStorage, guests []lostOne) {
+func (l *Lab) addHypervisor(p *plan.Plan, r HypervisorRestore, known proxmox.Facts, storages []backupStorage, guests []lostOne, dead *deadNode) {
 	h := hosts{l.config}
 	person := personArgs{Check: "hypervisor", Name: r.Cluster, Node: cmp.Or(r.Onto, r.Node)}
+	title, how, commands := "install Proxmox VE and put its configuration back", "by hand, on the new host, as root", h.hypervisor(r.Cluster, r.Node, known, storages)
+	if dead != nil {
+		commands = dead.commands(known, r.Onto == "")
+		guests = append(slices.Clone(dead.moved), guests...)
+		if r.Onto != "" {
+			title, how = "take the dead node out of the cluster, so that its guests can come back", "by hand, from this host, as root"
+		}
+	}
 	for _, g := range guests {
 		person.Guests = append(person.Guests, g.VMID)
 		if g.Key != "" && !slices.Contains(person.Keys, g.Key) {
@@ -299,7 +322,7 @@ func (l *Lab) addHypervisor(p *plan.Plan, r HypervisorRestore, known proxmox.Fac
 	for _, s := range storages {
 		person.Needs = append(person.Needs, s.name)
 	}
-	l.addAny(p, kindPerson, "install Proxmox VE and put its configuration back", "by hand, on the new host, as root", h.hypervisor(r.Cluster, r.Node, known, storages), person, plan.Estimate{Median: 45 * time.Minute, P90: 2 * time.Hour})
+	l.addAny(p, kindPerson, title, how, commands, person, plan.Estimate{Median: 45 * time.Minute, P90: 2 * time.Hour})
 	for _, s := range storages {
 		l.addAttach(p, r.Cluster, s)
 	}
@@ -307,8 +330,9 @@ func (l *Lab) addHypervisor(p *plan.Plan, r HypervisorRestore, known proxmox.Fac
 	if a.Parallel <= 0 {
 		a.Parallel = bears
 	}
-	show := fmt.Sprintf("POST /nodes/{node}/{qemu,lxc} for %d guests, %d at once", len(guests), a.Parallel)
+	show := fmt.Sprintf("POST /nodes/{node}/{qemu,lxc} for %d guests, %d at once", restored(guests), a.Parallel)
 	l.addAny(p, kindGuests, "restore the guests by priority, and start them in their order", show, nil, a, l.estimateTogether(r.Cluster, guests, a.Parallel))
+	l.addHAAgain(p, r.Cluster, dead)
 	l.addAny(p, kindRejob, "make the backup jobs again that are missing, and look that every guest is in one", "GET, POST /cluster/backup", nil, a, l.estimate(p.Target, kindRejob, nil, 0))
 }
 
@@ -316,6 +340,9 @@ func (l *Lab) addHypervisor(p *plan.Plan, r HypervisorRestore, known proxmox.Fac
 func (l *Lab) estimateTogether(cluster string, guests []lostOne, parallel int) (e plan.Estimate) {
 	target := func(g lostOne) string { return proxmox.Asset(cluster, g.VMID).String() }
 	for i, g := range guests {
+		if g.Moved {
+			continue
+		}
 		one := l.estimate(target(g), kindGuestRestore, nil, g.Bytes)
 		start := l.estimate(target(g), kindStart, nil, 0)
 		e.Median += (one.Median + start.Median) / time.Duration(parallel)

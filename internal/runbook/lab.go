@@ -137,6 +137,9 @@ func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	if again := l.guestFingerprint(p); again != nil {
 		return again(ctx)
 	}
+	if p.Target == serversTarget {
+		return l.serversFingerprint(ctx, p), nil
+	}
 	if strings.HasPrefix(p.Target, "proxmox.") || strings.HasPrefix(p.Target, "pbs.") {
 		return p.Fingerprint, nil // it is gone: there is no state to compare
 	}
@@ -190,5 +193,6 @@ func (l *Lab) Executors() map[string]operation.Executor {
 	maps.Copy(all, l.offSiteSteps())
 	all[kindSwap] = &swapStep{}
 	maps.Copy(all, l.hostSteps())
+	maps.Copy(all, l.serverSteps())
 	return all
 }

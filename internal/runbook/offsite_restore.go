@@ -80,6 +80,7 @@ func (l *Lab) RestoreOffSite(ctx context.Context, r OffSiteRestore) (plan.Plan, 
 	}
 	b.room()
 	if !b.oldest.IsZero() {
+		p.LosesSince = b.oldest
 		p.Loss = fmt.Sprintf("what was written since these copies were made, the oldest of them %s: %s", b.oldest.Local().Format("2006-01-02 15:04:05"), backup.Age(l.now().Sub(b.oldest)))
 	}
 	p.Estimate = total(p.Steps)

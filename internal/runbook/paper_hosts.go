@@ -61,7 +61,7 @@ func (w *paperWriter) hypervisorLoss() {
 		b := Block{Title: "A hypervisor is gone (hypervisor-loss): cluster " + cluster, Level: 2, Text: []string{
 			w.expected("hypervisor-loss"),
 			"Install Proxmox VE of the same major version" + versionWord(known.Version) + " under the old name, and make the storages that the guests need, under their old names. While the backup host stands, cairn does the rest: cairn restore hypervisor-loss " + cluster + ". By hand, as root on the node, in one shell (bash): what it was configured with, then guest by guest.",
-			"Where the backups are encrypted, pvesm status must show their storage with its key before the first restore. A node of a cluster that lives is first taken out of it: pvecm delnode NAME; its directory below /etc/pve/nodes is moved away."}}
+			"Where the backups are encrypted, pvesm status must show their storage with its key before the first restore. A node of a cluster that lives is first taken out of it, from a node that is left: where half of the nodes or more are gone, pvecm expected N (how many are left) first, since without a quorum nothing can be written; ha-manager remove of what it ran; of guests on shared or replicated storage mv /etc/pve/nodes/NAME/qemu-server/VMID.conf (of containers lxc/) to the directory of a node that is left, which is all that they need; then pvecm delnode NAME, and its directory below /etc/pve/nodes is moved away."}}
 		b.Commands = h.hypervisor(cluster, "", known, (&Lab{config: w.c}).backupStorages(cluster, known))
 		storages := w.backupStorages(cluster)
 		for _, g := range w.order() {
@@ -69,6 +69,9 @@ func (w *paperWriter) hypervisorLoss() {
 				continue
 			}
 			b.Commands = append(b.Commands, restoreCommand(g, storages))
+			if g.held != nil {
+				b.Commands = append(b.Commands, tagLineage(g)...)
+			}
 			if g.OnBoot && g.held != nil {
 				b.Commands = append(b.Commands, startCommand(g.Guest))
 			}
@@ -78,9 +81,23 @@ func (w *paperWriter) hypervisorLoss() {
 }
 
 func startCommand(g proxmox.Guest) string {
-	tool := "qm"
+	return strings.Join([]string{toolOf(g), "start", fmt.Sprint(g.VMID)}, " ")
+}
+
+func toolOf(g proxmox.Guest) string {
 	if g.Kind == proxmox.LXC {
-		tool = "pct"
+		return "pct"
 	}
-	return strings.Join([]string{tool, "start", fmt.Sprint(g.VMID)}, " ")
+	return "qm"
+}
+
+// tagLineage writes down again whose place a guest took: its backup may be from before
+// that, and without the tag the older backups are not counted as its own. The tags
+// that came back with it stay; Proxmox VE drops those that are there twice.
+func tagLineage(g lostGuest) []string {
+	tags := Guest{g.cluster, g.Guest}.lineage()
+	if len(tags) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf(`%[1]s set %[2]d --tags "$(%[1]s config %[2]d | sed -n 's/^tags: //p');%[3]s"   # whose place it took`, toolOf(g.Guest), g.VMID, strings.Join(tags, ";"))}
 }

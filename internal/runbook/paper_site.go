@@ -291,7 +291,7 @@ func (w *paperWriter) newCluster(cluster string) {
 	b.Commands = append(b.Commands, newestBackup(storages[0]))
 	for _, g := range w.order() {
 		if g.cluster == cluster && g.held != nil {
-			b.Commands = append(b.Commands, restoreNewest(g))
+			b.Commands = append(append(b.Commands, restoreNewest(g)), tagLineage(g)...)
 		}
 	}
 	w.add(b)

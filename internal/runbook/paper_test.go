@@ -64,6 +64,20 @@ func TestPaperOfASwappedGuest(t *testing.T) {
 	if strings.Contains(text, "no backup is known") || strings.Contains(text, "newest 111") {
 		t.Error(text)
 	}
+	if strings.Contains(text, "--tags") {
+		t.Errorf("nothing is to be tagged:\n%s", text)
+	}
+	// whose place it took is written down again, on either way back; the tags that its
+	// backup has stay
+	f.Proxmox["home"].Value.Guests[0].Tags = []string{"prod", "cairn-replaces-101-20261121-1900", "cairn-replaces-100-20261101-0900"}
+	text = NewPaper(c, f, r, printedAt).Text()
+	tag := `qm set 111 --tags "$(qm config 111 | sed -n 's/^tags: //p');cairn-replaces-101-20261121-1900;cairn-replaces-100-20261101-0900"`
+	if n := strings.Count(text, tag); n != 2 {
+		t.Errorf("it is printed %d times:\n%s", n, text)
+	}
+	if a, b := strings.Index(text, `qmrestore "$(newest 101)" 111`), strings.Index(text, tag); a < 0 || b < a {
+		t.Errorf("the tags at %d, the restore at %d", b, a)
+	}
 }
 
 func TestPaper(t *testing.T) {

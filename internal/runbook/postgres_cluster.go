@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"cairn/internal/backup"
 	"cairn/internal/plan"
 	"cairn/pg"
 )
@@ -119,7 +118,7 @@ func (l *Lab) RestoreCluster(ctx context.Context, r ClusterRestore) (plan.Plan, 
 	}
 	p.Notes = append(append(p.Notes, ready.Notes...), l.choices(f, r.Source)...)
 	p.Summary = fmt.Sprintf("Restore %d databases of postgres.%s from their dumps", len(a.Parts), r.Source)
-	p.Loss = fmt.Sprintf("what was written since the dumps, the oldest of %s (%s)", oldest.Local().Format("2006-01-02 15:04:05 MST"), backup.Age(l.now().Sub(oldest)))
+	p.Loss, p.LosesSince = l.lostSince(ctx, "what was written", oldest)+", when the oldest of the dumps was begun", oldest
 	p.WayBack = "drop what was restored: DROP DATABASE NAME_restore_{id} for each"
 	l.addCluster(&p, a, ready)
 	p.Estimate = total(p.Steps)
@@ -267,16 +266,10 @@ func (l *Lab) RecoverCluster(ctx context.Context, r PostgresRecovery) (plan.Plan
 	}
 	a := l.addRecovery(&p, c, r, ready)
 	a.Database = "postgres"
-	newest := "the newest point that is archived"
-	if ready.Left.Segments > 0 {
-		newest = "the last that the server wrote"
-	}
-	if t := ready.Newest; !t.IsZero() && !ready.Flushes() {
-		newest = fmt.Sprintf("%s, %s (%s)", t.Local().Format("2006-01-02 15:04:05 MST"), newest, backup.Age(l.now().Sub(t)))
-	}
-	point, loss := r.Target.String(), "what was written after "+r.Target.String()
+	point, loss := r.Target.String(), l.lostAfter(ctx, "what was written", r.Target, ready)
+	p.LosesSince = losesAfter(r.Target, ready)
 	if r.Target == (pg.Target{}) {
-		point, loss = newest, "what was written after "+newest
+		point = newestOfWAL(ready)
 	}
 	p.Summary = fmt.Sprintf("Recover postgres.%s to %s beside", r.Source, point)
 	p.Loss = loss + "; the live data directory is not touched"

@@ -67,7 +67,7 @@ func TestWholeServerFromDumps(t *testing.T) {
 	if err != nil || p.Blocked() || p.Estimate.Median == 0 || (operationPlan{p}).destroys() {
 		t.Fatal(err, p.Blockers)
 	}
-	contains(t, "loss and choices", p.Loss+strings.Join(p.Notes, ";"), "what was written since the dumps, the oldest of", "--method recovery", "postgres are there and are not touched")
+	contains(t, "loss and choices", p.Loss+strings.Join(p.Notes, ";"), "what was written since ", "when the oldest of the dumps was begun", "--method recovery", "postgres are there and are not touched")
 	s := d.run(p)
 	want(t, s, operation.StepDone)
 	contains(t, "steps", s.Steps[1].Text+s.Steps[4].Text, "clerk's", "staff", "2 have their names; beside, to be swapped in: postgres_restore_")

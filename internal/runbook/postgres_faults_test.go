@@ -113,7 +113,7 @@ func TestMistakesOnAServerWithEverything(t *testing.T) {
 	if err != nil || p.Blocked() {
 		t.Fatal(err, p.Blockers)
 	}
-	contains(t, "loss", p.Loss, "what was written to", "after")
+	contains(t, "loss", p.Loss, "what was written to", "since")
 	want(t, d.run(p), operation.StepDone)
 	if d.tables(shop) != good || d.tables("other") != other {
 		t.Error("not the second before, or another database was touched")

@@ -69,13 +69,14 @@ func (l *Lab) RecoverDatabase(ctx context.Context, r PostgresRecovery) (plan.Pla
 		return p, err
 	}
 	a := l.addRecovery(&p, c, r, ready)
-	p.Loss = "nothing: the live database is not touched"
+	lost := l.lostAfter(ctx, fmt.Sprintf("what was written to %q", r.Database), r.Target, ready)
+	p.Loss, p.LosesSince = "nothing: the live database is not touched; what is recovered lacks "+lost, losesAfter(r.Target, ready)
 	if r.Pause {
 		p.Summary = fmt.Sprintf("Recover postgres.%s to %s beside the live one, and pause there to look", r.Source, r.Target)
 		l.addLook(&p, a)
 	} else {
 		p.Summary = fmt.Sprintf("Bring database %q of postgres.%s back as it was at %s, beside the live one", r.Database, r.Source, r.Target)
-		err = l.addBringBack(ctx, &p, c, a, ready.Server.Size(r.Database), r.Swap)
+		err = l.addBringBack(ctx, &p, c, a, ready.Server.Size(r.Database), r.Swap, lost)
 	}
 	p.Estimate = total(p.Steps)
 	return p, err
@@ -115,7 +116,7 @@ func (l *Lab) addRecovery(p *plan.Plan, c *pg.Client, r PostgresRecovery, ready 
 
 // addBringBack adds what brings one database of the recovered server into the
 // live one, beside; the recovered server goes, unless it is to stay.
-func (l *Lab) addBringBack(ctx context.Context, p *plan.Plan, c *pg.Client, a recoverArgs, size int64, swap bool) error {
+func (l *Lab) addBringBack(ctx context.Context, p *plan.Plan, c *pg.Client, a recoverArgs, size int64, swap bool, lost string) error {
 	rec := a.Recovery
 	l.addPostgres(p, kindExtract, fmt.Sprintf("dump %q from there", a.Database), "pg_dump → "+rec.Extracted(), a, false, size)
 	d := databaseArgs{Source: a.Source, Database: a.Database, Dump: rec.Extracted(), Into: pg.BesideName(a.Database, "{id}"), Before: pg.BeforeName(a.Database, "{id}"), Swap: swap}
@@ -134,7 +135,7 @@ func (l *Lab) addBringBack(ctx context.Context, p *plan.Plan, c *pg.Client, a re
 	if !swap {
 		return nil
 	}
-	return l.addDatabaseSwap(ctx, p, c, d, fmt.Sprintf("what was written to %q after %s", a.Database, rec.Target))
+	return l.addDatabaseSwap(ctx, p, c, d, lost)
 }
 
 // recoverStep is a step of a recovery. All of them may be done again: what they

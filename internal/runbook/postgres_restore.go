@@ -88,9 +88,10 @@ func (l *Lab) RestoreDatabase(ctx context.Context, r PostgresRestore) (plan.Plan
 	}
 	p.Summary = fmt.Sprintf("Restore database %q of postgres.%s beside the live one, from the dump of %s", r.Database, r.Source, dump.Taken.Local().Format("2006-01-02 15:04:05 MST"))
 	l.addDatabaseRestore(&p, args, ready)
-	p.Loss, p.WayBack = "nothing: the live database is not touched", fmt.Sprintf("drop what was restored: DROP DATABASE %q", args.Into)
+	lost := l.lostSince(ctx, fmt.Sprintf("what was written to %q", r.Database), dump.Taken)
+	p.Loss, p.LosesSince, p.WayBack = "nothing: the live database is not touched; what is restored lacks "+lost, dump.Taken, fmt.Sprintf("drop what was restored: DROP DATABASE %q", args.Into)
 	if r.Swap {
-		if err := l.addDatabaseSwap(ctx, &p, c, args, fmt.Sprintf("what was written to %q since %s (%s)", r.Database, dump.Taken.Local().Format("2006-01-02 15:04:05"), backup.Age(l.now().Sub(dump.Taken)))); err != nil {
+		if err := l.addDatabaseSwap(ctx, &p, c, args, lost); err != nil {
 			return p, err
 		}
 	}
@@ -176,7 +177,10 @@ func (l *Lab) addDatabaseSwap(ctx context.Context, p *plan.Plan, c *pg.Client, a
 		title = fmt.Sprintf("swap back: end %d sessions, give %q its former content again, keep the restored one as %q", now.Sessions, a.Database, a.Before)
 	}
 	if !now.Live {
-		title, loss = fmt.Sprintf("give %q the name %q", a.Into, a.Database), "nothing: there is no live database of that name"
+		title = fmt.Sprintf("give %q the name %q", a.Into, a.Database)
+		if p.LosesSince.IsZero() { // it was restored before, and what it lacks was said then
+			loss = "nothing: there is no live database of that name"
+		}
 		show = fmt.Sprintf("ALTER DATABASE %q RENAME TO %q", a.Into, a.Database)
 	}
 	l.addPostgres(p, kindDatabaseSwap, title, show, a, true, 0)

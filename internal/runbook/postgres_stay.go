@@ -72,7 +72,7 @@ func (l *Lab) ContinueRecovery(ctx context.Context, n RecoveryNext) (plan.Plan, 
 		}
 		a.Recovery.Keep = n.Keep
 		size, _ := c.DatabaseBytes(ctx, a.Database) // 0: not known, then the estimate is short
-		err = l.addBringBack(ctx, &p, c, a, size, n.Swap)
+		err = l.addBringBack(ctx, &p, c, a, size, n.Swap, l.lostAfter(ctx, fmt.Sprintf("what was written to %q", a.Database), a.Recovery.Target, pg.RecoverReady{}))
 	}
 	p.Estimate = total(p.Steps)
 	return p, err

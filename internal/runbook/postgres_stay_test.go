@@ -161,7 +161,7 @@ func TestWholeServerRecoveredWhileTheLiveOneIsDown(t *testing.T) {
 	if err != nil || p.Blocked() {
 		t.Fatal(err, p.Blockers)
 	}
-	contains(t, "loss", p.Loss+strings.Join(p.Notes, ";"), "the newest point that is archived (", "the live data directory is not touched", "does not answer")
+	contains(t, "loss", p.Loss+strings.Join(p.Notes, ";"), "what was written since ", "the newest point that is archived", "the live data directory is not touched", "does not answer")
 	if dumps, err := d.RestoreCluster(t.Context(), ClusterRestore{Source: "erp"}); err == nil {
 		t.Errorf("there is no dump: %+v", dumps)
 	}

@@ -398,7 +398,7 @@ func TestRestoreSwapAndUndo(t *testing.T) {
 	}
 	d.sql("postgres", "DROP DATABASE "+pgx.Identifier{shop}.Sanitize())
 	lost := d.restore(PostgresRestore{Swap: true})
-	contains(t, "what is lost", lost.Loss, "no live database")
+	contains(t, "what is lost", lost.Loss, "what was written to", "since")
 	want(t, d.run(lost.Plan), operation.StepDone)
 	if d.tables(shop) != good {
 		t.Error("a lost database did not come back under its name")

@@ -6,6 +6,7 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/plan"
+	"cairn/pbs"
 	"cairn/proxmox"
 )
 
@@ -13,7 +14,7 @@ import (
 // the worker of p needs, because it has nobody to ask: it asks for those that are
 // missing, and has the cluster accept them.
 func (l *Lab) Ready(ctx context.Context, p plan.Plan) error {
-	if has(p, kindPerson) {
+	if has(p, kindPerson) || p.Target == serversTarget {
 		return l.typed(ctx)
 	}
 	for _, part := range p.Parts {
@@ -62,6 +63,18 @@ func (l *Lab) typed(ctx context.Context) error {
 			if _, err := c.Privileges(ctx, "/"); err != nil && !proxmox.IsUnreachable(err) {
 				return fmt.Errorf("trying the acting token of proxmox %s: %w", name, err)
 			}
+		}
+	}
+	for name, c := range l.backupServers {
+		cfg := l.config.PBS[name]
+		if !cfg.TokenSecret.Ask && (cfg.Act == nil || !cfg.Act.TokenSecret.Ask) {
+			continue
+		}
+		if _, err := c.Missing(ctx, nil); err != nil && !pbs.IsUnreachable(err) {
+			return fmt.Errorf("trying the acting token of pbs %s: %w", name, err)
+		}
+		if _, err := c.OwnWork(ctx); err != nil && !pbs.IsUnreachable(err) {
+			return fmt.Errorf("trying the token of pbs %s: %w", name, err)
 		}
 	}
 	return nil

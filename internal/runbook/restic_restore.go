@@ -57,7 +57,8 @@ func (l *Lab) RestoreFiles(ctx context.Context, r FileRestore) (plan.Plan, error
 	}
 	p.Fingerprint = name + " " + s.ID
 	age := backup.Age(l.now().Sub(s.Time))
-	p.Loss = fmt.Sprintf("nothing now; what is restored is of %s: the changes of the last %s are not in it", s.Time.Local().Format("2006-01-02 15:04"), age)
+	p.LosesSince = s.Time
+	p.Loss = fmt.Sprintf("nothing now; what is restored is of %s: the changes of the last %s are not in it", s.Time.Local().Format("2006-01-02 15:04:05"), age)
 	p.WayBack = "remove " + r.Target
 	if err := l.addFileRestore(ctx, &p, r, name, s); err != nil {
 		p.Blockers = append(p.Blockers, blocked(restic.Source(name), err))

@@ -38,6 +38,9 @@ func (l *Lab) Rollback(ctx context.Context, r RollbackRequest) (plan.Plan, error
 	p := l.newPlan(g, "rollback", f.Fingerprint())
 	p.Summary = fmt.Sprintf("Roll back %s to %q", describe(g), r.Snapshot)
 	p.Loss = f.Lost(l.now())
+	if snapshot, ok := f.Tree.Find(f.Snapshot); ok {
+		p.LosesSince = snapshot.Taken
+	}
 	p.Blockers, p.Notes = proxmox.RollbackBlockers(f)
 	if changes := proxmox.Diff(f.Now, f.Then); len(f.Then) > 0 && len(changes) > 0 {
 		p.Notes = append(p.Notes, "The configuration changes back: "+listChanges(changes)+".")

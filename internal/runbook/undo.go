@@ -19,6 +19,9 @@ func (l *Lab) Undo(ctx context.Context, s operation.Status) (plan.Plan, error) {
 	if undo := l.undoRestore(s); undo != nil {
 		return undo(ctx)
 	}
+	if undo := l.undoHold(s); undo != nil {
+		return undo(ctx)
+	}
 	if p, ours, err := l.undoPostgres(ctx, s); ours {
 		return p, err
 	}

@@ -158,6 +158,10 @@ func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 	if hold != nil {
 		p.Hold = &checks.Hold{Since: hold.Since, By: hold.Who, Why: hold.Why, Incident: hold.Incident}
 	}
+	held, unheld := m.store.Held(ctx)
+	for _, h := range held {
+		p.Held = append(p.Held, checks.HeldSetting{Server: h.Server, Kind: h.Kind, ID: h.ID, Says: h.Says, Since: h.Since, Incident: h.Incident})
+	}
 	torn, err := m.store.RunsOfJob(ctx, tornJob, tornKept)
 	errs[7] = err
 	p.Torn = map[string]string{}
@@ -175,7 +179,7 @@ func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 			p.Runs[r.Source] = r
 		}
 	}
-	return p, errors.Join(append(errs[:], err, failed, m.measured(ctx, &p))...)
+	return p, errors.Join(append(errs[:], err, failed, unheld, m.measured(ctx, &p))...)
 }
 
 // verifyJob is the job of a run that read a copy, its subject, to its last byte; an

@@ -7,18 +7,19 @@ import (
 
 // roles are the privileges of the built-in roles that the lab needs.
 var roles = map[string][]string{
-	"NoAccess":           {},
-	"DatastoreAudit":     {"Datastore.Audit"},
-	"DatastoreReader":    {"Datastore.Audit", "Datastore.Read"},
-	"DatastoreBackup":    {"Datastore.Backup"},
-	"DatastorePowerUser": {"Datastore.Backup", "Datastore.Prune"},
-	"DatastoreAdmin":     {"Datastore.Audit", "Datastore.Backup", "Datastore.Modify", "Datastore.Prune", "Datastore.Read", "Datastore.Verify"},
-	"RemoteAudit":        {"Remote.Audit"},
-	"RemoteSyncOperator": {"Remote.Audit", "Remote.Read"},
-	"RemoteAdmin":        {"Remote.Audit", "Remote.Modify", "Remote.Read"},
-	"Audit":              {"Datastore.Audit", "Permissions.Modify", "Remote.Audit", "Sys.Audit"},
+	"NoAccess":               {},
+	"DatastoreAudit":         {"Datastore.Audit"},
+	"DatastoreReader":        {"Datastore.Audit", "Datastore.Read"},
+	"DatastoreBackup":        {"Datastore.Backup"},
+	"DatastorePowerUser":     {"Datastore.Backup", "Datastore.Prune"},
+	"DatastoreAdmin":         {"Datastore.Audit", "Datastore.Backup", "Datastore.Modify", "Datastore.Prune", "Datastore.Read", "Datastore.Verify"},
+	"RemoteAudit":            {"Remote.Audit"},
+	"RemoteSyncOperator":     {"Remote.Audit", "Remote.Read"},
+	"RemoteAdmin":            {"Remote.Audit", "Remote.Modify", "Remote.Read"},
+	"RemoteSyncPushOperator": {"Remote.Audit", "Remote.DatastoreBackup"},
+	"Audit":                  {"Datastore.Audit", "Permissions.Modify", "Remote.Audit", "Sys.Audit"},
 	"Admin": {"Datastore.Allocate", "Datastore.Audit", "Datastore.Backup", "Datastore.Modify", "Datastore.Prune", "Datastore.Read",
-		"Datastore.Verify", "Permissions.Modify", "Realm.Allocate", "Remote.Audit", "Remote.Modify", "Remote.Read",
+		"Datastore.Verify", "Permissions.Modify", "Realm.Allocate", "Remote.Audit", "Remote.DatastoreBackup", "Remote.Modify", "Remote.Read",
 		"Sys.Audit", "Sys.Console", "Sys.Modify", "Sys.PowerManagement"},
 }
 

@@ -53,9 +53,11 @@ func (s *Server) Etc() map[string]string {
 var jobFiles = map[string]string{Verify: "verification.cfg", Prune: "prune.cfg", Sync: "sync.cfg"}
 
 func (j *Job) properties() map[string]string {
-	p := map[string]string{"store": j.Store, "ns": j.NS, "schedule": j.Schedule, "comment": j.Comment, "remote": j.Remote, "remote-store": j.RemoteStore, "sync-direction": j.Direction}
-	if j.Disable {
-		p["disable"] = "true"
+	p := map[string]string{"store": j.Store, "ns": j.NS, "schedule": j.Schedule, "comment": j.Comment, "remote": j.Remote, "remote-store": j.RemoteStore, "sync-direction": j.Direction, "owner": j.Owner}
+	for name, on := range map[string]bool{"disable": j.Disable, "remove-vanished": j.RemoveVanished, "run-on-mount": j.RunOnMount} {
+		if on {
+			p[name] = "true"
+		}
 	}
 	if j.Kind == Verify {
 		p["ignore-verified"], p["outdated-after"] = fmt.Sprint(j.IgnoreVerified), fmt.Sprint(j.OutdatedAfter)
@@ -146,7 +148,8 @@ func (w *World) adoptJobs(files map[string]string) {
 		for _, x := range sections(files[name]) {
 			j := &Job{Kind: kind, ID: x.id, Store: x.values["store"], NS: x.values["ns"], Schedule: x.values["schedule"], Comment: x.values["comment"],
 				Disable: x.values["disable"] == "true", IgnoreVerified: x.values["ignore-verified"] == "true",
-				Remote: x.values["remote"], RemoteStore: x.values["remote-store"], Direction: x.values["sync-direction"], NextRun: w.now().Unix() + 24*60*60}
+				Remote: x.values["remote"], RemoteStore: x.values["remote-store"], Direction: x.values["sync-direction"], Owner: x.values["owner"],
+				RemoveVanished: x.values["remove-vanished"] == "true", RunOnMount: x.values["run-on-mount"] == "true", NextRun: w.now().Unix() + 24*60*60}
 			for key, value := range x.values {
 				n := 0
 				if _, err := fmt.Sscan(value, &n); err != nil {

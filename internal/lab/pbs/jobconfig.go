@@ -21,7 +21,7 @@ func createJob(kind string) handler {
 		}
 		store := c.params["store"]
 		// The kind of job says which privilege it takes to make one.
-		if !c.may(storePath(store, c.params["ns"]), map[string]string{Verify: "Datastore.Verify", Prune: modify, Sync: "Datastore.Backup"}[kind]) {
+		if !c.may(storePath(store, c.params["ns"]), map[string]string{Verify: "Datastore.Verify", Prune: modify, Sync: backup}[kind]) {
 			return nil, denied()
 		}
 		if c.Store(store) == nil {
@@ -34,7 +34,7 @@ func createJob(kind string) handler {
 		}
 		j := &Job{Kind: kind, ID: c.params["id"], Store: store, NS: c.params["ns"], Schedule: c.params["schedule"], Comment: c.params["comment"],
 			Disable: c.truth("disable"), IgnoreVerified: c.truth("ignore-verified"), Remote: c.params["remote"], RemoteStore: c.params["remote-store"],
-			Direction: c.params["sync-direction"]}
+			Direction: c.params["sync-direction"], Owner: c.params["owner"], RemoveVanished: c.truth("remove-vanished"), RunOnMount: c.truth("run-on-mount")}
 		outdated, err := c.number("outdated-after", 0, 0)
 		if err != nil {
 			return nil, err

@@ -163,6 +163,13 @@ func (j *Job) row() object {
 		put("remote", j.Remote)
 		put("remote-store", j.RemoteStore)
 		put("sync-direction", j.Direction)
+		put("owner", j.Owner)
+		if j.RemoveVanished {
+			row["remove-vanished"] = true
+		}
+		if j.RunOnMount {
+			row["run-on-mount"] = true
+		}
 	}
 	put("last-run-upid", j.LastUPID)
 	if j.LastUPID != "" && j.LastState != "" {

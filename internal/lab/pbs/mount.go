@@ -1,5 +1,7 @@
 package pbs
 
+import "strings"
+
 // mayMount says no to those who lack a privilege that (un)mounting needs, and
 // to datastores that lie on no removable medium.
 func (c *call) mayMount() (*Datastore, error) {
@@ -55,27 +57,39 @@ func unmountStore(c *call) (any, error) {
 	})
 }
 
-// configureStore sets or takes back the maintenance of a datastore.
+// configureStore changes how a datastore is configured, whether it is mounted or not.
 func configureStore(c *call) (any, error) {
 	store := c.r.PathValue("store")
-	if !c.may(storePath(store, ""), "Datastore.Allocate") {
+	if !c.may(storePath(store, ""), modify) {
 		return nil, denied()
+	}
+	if err := c.unchanged(c.storesDigest()); err != nil {
+		return nil, err
 	}
 	d := c.Store(store)
 	if d == nil {
 		return nil, bad("no such datastore '%s'", store)
 	}
+	for _, name := range strings.Fields(c.params["delete"]) {
+		switch name {
+		case "maintenance-mode":
+			d.Maintenance = ""
+		case "comment":
+			d.Comment = ""
+		case "gc-schedule":
+			d.GC.Schedule, d.GC.NextRun = "", 0
+		default:
+			return nil, bad("parameter verification failed - 'delete': value '%s' is not defined in the enumeration.", name)
+		}
+	}
 	if mode, ok := c.params["maintenance-mode"]; ok {
 		d.Maintenance = mode
-	}
-	if c.params["delete"] == "maintenance-mode" {
-		d.Maintenance = ""
 	}
 	if comment, ok := c.params["comment"]; ok {
 		d.Comment = comment
 	}
 	if schedule, ok := c.params["gc-schedule"]; ok {
-		d.GC.Schedule = schedule
+		d.GC.Schedule, d.GC.NextRun = schedule, c.now().Unix()+24*60*60
 	}
 	return nil, nil
 }

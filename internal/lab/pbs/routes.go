@@ -40,6 +40,7 @@ func (s *Server) routes() http.Handler {
 	at("POST /admin/datastore/{store}/prune-datastore", ofPrune, startPrune)
 	at("POST /admin/datastore/{store}/mount", "", mountStore)
 	at("POST /admin/datastore/{store}/unmount", "", unmountStore)
+	at("GET /config/datastore/{store}", "", configuredStore)
 	at("PUT /config/datastore/{store}", "maintenance-mode comment gc-schedule delete digest", configureStore)
 	at("GET /admin/gc", "", listGC)
 	at("GET /admin/verify", "store", listJobs(Verify))
@@ -50,7 +51,11 @@ func (s *Server) routes() http.Handler {
 	at("POST /admin/sync/{id}/run", "", runJob(Sync))
 	at("POST /config/verify", ofJob+" ignore-verified outdated-after", createJob(Verify))
 	at("POST /config/prune", ofJob+" disable keep-last keep-hourly keep-daily keep-weekly keep-monthly keep-yearly", createJob(Prune))
-	at("POST /config/sync", ofJob+" remote remote-store remote-ns sync-direction remove-vanished owner", createJob(Sync))
+	at("POST /config/sync", ofJob+" remote remote-store remote-ns sync-direction remove-vanished run-on-mount owner", createJob(Sync))
+	for _, kind := range []string{Prune, Sync} {
+		at("GET /config/"+kind+"/{id}", "", readJob(kind))
+		at("PUT /config/"+kind+"/{id}", changeOf[kind].set+" delete digest", changeJob(kind))
+	}
 	at("GET /nodes/{node}/tasks", ofTasks, listTasks)
 	at("GET /nodes/{node}/tasks/{upid}/status", "", taskStatus)
 	at("GET /nodes/{node}/tasks/{upid}/log", "start limit test-status download", taskLog)

@@ -243,6 +243,9 @@ func (s *Server) answer(header http.Header, r *http.Request, allowed []string, h
 		return nil, err
 	}
 	envelope := map[string]any{"data": data}
+	if f, ok := data.(configured); ok {
+		envelope = map[string]any{"data": f.data, "digest": f.digest}
+	}
 	if p, ok := data.(page); ok {
 		envelope = map[string]any{"data": p.data, "total": p.total}
 	}
@@ -266,6 +269,9 @@ func parameters(r *http.Request) (map[string]string, error) {
 	}
 	for name, values := range r.Form {
 		params[name] = values[len(values)-1]
+		if name == "delete" { // a list: one value each
+			params[name] = strings.Join(values, " ")
+		}
 	}
 	return params, nil
 }

@@ -149,6 +149,9 @@ type Job struct {
 	OutdatedAfter       int            // a verify job's, in days
 	Remote, RemoteStore string         // a sync job's
 	Direction           string         // a sync job's: "pull" (the zero value too) or "push"
+	RemoveVanished      bool           // a sync job's
+	RunOnMount          bool           // a sync job's: it runs when a removable disk is mounted
+	Owner               string         // a sync job's; empty: root@pam
 	NextRun             int64
 	LastUPID, LastState string // a UPID without a state: it runs
 	LastEnd             int64

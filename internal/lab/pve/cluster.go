@@ -13,7 +13,7 @@ var clusterRoutes = []route{
 	{method: "GET", path: "/cluster/tasks", handler: (*Server).clusterTasks},
 	{method: "GET", path: "/cluster/nextid", params: "vmid?", handler: (*Server).nextID},
 	{method: "GET", path: "/cluster/options", handler: (*Server).clusterOptions},
-	{method: "GET", path: "/cluster/replication", handler: (*Server).emptyList},
+	{method: "GET", path: "/cluster/replication", handler: (*Server).listReplication},
 	{method: "GET", path: "/cluster/ha/resources", perm: "/ Sys.Audit", params: "type?:enum=vm|ct", handler: (*Server).haResources},
 	{method: "GET", path: "/cluster/ha/status/current", perm: "/ Sys.Audit", handler: (*Server).haStatus},
 	{method: "GET", path: "/cluster/backup", perm: "/ Sys.Audit", handler: (*Server).listJobs},
@@ -47,8 +47,6 @@ var nodeRoutes = []route{
 func (s *Server) getVersion(*call) (any, error) {
 	return object{"version": s.version, "release": s.release(), "repoid": "2606ac850d46da29"}, nil
 }
-
-func (s *Server) emptyList(*call) (any, error) { return []object{}, nil }
 
 func (s *Server) clusterIndex(*call) (any, error) {
 	rows := rowsOf(20)

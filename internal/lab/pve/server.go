@@ -20,8 +20,10 @@ type Server struct {
 	taskList
 	clock
 	quorum bool
-	done   chan struct{} // closed by Stop
-	work   sync.WaitGroup
+
+	replicas []Replica
+	done     chan struct{} // closed by Stop
+	work     sync.WaitGroup
 }
 
 // directory is who may do what.

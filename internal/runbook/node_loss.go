@@ -1,0 +1,204 @@
+package runbook
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cairn/internal/plan"
+	"cairn/proxmox"
+)
+
+// deadNode is a node that is gone of a cluster of which others are left.
+type deadNode struct {
+	name   string
+	left   string // a node that is left: there it is taken out of the cluster
+	online []string
+	quorum bool      // those that are left are more than half
+	moved  []lostOne // guests whose disks outlived the node: their configuration moves, and nothing is restored
+	since  []string  // what of them is lost all the same
+	ha     []proxmox.HAResource
+}
+
+// deadNode looks at what is left of a cluster that lost a node; nil: nothing answers,
+// or it is not one node of several.
+func (l *Lab) deadNode(ctx context.Context, r HypervisorRestore, known proxmox.Facts) *deadNode {
+	if r.Node == "" || len(known.Nodes) < 2 {
+		return nil
+	}
+	c := l.clusters[r.Cluster]
+	nodes, err := c.Nodes(ctx)
+	if err != nil {
+		return nil
+	}
+	d := &deadNode{name: r.Node}
+	for _, n := range nodes {
+		switch {
+		case n.Online && n.Name == r.Node:
+			return nil // it lives
+		case n.Online:
+			d.online = append(d.online, n.Name)
+		}
+	}
+	if len(d.online) == 0 {
+		return nil
+	}
+	d.left = d.online[0]
+	if slices.Contains(d.online, r.Onto) {
+		d.left = r.Onto
+	}
+	d.quorum = 2*len(d.online) > len(known.Nodes)
+	copies, err := c.Replications(ctx)
+	if err != nil {
+		copies = nil // then what they hold comes back from the backups
+	}
+	d.moved, d.since = survivors(known, d.name, d.left, d.online, copies)
+	for i, g := range d.moved {
+		d.moved[i].Priority = l.priority(Guest{r.Cluster, proxmox.Guest{VMID: g.VMID}})
+	}
+	if all, err := c.HAResources(ctx); err == nil {
+		for _, res := range all {
+			if slices.ContainsFunc(known.Guests, func(g proxmox.Guest) bool { return g.Node == d.name && proxmox.ServiceID(g.Kind, g.VMID) == res.SID }) {
+				d.ha = append(d.ha, res)
+			}
+		}
+	}
+	return d
+}
+
+// survivors are the guests of a dead node whose disks are still there: on storages that
+// all nodes share, or as the last replication left them on a node that is left.
+func survivors(known proxmox.Facts, dead, left string, online []string, copies []proxmox.Replication) (moved []lostOne, since []string) {
+	shared := map[string]bool{}
+	for _, s := range known.Storages {
+		shared[s.Name] = s.Shared
+	}
+	for _, g := range known.Guests {
+		if g.Node != dead || g.Template || len(g.Disks) == 0 {
+			continue
+		}
+		to, at := left, slices.IndexFunc(copies, func(r proxmox.Replication) bool { return r.Guest == g.VMID && slices.Contains(online, r.Target) })
+		outlived := func(d proxmox.Disk) bool { return shared[d.Storage] || at >= 0 && d.Storage != "" }
+		if slices.ContainsFunc(g.Disks, func(d proxmox.Disk) bool { return !strings.HasPrefix(d.Key, "unused") && !outlived(d) }) {
+			continue
+		}
+		if slices.ContainsFunc(g.Disks, func(d proxmox.Disk) bool { return !shared[d.Storage] }) {
+			to = copies[at].Target
+			since = append(since, fmt.Sprintf("what %s (%d) wrote since its last replication (%s)", g.Name, g.VMID, cmp.Or(copies[at].Schedule, "*/15")))
+		}
+		moved = append(moved, lostOne{VMID: g.VMID, Kind: g.Kind, Name: g.Name, Node: to, Moved: true})
+	}
+	return moved, since
+}
+
+// keep takes the guests that need no restore out of those that are restored, and of
+// those that have no backup.
+func (d *deadNode) keep(guests []lostOne, missing []string) ([]lostOne, []string) {
+	if d == nil {
+		return guests, missing
+	}
+	for _, m := range d.moved {
+		guests = slices.DeleteFunc(guests, func(g lostOne) bool { return g.VMID == m.VMID })
+		missing = slices.DeleteFunc(missing, func(text string) bool { return strings.HasSuffix(text, fmt.Sprintf(" (%d)", m.VMID)) })
+	}
+	return guests, missing
+}
+
+// notes says what is not restored, and what of it is lost.
+func (d *deadNode) notes(p *plan.Plan) {
+	if d == nil {
+		return
+	}
+	for _, g := range d.moved {
+		p.Notes = append(p.Notes, fmt.Sprintf("%s (%d) needs no restore: its disks are still there; its configuration moves to %s, where it is started.", g.Name, g.VMID, g.Node))
+	}
+	switch {
+	case len(d.since) > 0 && p.Loss != "":
+		p.Loss += "; and " + strings.Join(d.since, ", ")
+	case len(d.since) > 0:
+		p.Loss = strings.Join(d.since, ", ")
+	case len(d.moved) > 0 && p.Loss == "":
+		p.Loss = "nothing: all their disks are still there"
+	}
+	if !d.quorum {
+		p.Notes = append(p.Notes, "What is left of the cluster has no quorum, so it writes nothing: \"pvecm expected\" gives it one until the node is taken out. Make sure that the dead node stays off: both would think that they are the cluster.")
+	}
+}
+
+// commands take the node out of the cluster, in the order that it allows: without a
+// quorum nothing below /etc/pve can be written, and high availability starts what it
+// manages as soon as there is one.
+func (d *deadNode) commands(known proxmox.Facts, another bool) []string {
+	on := "ssh root@" + d.left + " "
+	var all []string
+	if !d.quorum {
+		all = append(all, on+fmt.Sprintf("pvecm expected %d", len(d.online)))
+	}
+	for _, r := range d.ha {
+		all = append(all, on+"ha-manager remove "+quoted(r.SID))
+	}
+	for _, g := range d.moved {
+		dir := map[proxmox.GuestKind]string{proxmox.LXC: "lxc"}[g.Kind]
+		dir = cmp.Or(dir, "qemu-server")
+		all = append(all, on+fmt.Sprintf("mv /etc/pve/nodes/%s/%s/%d.conf /etc/pve/nodes/%s/%s/", quoted(d.name), dir, g.VMID, quoted(g.Node), dir))
+	}
+	all = append(all, on+"pvecm delnode "+quoted(d.name), on+"mv /etc/pve/nodes/"+quoted(d.name)+" /root/")
+	if another {
+		all = append(all, "pvecm add "+d.left)
+	}
+	return all
+}
+
+// storageBlockers names the guests whose disks lay on storages that the node which
+// takes them has not: found now, and not when half of them are back.
+func (l *Lab) storageBlockers(ctx context.Context, r HypervisorRestore, d *deadNode, known proxmox.Facts, guests []lostOne) []plan.Blocker {
+	if d == nil || r.Onto == "" || r.Storage != "" {
+		return nil
+	}
+	here, err := l.clusters[r.Cluster].NodeStorages(ctx, r.Onto)
+	if err != nil {
+		return []plan.Blocker{{Subject: "node " + r.Onto, Why: "its storages cannot be read: " + err.Error(), Hint: "name another node with --onto"}}
+	}
+	var has []string
+	for _, s := range here {
+		if s.Active && (slices.Contains(s.Content, "images") || slices.Contains(s.Content, "rootdir")) {
+			has = append(has, s.Name)
+		}
+	}
+	lack := map[string][]string{}
+	for _, one := range guests {
+		i := slices.IndexFunc(known.Guests, func(g proxmox.Guest) bool { return g.VMID == one.VMID })
+		if i < 0 {
+			continue
+		}
+		for _, disk := range known.Guests[i].Disks {
+			if disk.Storage != "" && !slices.Contains(has, disk.Storage) && !slices.Contains(lack[disk.Storage], one.word()) {
+				lack[disk.Storage] = append(lack[disk.Storage], one.word())
+			}
+		}
+	}
+	var all []plan.Blocker
+	for _, storage := range sortedNames(lack) {
+		all = append(all, plan.Blocker{Subject: "storage " + storage, Why: fmt.Sprintf("node %s has it not, and the disks of %s lay there", r.Onto, strings.Join(lack[storage], ", ")),
+			Hint: "say where they go to with --storage: " + cmp.Or(strings.Join(has, ", "), "the node has none for disks")})
+	}
+	return all
+}
+
+// addHAAgain puts what was taken out of high availability back under it.
+func (l *Lab) addHAAgain(p *plan.Plan, cluster string, d *deadNode) {
+	if d == nil {
+		return
+	}
+	for _, r := range d.ha {
+		_, id, _ := strings.Cut(r.SID, ":")
+		vmid := 0
+		if _, err := fmt.Sscan(id, &vmid); err != nil {
+			continue
+		}
+		ha := guestArgs{Cluster: cluster, VMID: vmid, Swap: &swapGuestArgs{Role: "in", HA: &r}}
+		l.addStep(p, kindHA, "put "+r.SID+" under high availability again, as it was", "POST /cluster/ha/resources sid="+r.SID+" state="+r.State, ha, false, 0)
+	}
+}
