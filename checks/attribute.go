@@ -212,7 +212,7 @@ func pbsCopy(s *source, id backup.AssetID, f *pbs.Facts, b *pbs.Snapshot, carrie
 		Medium: s.medium, Site: s.site, Taken: b.Time, Size: b.Size, Encrypted: b.Encrypted(), Protected: b.Protected,
 		State: backup.Complete, Safety: strings.HasPrefix(b.Comment, backup.SafetyComment)}
 	switch {
-	case b.InFlight || b.Verify.State == "failed":
+	case b.InFlight || b.Unreadable || b.Verify.State == "failed":
 		c.State, c.Why = f.State(*b)
 	case b.Verified() && !carried:
 		at := b.Verify.At

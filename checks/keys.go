@@ -65,7 +65,9 @@ func (l *lab) locks() (all []lock) {
 	for _, name := range names(l.policy.PBS, l.facts.PBS) {
 		key := ""
 		for _, s := range l.facts.PBS[name].Value.Snapshots {
-			key = either(key, s.Fingerprint)
+			if s.Encrypted() {
+				key = either(key, s.Fingerprint)
+			}
 		}
 		if key == "" {
 			continue

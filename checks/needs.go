@@ -76,7 +76,7 @@ func (l *lab) hostBackup(n Need) bool {
 			continue
 		}
 		for _, s := range seen.Value.Snapshots {
-			if s.Type != "host" || s.InFlight || s.Verify.State == "failed" {
+			if s.Type != "host" || s.InFlight || s.Unreadable || s.Verify.State == "failed" {
 				continue
 			}
 			for _, f := range s.Files {

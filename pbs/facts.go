@@ -71,9 +71,10 @@ type Snapshot struct {
 	Owner       string
 	Protected   bool
 	Comment     string
-	Fingerprint string // of the key that encrypts it; empty: not encrypted
+	Fingerprint string // of the key that encrypts or signs it; empty: neither
 	Verify      Verification
 	InFlight    bool // no index.json.blob yet: not a backup
+	Unreadable  bool // it has an index, and PBS could not read it: the files are told by name alone
 }
 
 // File is one archive or blob of a backup snapshot.

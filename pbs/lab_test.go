@@ -41,7 +41,8 @@ func labWorld() lab.World {
 				{NS: "lab", Type: "vm", ID: "100", Time: unix(30 * time.Hour), Files: files("drive-scsi0.img.fidx", indexName), Owner: "b@pbs", Verify: "failed"},
 				{NS: "lab", Type: "vm", ID: "103", Time: unix(time.Minute), Files: files("qemu-server.conf.blob"), Owner: "b@pbs"},
 				{NS: "lab/old", Type: "ct", ID: "100", Time: unix(54 * time.Hour), Files: files("root.pxar.didx", indexName), Owner: "b@pbs", Protected: true},
-				{Type: "host", ID: "db01", Time: unix(7 * time.Hour), Files: files("root.pxar.didx", indexName), Owner: "b@pbs", Fingerprint: "03:7e"},
+				{Type: "host", ID: "db01", Time: unix(7 * time.Hour), Owner: "b@pbs", Fingerprint: "03:7e",
+					Files: []lab.File{{Name: "root.pxar.didx", Crypt: "encrypt", Size: 1000}, {Name: indexName, Crypt: "sign-only", Size: 90}}},
 			},
 		}, {Name: "spare", Total: 100, Used: 1}},
 		Jobs: []*lab.Job{

@@ -338,3 +338,44 @@ func TestFingerprints(t *testing.T) {
 		}
 	}
 }
+
+// Where PBS cannot read a snapshot's index it lists the files by name alone: that
+// is no backup that could be restored, and no upload that goes on either.
+func TestIndexThatCannotBeRead(t *testing.T) {
+	all, odd, err := parseSnapshots(strings.NewReader(`{"data":[
+		{"backup-type":"vm","backup-id":"100","backup-time":1700000000,"owner":"b@pbs","protected":false,"size":null,"verification":{"state":"ok","upid":"x"},
+		 "files":[{"filename":"drive-scsi0.img.fidx"},{"filename":"index.json.blob","size":null,"crypt-mode":null}]},
+		{"backup-type":"vm","backup-id":"101","backup-time":1700000000,"owner":"b@pbs","size":0,"verification":null,"files":[{"filename":"index.json.blob"}]},
+		{"backup-type":"vm","backup-id":"102","backup-time":1700000000,"owner":"b@pbs!t","files":[{"filename":"index.json.blob","crypt-mode":"none","size":90}]}]}`), "")
+	if err != nil || odd != 0 || len(all) != 3 {
+		t.Fatalf("%v, %d odd, %+v", err, odd, all)
+	}
+	f := Facts{TasksComplete: true}
+	if state, why := f.State(all[0]); state != backup.Damaged || all[0].Verified() || !strings.Contains(why, "cannot read its index") {
+		t.Errorf("%s: %s", state, why)
+	}
+	for _, s := range all[1:] {
+		if state, why := f.State(s); state != backup.Complete {
+			t.Errorf("%s: %s %s", s.Key(), state, why)
+		}
+	}
+}
+
+// A key's fingerprint stands beside a backup that was only signed, too.
+func TestEncryptedOrSigned(t *testing.T) {
+	index := File{Name: indexName, Crypt: "sign-only"}
+	for name, c := range map[string]struct {
+		s    Snapshot
+		want bool
+	}{
+		"encrypted":              {Snapshot{Fingerprint: "aa:bb", Files: []File{{Name: "a.fidx", Crypt: "encrypt"}, index}}, true},
+		"a part is encrypted":    {Snapshot{Files: []File{{Name: "a.conf.blob", Crypt: "none"}, {Name: "a.fidx", Crypt: "encrypt"}, index}}, true},
+		"signed":                 {Snapshot{Fingerprint: "aa:bb", Files: []File{{Name: "a.fidx", Crypt: "sign-only"}, index}}, false},
+		"plain":                  {Snapshot{Files: []File{{Name: "a.fidx", Crypt: "none"}, {Name: indexName, Crypt: "none"}}}, false},
+		"the files tell nothing": {Snapshot{Fingerprint: "aa:bb", Files: []File{{Name: "a.fidx"}}}, true},
+	} {
+		if got := c.s.Encrypted(); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}

@@ -123,12 +123,15 @@ func (p *snapshotParser) add(row *snapshotRow) {
 		Owner: p.one(row.Owner), Protected: bool(row.Protected), Comment: p.one(row.Comment), Fingerprint: p.one(row.Fingerprint),
 		InFlight: true, Files: make([]File, len(row.Files)),
 	}
+	told := row.Size.known
 	for i, f := range row.Files {
+		told = told || f.Size.known || f.Crypt != ""
 		s.Files[i] = File{Name: p.one(f.Name), Crypt: p.one(f.Crypt), Size: f.Size.count()}
 		if f.Name == indexName {
 			s.InFlight = false
 		}
 	}
+	s.Unreadable = !s.InFlight && !told
 	if row.Verification != nil {
 		s.Verify = p.verification(string(row.Verification.State), string(row.Verification.UPID))
 	}

@@ -22,12 +22,20 @@ func (s Snapshot) Key() string { return s.Group() + "/" + s.Time.UTC().Format(ti
 
 // Verified says whether its last verification found every byte good. A copy
 // that was synced carries the verification of its source.
-func (s Snapshot) Verified() bool { return !s.InFlight && s.Verify.State == "ok" }
+func (s Snapshot) Verified() bool { return !s.InFlight && !s.Unreadable && s.Verify.State == "ok" }
 
 // Encrypted says whether any of its archives is encrypted, so that a restore
-// needs the key of Fingerprint.
+// needs the key of Fingerprint. A backup that was only signed names a key too, and
+// is restored without it.
 func (s Snapshot) Encrypted() bool {
-	return s.Fingerprint != "" || slices.ContainsFunc(s.Files, func(f File) bool { return f.Crypt == "encrypt" })
+	told := false
+	for _, f := range s.Files {
+		if f.Crypt == "encrypt" {
+			return true
+		}
+		told = told || f.Crypt != "" && f.Name != indexName
+	}
+	return s.Fingerprint != "" && !told
 }
 
 // longUpload is the age at which an upload is taken for abandoned when the
@@ -38,6 +46,8 @@ const longUpload = 24 * time.Hour
 // running task was abandoned: it does not stay "in flight" for good.
 func (f Facts) State(s Snapshot) (state backup.State, why string) {
 	switch {
+	case s.Unreadable:
+		return backup.Damaged, "PBS cannot read its index: no archive of it can be restored"
 	case !s.InFlight && s.Verify.State == "failed":
 		return backup.Damaged, "its verification failed: chunks are missing or corrupt"
 	case !s.InFlight:

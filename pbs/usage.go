@@ -79,7 +79,7 @@ func (s store) usage(now time.Time) Usage {
 // date is too little data, 0 flat, one in the past shrinking.
 func (s store) estimate(now time.Time) (time.Time, Trend) {
 	switch {
-	case s.Full == nil || !s.Full.known:
+	case s.Full == nil || !s.Full.known || s.Full.value == -1: // as it says where it could not look
 		return time.Time{}, TooLittleData
 	case s.Full.value == 0:
 		return time.Time{}, Flat

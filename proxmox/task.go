@@ -60,7 +60,7 @@ func (w wireTask) listed() (Task, bool) {
 	}
 	t := Task{UPID: string(w.UPID), Node: id.Node, Type: id.Type, ID: id.ID, User: id.User,
 		Started: id.Started, Ended: w.End.when(), Exit: printable(string(w.Status))}
-	if w.End <= 0 && (w.Status == "" || w.Status == "RUNNING") {
+	if w.End <= 0 && (w.Status == "" || strings.EqualFold(string(w.Status), "running")) {
 		t.Running, t.Exit = true, ""
 	}
 	return t, true

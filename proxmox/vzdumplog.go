@@ -76,12 +76,23 @@ func parseVzdumpLog(lines []string) vzdumpLog {
 				part.trouble(said)
 			}
 		case "WARN", "WARNING":
-			if part != nil && !part.over() {
+			if part != nil && !part.over() && !ofTheMachine(said) {
 				part.trouble(said)
 			}
 		}
 	}
 	return l
+}
+
+// ofTheMachine says whether a warning is about how a VM starts, which PVE does for
+// the backup of a stopped one: nothing is wrong with the copy.
+func ofTheMachine(said string) bool {
+	for _, start := range []string{"EFI disk without 'ms-cert", "no efidisk configured!"} {
+		if strings.HasPrefix(said, start) {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *vzdumpLog) last() *vzdumpPart {
@@ -151,11 +162,14 @@ func archiveName(name string) string {
 	return name
 }
 
-// command reads the arguments: "102 103 --storage vmstore --mode stop".
+// command reads the arguments: "102 103 --storage vmstore --mode stop". VMIDs stand
+// before the options, among which a quoted note may hold any number.
 func (l *vzdumpLog) command(args string) {
 	fields := strings.Fields(args)
+	options := false
 	for i, f := range fields {
-		if id, err := strconv.Atoi(f); err == nil && id > 0 && (i == 0 || !strings.HasPrefix(fields[i-1], "--")) {
+		options = options || strings.HasPrefix(f, "--")
+		if id, err := strconv.Atoi(f); err == nil && id > 0 && !options {
 			l.Asked = append(l.Asked, id)
 		}
 		if f == "--storage" && i+1 < len(fields) {

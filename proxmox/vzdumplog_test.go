@@ -31,6 +31,7 @@ func TestConsistencyOfABackup(t *testing.T) {
 		"stopped for it":         {head + "INFO: backup mode: stop\nINFO: stopping virtual guest" + tail, backup.Stopped, backup.OK},
 		"not running":            {strings.Replace(head, "running", "stopped", 1) + "INFO: backup mode: stop" + tail, backup.Stopped, backup.OK},
 		"a warning":              {head + "INFO: backup mode: snapshot\nWARN: iothread is only valid with virtio disk" + tail, backup.CrashConsistent, backup.Warning},
+		"of how the VM starts":   {head + "INFO: backup mode: snapshot\nWARN: EFI disk without 'ms-cert=2023k' option, suggesting that some certificates are not enrolled\nThey expire" + tail, backup.CrashConsistent, backup.OK},
 		"still running":          {head + "INFO: backup mode: snapshot\n" + freeze + thaw, backup.Frozen, backup.Unknown},
 		"just begun":             {"INFO: Starting Backup of VM 101 (qemu)", backup.ConsistencyUnknown, backup.Unknown},
 	} {
@@ -224,5 +225,20 @@ func TestMissedTasksAreFound(t *testing.T) {
 	survey1(t, c)
 	if calls := f.took(); !slices.ContainsFunc(calls, func(s string) bool { return strings.HasPrefix(s, "GET /nodes/pve1/tasks?") }) {
 		t.Errorf("none of the node's tasks was known, so others went by: %v", calls)
+	}
+}
+
+// A job's command line quotes what people wrote: numbers in a note are no guests.
+func TestNumbersInANoteAreNoGuests(t *testing.T) {
+	l := parseVzdumpLog(vzdumpLines("INFO: starting new backup job: vzdump 104 105 --notes-template '{{guestname}} rack 12 of 2026' --mailto --fleecing '1,storage=local-lvm' --bwlimit 0 --storage nas --mode snapshot\n" +
+		"INFO: Starting Backup of VM 104 (qemu)\nINFO: Backup started at 2026-11-20 01:00:02\nERROR: Backup of VM 104 failed - connection refused"))
+	if !slices.Equal(l.Asked, []int{104, 105}) || l.Storage != "nas" {
+		t.Fatalf("got %+v", l)
+	}
+	failed := Task{UPID: "u", Started: time.Unix(1, 0), Ended: time.Unix(60, 0), Exit: "job errors"}
+	for _, b := range guestBackups(failed, &l) {
+		if b.VMID != 104 && b.VMID != 105 {
+			t.Errorf("nobody asked for %+v", b)
+		}
 	}
 }

@@ -100,7 +100,11 @@ func (t *tallied) count(s pbs.Snapshot) {
 	t.all++
 	switch s.Verify.State {
 	case "ok":
-		t.ok++
+		if s.Unreadable {
+			t.bad++
+		} else {
+			t.ok++
+		}
 	case "":
 		t.never++
 	default:

@@ -219,7 +219,7 @@ func handDown(all []proxmox.Guest, newest map[int]lostOne) {
 func (l *Lab) newestBackups(s backupStorage, seen pbs.Facts, anyNamespace bool, newest map[int]lostOne) {
 	for _, b := range seen.Snapshots {
 		vmid, err := strconv.Atoi(b.ID)
-		if err != nil || b.Type == "host" || b.InFlight || b.Verify.State == "failed" || b.Namespace != s.namespace && !(anyNamespace && s.namespace == "") {
+		if err != nil || b.Type == "host" || b.InFlight || b.Unreadable || b.Verify.State == "failed" || b.Namespace != s.namespace && !(anyNamespace && s.namespace == "") {
 			continue
 		}
 		one := lostOne{VMID: vmid, Kind: proxmox.QEMU, Name: b.Comment, Taken: b.Time, Bytes: b.Size, Verified: b.Verify.State, Key: b.Fingerprint, Storage: s.name}
