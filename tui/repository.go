@@ -120,9 +120,11 @@ func (p *repositoryPage) actions(m *Model, l *listing) []binding {
 			do: review("forget in "+source, func(ctx context.Context, d Desk) (plan.Plan, error) { return d.RepositoryForget(ctx, p.repo) })},
 		unlock,
 		{keys: []string{"W"}, help: "back up without waiting until PBS writes no more; a copy that it wrote into meanwhile is marked as torn", grade: reversible, why: why,
-			do: review("back up "+source, func(ctx context.Context, d Desk) (plan.Plan, error) {
-				return d.RepositoryBackup(ctx, runbook.BackupRequest{Name: p.repo, NoWait: true})
-			})},
+			do: func(m *Model) tea.Cmd {
+				return m.open(newReview("back up "+source, len(m.stack), func(ctx context.Context, d Desk) (plan.Plan, error) {
+					return d.RepositoryBackup(ctx, runbook.BackupRequest{Name: p.repo, NoWait: true})
+				}).offering(initialisation(p.repo)))
+			}},
 		{keys: []string{"P"}, help: "compare what is off-site with what lies here, as far as that was not done yet", why: p.noProof(m),
 			do: func(m *Model) tea.Cmd {
 				cmd := m.refresh(source)

@@ -18,6 +18,7 @@ type review struct {
 	name  string
 	under int // how high the stack is when the operation takes this page's place
 	build func(context.Context, Desk) (plan.Plan, error)
+	offer func(context.Context, Desk) (plan.Plan, error) // plans what a blocked plan may offer; nil: nothing
 
 	asking   question
 	starting question
@@ -38,6 +39,24 @@ type review struct {
 
 func newReview(name string, under int, build func(context.Context, Desk) (plan.Plan, error)) *review {
 	return &review{name: name, under: under, build: build, asks: buttons{stay: "Cancel", act: "Go ahead"}}
+}
+
+// offering says how what a blocked plan may offer is planned.
+func (r *review) offering(build func(context.Context, Desk) (plan.Plan, error)) *review {
+	r.offer = build
+	return r
+}
+
+// offers says whether there is another plan to look at instead of the blocked one.
+func (r *review) offers() bool {
+	return r.offer != nil && r.plan != nil && r.plan.Offered() == plan.OfferInit
+}
+
+// accept looks at the plan that is offered, in this page's place.
+func (r *review) accept(m *Model) tea.Cmd {
+	other := newReview("make "+r.plan.Target, r.under, r.offer)
+	m.back()
+	return m.open(other)
 }
 
 func (r *review) id() string    { return fmt.Sprintf("review %p", r) } // two are never the same page
@@ -111,6 +130,9 @@ func (r *review) keys(m *Model) []binding {
 		keys = append(keys, binding{keys: []string{"tab"}, label: "why", help: "type the reason, for the audit trail; back with tab", do: func(*Model) tea.Cmd { r.onWhy = !r.onWhy; return nil }})
 	} else if !r.asking.busy && !r.starting.busy {
 		keys = append(keys, binding{keys: []string{"r"}, label: "plan again", help: "make the plan anew", do: r.again})
+		if r.offers() {
+			keys = append(keys, binding{keys: []string{"I"}, label: "make it", help: "see the plan that makes the repository first; nothing is touched yet", grade: reversible, do: r.accept})
+		}
 	}
 	keys = append(keys, leave)
 	scroll := func(by func() int) func(*Model) tea.Cmd {
@@ -251,6 +273,8 @@ func (r *review) foot(m *Model, w int) []line {
 		return []line{words(" " + m.deskless()), nil}
 	case r.refused != nil:
 		return []line{say(alarm, " Not started. r makes a new plan."), nil}
+	case r.offers():
+		return []line{say(alarm, " There is no repository. Nothing was touched."), words(" Mounted, and spelt right? Then I shows the plan that makes it; r plans again.")}
 	case r.plan.Blocked():
 		return []line{say(alarm, " Blocked: "+count(len(r.plan.Blockers), "blocker", "blockers")+". Nothing was touched, and nothing can be. r plans again."), nil}
 	}

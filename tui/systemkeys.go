@@ -43,6 +43,7 @@ func subjectOf(m *Model, row string) string {
 type copying struct {
 	name  string
 	build func(context.Context, Desk) (plan.Plan, error)
+	offer func(context.Context, Desk) (plan.Plan, error) // what its blocked plan may offer; nil: nothing
 	why   string
 }
 
@@ -67,7 +68,7 @@ func copyingOf(m *Model, row string) copying {
 	case "restic":
 		return copying{name: source, build: func(ctx context.Context, d Desk) (plan.Plan, error) {
 			return d.RepositoryBackup(ctx, runbook.BackupRequest{Name: name})
-		}}
+		}, offer: initialisation(name)}
 	case "postgres":
 		return ofServer(name, "")
 	case "pbs", "proxmox":
@@ -76,6 +77,13 @@ func copyingOf(m *Model, row string) copying {
 		return copying{why: "a disk is no source; b on what backs up to it makes a copy"}
 	}
 	return copying{why: "there is no copy to be made of this row; a shows what there is"}
+}
+
+// initialisation plans the first backup of a repository that is missing.
+func initialisation(name string) func(context.Context, Desk) (plan.Plan, error) {
+	return func(ctx context.Context, d Desk) (plan.Plan, error) {
+		return d.RepositoryBackup(ctx, runbook.BackupRequest{Name: name, Init: true})
+	}
 }
 
 // ofServer copies a PostgreSQL server: what is one database, or all that is
@@ -100,7 +108,9 @@ func backUpKey(m *Model, row string) binding {
 		label = ""
 	}
 	return binding{keys: []string{"b"}, label: label, help: "make a copy now of what the row is about", grade: reversible, why: why,
-		do: func(m *Model) tea.Cmd { return m.open(newReview("back up "+c.name, len(m.stack), c.build)) }}
+		do: func(m *Model) tea.Cmd {
+			return m.open(newReview("back up "+c.name, len(m.stack), c.build).offering(c.offer))
+		}}
 }
 
 // ejectKey takes a disk out.

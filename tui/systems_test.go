@@ -35,6 +35,12 @@ func (d *fakeDesk) planOf(format string, args ...any) (plan.Plan, error) {
 }
 
 func (d *fakeDesk) RepositoryBackup(_ context.Context, r runbook.BackupRequest) (plan.Plan, error) {
+	if r.Init {
+		d.note("plan to make restic.%s", r.Name)
+		p := d.planned
+		p.Blockers, p.Summary = nil, "Make a new, empty repository"
+		return p, d.err
+	}
 	if r.NoWait {
 		return d.planOf("backup of restic.%s without waiting", r.Name)
 	}

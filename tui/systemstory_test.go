@@ -10,6 +10,7 @@ import (
 	"cairn/internal/backup"
 	"cairn/internal/disk"
 	"cairn/internal/operation"
+	"cairn/internal/plan"
 	"cairn/internal/watch"
 	"cairn/restic"
 	"cairn/tui/cells"
@@ -90,6 +91,30 @@ func TestUnlockOnlyWhatIsStale(t *testing.T) {
 	u.does("U")
 	u.sees("U: there is no lock")
 	u.did()
+}
+
+// A repository that is missing can be made, after its own plan was read; not where
+// anything else stands in the way.
+func TestAMissingRepositoryIsMadeByAPlan(t *testing.T) {
+	u := atServers(t, 80, 24)
+	none := plan.Blocker{Subject: "restic.usb", Why: "there is no repository", Offer: plan.OfferInit}
+	u.desk.planned = plan.Plan{Target: "restic.usb", Confirm: "usb", Blockers: []plan.Blocker{none, {Subject: "/srv", Why: "it is not there"}}}
+	u.does(toUSB...)
+	u.does("b")
+	u.sees("2 blockers")
+	u.misses("make it")
+	u.does("I", "esc")
+	u.did("plan backup of restic.usb")
+	u.desk.planned.Blockers = []plan.Blocker{none}
+	u.does("b")
+	u.sees("There is no repository. Nothing was touched.")
+	u.sees("I make it")
+	u.does("I")
+	u.sees("› make restic.usb")
+	u.sees("Make a new, empty repository")
+	u.did("plan backup of restic.usb", "plan backup of restic.usb", "plan to make restic.usb")
+	u.does("right", "enter")
+	u.sees("› operation 20261121-7")
 }
 
 func TestBrowseMarkAndRestore(t *testing.T) {

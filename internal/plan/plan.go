@@ -26,8 +26,25 @@ type Step struct {
 // Blocker is a reason why a plan cannot run, found before anything is touched.
 type Blocker struct {
 	Subject string `json:"subject"`
-	Why     string `json:"why"`  // with value and limit
-	Hint    string `json:"hint"` // what to do
+	Why     string `json:"why"`             // with value and limit
+	Hint    string `json:"hint"`            // what to do
+	Offer   string `json:"offer,omitempty"` // what a person may ask for instead, such as OfferInit; empty: nothing
+}
+
+// OfferInit offers to make the repository that is missing.
+const OfferInit = "init"
+
+// Offered is what a person may ask for instead of a blocked plan, where nothing
+// else stands in the way; empty: nothing.
+func (p Plan) Offered() string {
+	offer := ""
+	for _, b := range p.Blockers {
+		if b.Offer == "" {
+			return ""
+		}
+		offer = b.Offer
+	}
+	return offer
 }
 
 // Estimate is a predicted duration.

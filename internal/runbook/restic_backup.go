@@ -159,31 +159,15 @@ func (b *backupPlan) survey(ctx context.Context) (missing bool) {
 	var err error
 	b.facts, err = b.client.Survey(ctx)
 	var e *restic.Error
-	if errors.As(err, &e) && e.Kind == restic.Missing && b.Init {
-		b.Fingerprint = "no repository"
-		b.guard()
-		b.lab.addRepository(&b.Plan, kindInit, "make the repository", b.initShow(), repositoryArgs{Source: b.Name, From: b.cfg.CopyFrom}, 0)
-		b.copyOrBackup(ctx)
-		b.prove()
-		return true
+	if errors.As(err, &e) && e.Kind == restic.Missing {
+		return b.missing(ctx, e)
 	}
 	if err != nil {
-		one := blocked(restic.Source(b.Name), err)
-		if e != nil && e.Kind == restic.Missing {
-			one.Hint = "if it is to be made there: cairn backup " + b.Name + " --init; else: " + one.Hint
-		}
-		b.Blockers = append(b.Blockers, one)
+		b.Blockers = append(b.Blockers, blocked(restic.Source(b.Name), err))
 		return false
 	}
 	b.locks()
 	return false
-}
-
-func (b *backupPlan) initShow() string {
-	if b.cfg.CopyFrom != "" {
-		return fmt.Sprintf("restic init --from-repository-file … --copy-chunker-params (of restic.%s) → %s", b.cfg.CopyFrom, b.cfg.Where())
-	}
-	return "restic init → " + b.cfg.Where()
 }
 
 // locks judges who holds the repository.

@@ -246,12 +246,16 @@ func (l *Lab) backUp(ctx context.Context, w work) (operation.Result, error) {
 	return out, nil
 }
 
-// rememberMounts notes on which mount points the sources lay.
+// rememberMounts notes on which mount points the sources lay, and the repository.
 func (l *Lab) rememberMounts(ctx context.Context, name string) {
 	if l.history == nil {
 		return
 	}
-	for _, path := range l.config.Restic[name].Paths {
+	cfg := l.config.Restic[name]
+	for _, path := range append(slices.Clone(cfg.Paths), cfg.Dir()) {
+		if path == "" {
+			continue
+		}
 		if point, _, err := disk.MountPoint(path); err == nil && point != "/" {
 			_ = l.history.RecordSeen(context.WithoutCancel(ctx), mountMark(path, point), l.now()) // without a history no mount is known
 		}
@@ -299,6 +303,7 @@ func (l *Lab) copySnapshots(ctx context.Context, w work) (operation.Result, erro
 	if err != nil {
 		return operation.Result{}, err
 	}
+	l.rememberMounts(ctx, w.Source)
 	out := operation.Result{Text: fmt.Sprintf("%d snapshots copied", len(copied)), Medium: restic.Source(w.Source)}
 	for _, s := range copied {
 		if s.Summary != nil {
