@@ -15,6 +15,9 @@ type board struct {
 	tops   [3]int // first visible line of each part
 	beside aside
 	made   moment // of laid
+	moved  bool   // by a person
+	h      int    // lines that the terminal has for all parts
+	madeH  int    // of laid
 	laid   []boardPart
 	find   string
 	found  string // the filter for which a row was chosen
@@ -37,7 +40,7 @@ func (b *board) filterText() *string { return &b.find }
 
 func (b *board) keys(m *Model) []binding {
 	l := b.all(m)
-	moves := l.moves(func(*Model) tea.Cmd { b.chosen = l.chosen; return b.beside.moved() })
+	moves := l.moves(func(*Model) tea.Cmd { b.chosen, b.moved = l.chosen, true; return b.beside.moved() })
 	keys := append([]binding{openKey(func() string { return b.chosen }), m.restoreKey(), filterKey()}, guestKeys(m, b.chosen)...)
 	if b.find != "" {
 		keys = append(keys, binding{keys: []string{"esc"}, help: "show all rows again", do: func(*Model) tea.Cmd { b.find = ""; return nil }})
@@ -70,22 +73,57 @@ func (b *board) receive(_ *Model, msg tea.Msg) tea.Cmd {
 
 func (b *board) parts(m *Model, w int) []boardPart {
 	now := m.moment(w, b.find)
-	if b.made == now {
+	if b.made == now && b.madeH == b.h {
 		return slices.Clone(b.laid)
 	}
 	all := []boardPart{m.tierPart(w), m.failPart(w), m.problemPart(w)}
 	for i := range all {
 		all[i].items, all[i].brief = filter(all[i].items, b.find), filter(all[i].brief, b.find)
 	}
-	b.made, b.laid = now, slices.Clone(all)
+	b.urgentFirst(&all[0], all)
+	b.made, b.madeH, b.laid = now, b.h, slices.Clone(all)
 	return all
+}
+
+// urgentFirst puts what is worst, then the disks, first among the tiers where not all
+// of them have room.
+func (b *board) urgentFirst(tiers *boardPart, all []boardPart) {
+	if _, got, wants := b.deal(all, b.h); b.h > 0 && got[0] < wants[0] {
+		slices.SortStableFunc(tiers.items, func(a, b item) int { return b.urgent - a.urgent })
+	}
+}
+
+// deal shares h lines between the parts; rules says whether there is room to draw any.
+func (b *board) deal(parts []boardPart, h int) (rules bool, got, wants []int) {
+	fixed, all := 0, 0
+	wants = make([]int, len(parts))
+	for i, p := range parts {
+		if len(p.head) == 0 {
+			continue
+		}
+		fixed++
+		for _, it := range p.items {
+			wants[i] += len(it.lines)
+		}
+		all += wants[i]
+	}
+	rules = h >= 30 || h >= 19 && all+2*fixed <= h // rather rows than rules
+	if rules {
+		fixed *= 2
+	}
+	return rules, share(h-fixed, wants), wants
 }
 
 func (b *board) view(m *Model, w, h int) []line {
 	left, right := w, 0
 	if w >= sideBySide {
-		left = max(w*3/5, 78)
+		left = max(w*3/5, 78, min(80, w-leastBeside-3))
 		right = w - left - 3
+	}
+	if room := m.h - 3; b.h != room { // of the terminal: a note or a prompt moves no row
+		if b.h = room; !b.moved {
+			b.chosen = ""
+		}
 	}
 	parts := b.parts(m, left-1)
 	if b.chosen == "nothing" && m.known { // the row that stood for what was asked
@@ -103,7 +141,7 @@ func (b *board) view(m *Model, w, h int) []line {
 	if right == 0 {
 		return out
 	}
-	if b.beside.id == "" {
+	if b.beside.id == "" || b.all(m).lacks(b.beside.id) {
 		b.beside.id = b.chosen
 	}
 	return sideways(out, left, b.beside.lines(m, aboutRow, right, h), right, h)
@@ -111,27 +149,13 @@ func (b *board) view(m *Model, w, h int) []line {
 
 // stack shares the height between the parts and draws each part's window.
 func (b *board) stack(parts []boardPart, w, h int) []line {
-	fixed, all, wants := 0, 0, make([]int, len(parts))
-	for i := range parts {
-		p := &parts[i]
-		p.lay(b.chosen, w)
-		if len(p.head) == 0 {
-			continue
-		}
-		fixed++
-		wants[i] = len(p.lines)
-		all += wants[i]
-	}
-	rules := h >= 30 || h >= 19 && all+2*fixed <= h // rather rows than rules
-	if rules {
-		fixed *= 2
-	}
-	got := share(h-fixed, wants)
+	rules, got, wants := b.deal(parts, h)
 	var out []line
 	for i, p := range parts {
 		if len(p.head) == 0 {
 			continue
 		}
+		p.lay(b.chosen, w)
 		if rules {
 			out = append(out, rule(w))
 		}

@@ -83,10 +83,12 @@ func tally(problems []checks.Problem) line {
 func (m *Model) tierPart(w int) boardPart {
 	var rows [][]line
 	var ids []string
+	var urgent []int
 	for _, t := range m.state.Report.Tiers {
 		for _, s := range t.Sources {
 			ids = append(ids, "source:"+s.Name)
 			rows = append(rows, m.sourceRow(t.Tier, s))
+			urgent = append(urgent, 2*int(s.Status))
 		}
 	}
 	if len(rows) == 0 && len(m.state.Report.Disks) == 0 {
@@ -96,10 +98,10 @@ func (m *Model) tierPart(w int) boardPart {
 	head, body := table(cols, rows, w)
 	p := boardPart{head: append(line{{" ", plain}}, head...)}
 	for i, l := range body {
-		p.items = append(p.items, item{id: ids[i], lines: []line{l}})
+		p.items = append(p.items, item{id: ids[i], lines: []line{l}, urgent: urgent[i]})
 	}
 	for _, d := range m.state.Report.Disks {
-		p.items = append(p.items, item{id: "disk:" + d.Name, lines: []line{m.diskRow(d, w)}})
+		p.items = append(p.items, item{id: "disk:" + d.Name, lines: []line{m.diskRow(d, w)}, urgent: 2*int(d.Status) + 1})
 	}
 	return p
 }

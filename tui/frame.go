@@ -140,9 +140,10 @@ func (m *Model) bottom() line {
 		return m.prompt.line(m, m.w)
 	}
 	if s, ok := m.top().(searcher); ok && *s.filterText() != "" {
-		return ends(line{{" filter ", faint}, {*s.filterText(), strong}, {"   esc shows all  / changes it", plain}}, nil, m.w)
+		lead := cut(line{{" /", strong}, {*s.filterText(), strong}}, m.w/3).add(span{"  ", plain}, span{"esc", strong}, span{" clear ", plain})
+		return lead.join(m.footer(m.w-lead.width(), "/"))
 	}
-	return m.footer(m.w)
+	return m.footer(m.w, "")
 }
 
 func (m *Model) tooSmall() []line {

@@ -92,16 +92,16 @@ func goTo(make func(*Model) screen) func(*Model) tea.Cmd {
 	return func(m *Model) tea.Cmd { return m.open(make(m)) }
 }
 
-// footer shows the labelled keys of the screen, as many as fit; help comes last
-// and always.
-func (m *Model) footer(w int) line {
+// footer shows the labelled keys of the screen, as many as fit, without one that
+// stands elsewhere; help comes last and always.
+func (m *Model) footer(w int, without string) line {
 	last := line{{"?", strong}, {" help", plain}}
 	if t, ok := m.top().(typing); ok && t.typing() {
 		last = nil
 	}
 	out, room := line{{" ", plain}}, w-2-last.width() // some terminals lose the last cell of the last row
 	for _, b := range m.bindings() {
-		if b.label == "" || b.keys[0] == "?" {
+		if b.label == "" || b.keys[0] == "?" || b.keys[0] == without {
 			continue
 		}
 		key, label := span{keyName(b.keys[0]), strong}, span{" " + b.label + "  ", plain}

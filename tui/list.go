@@ -15,6 +15,8 @@ type item struct {
 	lines []line
 	find  string // what a filter looks at besides its lines
 	opens string // the row that enter opens; empty: none
+
+	urgent int // the greater, the sooner it is shown where there is no room for all
 }
 
 // list is a window on items. What is chosen is an id and not a place, so that
@@ -44,6 +46,11 @@ func (l *list) at() int {
 		return -1
 	}
 	return slices.IndexFunc(l.items, func(i item) bool { return i.id == l.chosen })
+}
+
+// lacks says whether there is no such row, or none any more.
+func (l *list) lacks(id string) bool {
+	return !slices.ContainsFunc(l.items, func(i item) bool { return i.id == id })
 }
 
 // step moves the choice by so many rows, past headings. Where the chosen row is

@@ -116,6 +116,11 @@ func (p *operationPage) keys(m *Model) []binding {
 	}
 	keys := []binding{m.nextKey(s), cancel, resume, undo,
 		{keys: []string{"l"}, label: "log", help: "all that its steps said", why: m.deskless(), do: func(m *Model) tea.Cmd { return m.open(newLog(p.op)) }}}
+	if len(s.Record.Plan.Parts) > 0 {
+		list := m.operationsKey()
+		list.label = "operation of each"
+		keys = append(keys, list)
+	}
 	scroll := func(by int) func(*Model) tea.Cmd {
 		return func(*Model) tea.Cmd { p.top = max(0, min(p.top+by*max(p.height-1, 1), p.total-p.height)); return nil }
 	}

@@ -107,7 +107,7 @@ func (p *operationPage) parts(m *Model, w int) []line {
 
 // partLines are how one of several stands, in bytes while it runs.
 func partLines(s operation.Status, w int) []line {
-	row := line{{mark(s.State) + " ", stateTone(s.Outcome())}, {pad1(s.Record.Plan.Confirm, 14) + "  ", plain}}
+	row := line{{mark(s.Outcome()) + " ", stateTone(s.Outcome())}, {pad1(s.Record.Plan.Confirm, 14) + "  ", plain}}
 	right := say(faint, "operation "+s.ID())
 	if g := s.Progress; runsOn(s) && g != nil && g.Total > 0 && (g.Unit == "" || g.Unit == "bytes") {
 		row = row.join(amountLine(g, w-row.width()-right.width()-1, 12))

@@ -119,7 +119,11 @@ func (p *prompt) picked(m *Model) *choice {
 }
 
 func (p *prompt) line(_ *Model, w int) line {
-	keys := or(p.keys, "enter keeps it  esc drops it")
+	if p.keys == "" && p.offer == nil { // the filter: its keys where the eye is
+		text := p.field.line(true, max(w-26, 8))
+		return line{{" " + p.mark, strong}}.join(text).add(span{"  enter", strong}, span{" keep  ", plain}, span{"esc", strong}, span{" clear", plain})
+	}
+	keys := p.keys
 	if p.offer != nil {
 		keys = "tab completes  enter goes  esc leaves"
 	}

@@ -74,11 +74,12 @@ func (l *Lab) restoreTogether(ctx context.Context, all []GuestRestore, parallel 
 	p.Parts, p.Target, p.Confirm, p.Fingerprint = parts, "proxmox."+strings.Join(clusters, ","), strings.Join(names, " "), hex.EncodeToString(state.Sum(nil)[:8])
 	p.Summary = fmt.Sprintf("Restore %d guests, each beside what is there: %s", len(parts), strings.Join(names, ", "))
 	p.Estimate = spread(parts, a.Parallel)
-	l.addAny(&p, kindParts, fmt.Sprintf("restore them by priority, %d at once", a.Parallel), "one operation for each; what it does is shown by cairn operation show", nil, a, p.Estimate)
-	switch {
-	case parallel == 0 && len(all) > bears:
-		p.Notes = append(p.Notes, fmt.Sprintf("%d at once, because an SSD behind USB bears no more: a second restore fills the pauses of the first, a third only adds seeks.", bears))
-	case a.Parallel > bears:
+	why := "one operation for each"
+	if a.Parallel == bears && len(parts) > bears {
+		why += fmt.Sprintf("; no more at once, because an SSD behind USB bears %d: a third restore only adds seeks", bears)
+	}
+	l.addAny(&p, kindParts, fmt.Sprintf("restore them by priority, %d at once", a.Parallel), why, nil, a, p.Estimate)
+	if a.Parallel > bears {
 		p.Notes = append(p.Notes, fmt.Sprintf("%d at once are more than the %d that an SSD behind USB bears: each will be slower.", a.Parallel, bears))
 	}
 	p.Notes = append(p.Notes, "The originals are not touched. Once a restored guest is good, n on its own operation swaps it in.")
