@@ -52,6 +52,9 @@ func TestBaseBackupWithTablespaceAndConfiguration(t *testing.T) {
 		!slices.ContainsFunc(b.Proofs, func(p backup.Proven) bool { return p.Level == backup.EveryByteRead }) {
 		t.Errorf("%+v", b)
 	}
+	if err := verifyFiles(t.Context(), dir, filepath.Join(dir, baseData), Work{}); err != nil {
+		t.Errorf("without pg_verifybackup: %v", err)
+	}
 	if e, err := client.VerifyCopy(t.Context(), dir, Work{}); err != nil || !e.Ours || e.Bytes == 0 {
 		t.Error(err, e)
 	}

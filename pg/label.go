@@ -81,6 +81,9 @@ type manifest struct {
 		Path    string `json:"Path"`
 		Encoded string `json:"Encoded-Path"` // in hexadecimal, where the path is no UTF-8
 		Size    int64  `json:"Size"`
+
+		Algorithm string `json:"Checksum-Algorithm"` // empty: no checksum
+		Checksum  string `json:"Checksum"`
 	} `json:"Files"`
 	Ranges []struct {
 		Timeline uint32 `json:"Timeline"`

@@ -255,6 +255,8 @@ func toolHint(said string) string {
 	switch {
 	case strings.Contains(said, "No space left"):
 		return "; the disk is full: make room, then try again"
+	case strings.Contains(said, "not support compression"):
+		return "; that program was built without it: install another build of it, such as the distribution's postgresql-client"
 	case strings.Contains(said, "row-level security"), strings.Contains(said, "row security"):
 		return "; a dump needs a role that is above row security: ALTER ROLE … BYPASSRLS"
 	case strings.Contains(said, "could not obtain lock on relation"):

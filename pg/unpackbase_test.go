@@ -99,6 +99,9 @@ func TestOneTarAroundADataDirectory(t *testing.T) {
 	bases := client.cfg.Base.Dir
 	plain := filepath.Join(c.dir, "plain base")
 	c.run(t, "pg_basebackup", "-h", c.dir, "-p", fmt.Sprint(c.port), "-U", "postgres", "-c", "fast", "-X", "stream", "-D", plain)
+	if err := verifyFiles(t.Context(), plain, plain, Work{}); err != nil { // CRC32C is what pg_basebackup takes
+		t.Error(err)
+	}
 	t.Cleanup(func() { _ = os.RemoveAll(plain) })
 	if err := os.Chmod(bases, 0o777); err != nil {
 		t.Fatal(err)

@@ -135,7 +135,7 @@ func (c *Client) readBy(ctx context.Context, path string, spec command.Spec) err
 	}
 	said := string(result.Stderr)
 	err = c.server.toolError(filepath.Base(spec.Argv[0]), result, err)
-	if strings.Contains(said, "Permission denied") || strings.Contains(said, "unsupported version") {
+	if strings.Contains(said, "Permission denied") || strings.Contains(said, "unsupported version") || strings.Contains(said, "not support compression") {
 		return err
 	}
 	return &Damage{path, err.Error()}
@@ -152,12 +152,13 @@ func (c *Client) examineBase(ctx context.Context, path, data string, major int, 
 		}
 		return Examined{}, &Damage{path, "PG_VERSION is missing"}
 	}
-	w.say("pg_verifybackup reads %s", path)
-	if err := c.verifyBase(ctx, path, data, major, w); err != nil {
+	w.say("reading %s", path)
+	by, err := c.verifyBase(ctx, path, data, major, w)
+	if err != nil {
 		return Examined{}, err
 	}
 	size, _ := measure(data)
-	return Examined{Ours: path != data, Bytes: size, Text: "pg_verifybackup read every byte"}, nil
+	return Examined{Ours: path != data, Bytes: size, Text: by + " read every byte"}, nil
 }
 
 // verifyForeign reads a dump that a script made.

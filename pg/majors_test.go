@@ -1,0 +1,107 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/command"
+	"cairn/internal/secret"
+)
+
+// TestArchivesOfOtherMajors reads what pg_dump of 16 (format 1.15) and of 18 (1.16)
+// wrote of one small database.
+func TestArchivesOfOtherMajors(t *testing.T) {
+	for name, major := range map[string]int{"custom-16.dump": 16, "custom-18.dump": 18, "directory-18-toc.dat": 18} {
+		path := filepath.Join("testdata", "majors", name)
+		got, err := openTOC(path, time.UTC)
+		if err != nil || got.database != "shop" || majorOf(got.server) != major || majorOf(got.tool) != major || got.reader() != major {
+			t.Errorf("%s: %+v %v", name, got, err)
+		}
+		if !slices.Equal(got.owners, []string{"postgres", "shop"}) || len(got.data) != 2 || !slices.Contains(got.data, tocTable{"public", "t"}) {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if got.format != formatCustom {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for cut, want := range map[int]bool{0: true, 1: false, 100: false} {
+			file := filepath.Join(t.TempDir(), name)
+			put(t, file, text[:len(text)-cut])
+			p := prober{zone: time.UTC, budget: 1 << 20}
+			c := p.file(file, int64(len(text)-cut), parseDumpName(name, time.UTC))
+			if (c.state == backup.Complete) != want || c.reader != major {
+				t.Errorf("%s, %d bytes cut: %+v", name, cut, c)
+			}
+		}
+	}
+	f, err := os.Open("testdata/majors/plain-18.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	facts, err := readScript(f, "", io.Discard, false)
+	if err != nil || !facts.Complete || majorOf(facts.Tool) != 18 || facts.Dropped != 0 || len(facts.Tables) != 2 || facts.Tables[1].Rows != 20 || !slices.Contains(facts.Owners, "shop") {
+		t.Errorf("plain: %+v %v", facts, err)
+	}
+}
+
+// toolsIn puts programs into PATH that only tell a version.
+func toolsIn(t *testing.T, versions map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, version := range versions {
+		path := filepath.Join(dir, name)
+		put(t, path, []byte("#!/bin/sh\necho '"+name+" (PostgreSQL) "+version+"'\n"))
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+":/usr/bin:/bin")
+	return dir
+}
+
+// TestWhichToolIsTaken looks for programs that no distribution has, so that PATH
+// alone has them.
+func TestWhichToolIsTaken(t *testing.T) {
+	toolsIn(t, map[string]string{"pg_odd": "17.2", "pg_older": "14.9"})
+	c := New("lab", Config{}, secret.Reader{Getenv: os.Getenv, Scrubber: new(secret.Scrubber)})
+	for _, one := range []struct {
+		program string
+		major   int
+		exact   bool
+		why     string
+	}{
+		{"pg_odd", 16, false, ""}, {"pg_odd", 17, true, ""}, {"pg_odd", 0, false, ""},
+		{"pg_odd", 16, true, "pg_odd is of version 17, and of 16 is needed"}, {"pg_odd", 18, false, "is of version 17, and of 18 is needed: install postgresql-client-18"},
+		{"pg_older", 15, false, "is of version 14"}, {"pg_nosuch", 15, false, "it is not installed"},
+	} {
+		got, err := c.toolPath(t.Context(), one.program, one.major, one.exact)
+		if one.why == "" && (err != nil || got != one.program) || one.why != "" && (err == nil || !strings.Contains(err.Error(), one.why)) {
+			t.Errorf("%+v: %q %v", one, got, err)
+		}
+	}
+}
+
+// A pg_restore that was built without a way of compression says nothing of the dump.
+func TestBuildThatCannotUnpack(t *testing.T) {
+	dir := t.TempDir()
+	script := filepath.Join(dir, "pg_restore")
+	put(t, script, []byte("#!/bin/sh\necho 'pg_restore: error: cannot restore from compressed archive (this build does not support compression with lz4)' >&2\nexit 1\n"))
+	c := New("lab", Config{}, secret.Reader{Getenv: os.Getenv, Scrubber: new(secret.Scrubber)})
+	err := c.readBy(context.WithoutCancel(t.Context()), "d", command.Spec{Argv: []string{"sh", script}})
+	var damage *Damage
+	if err == nil || errors.As(err, &damage) || !strings.Contains(err.Error(), "another build of it") {
+		t.Error(err)
+	}
+}
