@@ -271,9 +271,25 @@ func (p operationPlan) destroys() bool {
 // tables hashes the rows of every table of a database.
 func (d *database) tables(name string) string {
 	d.t.Helper()
-	return d.ask(name, `SELECT coalesce(string_agg(n.nspname || '.' || c.relname || ' ' ||
-		(xpath('/row/h/text()', query_to_xml(format('SELECT md5(coalesce(string_agg(x::text, E''\n'' ORDER BY x::text), '''')) AS h FROM %I.%I x', n.nspname, c.relname), false, true, '')))[1]::text, E'\n' ORDER BY c.relname), '')
-		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname = 'public'`)
+	c, err := pgx.Connect(context.Background(), d.dsn(name))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	var all []string
+	found, err := c.Query(context.Background(), `SELECT c.relname::text FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace ORDER BY 1`)
+	if err == nil {
+		all, err = pgx.CollectRows(found, pgx.RowTo[string])
+	}
+	for i := 0; i < len(all) && err == nil; i++ {
+		var sum string
+		err = c.QueryRow(context.Background(), "SELECT md5(coalesce(string_agg(x::text, E'\n' ORDER BY x::text), '')) FROM "+pgx.Identifier{"public", all[i]}.Sanitize()+" x").Scan(&sum)
+		all[i] += " " + sum
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return strings.Join(all, "\n")
 }
 
 const shop = `Été 'du' "l'an"`

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"cairn/internal/command"
 	"cairn/internal/operation"
 	"cairn/internal/testkit"
 	"cairn/pg"
@@ -23,6 +24,13 @@ func (d *database) withTools() (repository string) {
 	testkit.Program(d.t, "pgbackrest")
 	testkit.Program(d.t, "barman")
 	testkit.Program(d.t, "rsync")
+	var version string
+	if result, err := command.Run(d.t.Context(), command.Spec{Argv: []string{"pgbackrest", "version"}}); err == nil {
+		version = string(result.Stdout)
+	}
+	if server := d.ask("postgres", "SHOW server_version_num"); strings.Contains(version, " 2.4") && server > "16" { // Debian 12's is 2.45
+		testkit.Need(d.t, "a pgBackRest that knows PostgreSQL "+server)
+	}
 	user := "postgres"
 	if os.Geteuid() != 0 {
 		user = os.Getenv("USER")
