@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -104,4 +105,34 @@ func TestOurOwnDumpsHoldTheGlobals(t *testing.T) {
 		}
 	})
 	never(t, Judge(p, f, now), "no-globals")
+}
+
+// What we saw of the WAL that a tool keeps counts, not what it says of itself.
+func TestWALOfOtherToolsIsLookedThrough(t *testing.T) {
+	p, f := watchedOnly()
+	name := func(n int) string { return fmt.Sprintf("00000001000000000000%04X", n) }
+	whole := pg.Archive{Segments: 9, From: now.Add(-day.Std()), To: now.Add(-time.Minute)}
+	set := func(w ...pg.ToolWAL) Report {
+		edit(f.Postgres, "erp", func(v *pg.Facts) {
+			v.Others[0].WAL = w
+			v.Others[0].Backups = []pg.ToolBackup{{Label: "b", State: backup.Complete, StartWAL: name(5), Repository: 1}}
+		})
+		return Judge(p, f, now)
+	}
+	r := set(pg.ToolWAL{Repository: 1, Dir: "/r", Archive: whole})
+	never(t, r, "wal-gap")
+	never(t, r, "tool-wal-unknown")
+	if a := assetOf(t, r, "postgres.erp"); a.RPO == nil || *a.RPO != time.Minute {
+		t.Errorf("the window of the tool's WAL counts: %+v", a.RPO)
+	}
+	gap := func(first int) pg.ToolWAL {
+		a := whole
+		a.Gaps = []pg.Gap{{First: name(first), Last: name(first + 1), Count: 2}}
+		return pg.ToolWAL{Repository: 1, Dir: "/r", Archive: a}
+	}
+	want(t, set(gap(6)), backup.Critical, "wal-gap", "2 segments missing in the WAL archive of pgBackRest erp ("+name(6)+" to "+name(7)+")", "no recovery goes past it")
+	want(t, set(gap(2)), backup.Warning, "wal-gap", "pgBackRest erp")
+	want(t, set(pg.ToolWAL{Repository: 1, Dir: "/r"}), backup.Critical, "wal-empty", "pgBackRest erp is empty", "/r")
+	r = set(pg.ToolWAL{Repository: 1, Dir: "/r", Archive: whole}, pg.ToolWAL{Repository: 2, Unknown: "its repository lies in s3"})
+	want(t, r, backup.Unknown, "tool-wal-unknown", "pgBackRest erp in repository 2 is there is not known: its repository lies in s3")
 }

@@ -201,7 +201,13 @@ func (l *Lab) choices(f pg.Facts, source string) []string {
 	}
 	for _, t := range f.Others {
 		if t.Name == pg.ToolPgBackRest || t.Name == pg.ToolBarman {
-			all = append(all, fmt.Sprintf("Or from %s, which has %d backups: --method %s.", t.Name, len(t.Backups), t.Name))
+			reach := ""
+			for _, w := range t.WAL {
+				if to := w.Archive.To; !to.IsZero() {
+					reach = " and WAL up to " + to.Local().Format("2006-01-02 15:04:05 MST")
+				}
+			}
+			all = append(all, fmt.Sprintf("Or from %s, which has %d backups%s: --method %s.", t.Name, len(t.Backups), reach, t.Name))
 		}
 	}
 	for _, s := range f.Standbys {
