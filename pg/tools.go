@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -156,7 +157,11 @@ func (t asked) ask(ctx context.Context, into *Tool, now func() time.Time) {
 		return
 	}
 	backups, problems, err := t.parse(result.Stdout, t.instance)
-	if err != nil {
+	switch {
+	case errors.Is(err, errUnread):
+		into.Err = fmt.Sprintf("%s says: %v", t.name, err)
+		return
+	case err != nil:
 		into.Err = fmt.Sprintf("what %s says is not understood: %v", t.name, err)
 		return
 	}
@@ -221,12 +226,18 @@ func (n number) time() time.Time {
 	return time.Unix(int64(n), 0).UTC()
 }
 
+type pgBackRestStatus struct {
+	Code    number `json:"code"`
+	Message string `json:"message"`
+}
+
 type pgBackRestStanza struct {
-	Name   string `json:"name"`
-	Status struct {
-		Code    number `json:"code"`
-		Message string `json:"message"`
-	} `json:"status"`
+	Name   string           `json:"name"`
+	Status pgBackRestStatus `json:"status"`
+	Repo   []struct {       // since 2.32
+		Key    number           `json:"key"`
+		Status pgBackRestStatus `json:"status"`
+	} `json:"repo"`
 	Backup []struct {
 		Label     string   `json:"label"`
 		Type      string   `json:"type"`
@@ -263,9 +274,9 @@ func parsePgBackRest(text []byte, stanza string) ([]ToolBackup, []string, error)
 		if s.Name != stanza {
 			continue
 		}
-		var problems []string
-		if s.Status.Code != 0 {
-			problems = append(problems, s.Status.Message)
+		problems, err := s.troubles()
+		if err != nil {
+			return nil, nil, err
 		}
 		var backups []ToolBackup
 		for _, b := range s.Backup {
@@ -280,6 +291,38 @@ func parsePgBackRest(text []byte, stanza string) ([]ToolBackup, []string, error)
 		return rested(backups), problems, nil
 	}
 	return nil, []string{fmt.Sprintf("it knows no stanza %q: create it with stanza-create", stanza)}, nil
+}
+
+// pgBackRestUnread is the status of what pgBackRest could not read: it then lists no
+// backups, and ends well all the same.
+const pgBackRestUnread = 99
+
+var errUnread = errors.New("it cannot read its repository")
+
+// troubles tells what is wrong with the stanza, by repository where it says so: of
+// several the stanza's own words are only that they differ. The error says that no
+// repository could be read, so that nothing is known of its backups.
+func (s pgBackRestStanza) troubles() (all []string, err error) {
+	unread := 0
+	for _, r := range s.Repo {
+		if r.Status.Code == 0 {
+			continue
+		}
+		said, _, _ := strings.Cut(strings.TrimSpace(r.Status.Message), "\n") // hints follow
+		if len(s.Repo) > 1 {
+			said = fmt.Sprintf("repository %d: %s", r.Key, said)
+		}
+		if all = append(all, said); r.Status.Code == pgBackRestUnread {
+			unread++
+		}
+	}
+	if len(all) == 0 && s.Status.Code != 0 {
+		all = []string{s.Status.Message}
+	}
+	if s.Status.Code == pgBackRestUnread && len(s.Backup) == 0 || unread > 0 && unread == len(s.Repo) {
+		return nil, fmt.Errorf("%w: %s", errUnread, cmp.Or(strings.Join(all, "; "), "it does not say why"))
+	}
+	return all, nil
 }
 
 func newestFirst(all []ToolBackup) {
@@ -321,6 +364,8 @@ func parseBarman(text []byte, server string) ([]ToolBackup, []string, error) {
 		case "DONE", "WAITING_FOR_WALS":
 		case "STARTED", "SYNCING", "EMPTY":
 			one.State = backup.InFlight
+		case "FAILED":
+			one.State, one.Why = backup.Torn, "Barman did not finish it (FAILED)"
 		default:
 			one.State, one.Why = backup.Damaged, "Barman says "+b.Status
 		}
@@ -379,24 +424,24 @@ func parseWALG(text []byte, _ string) ([]ToolBackup, []string, error) {
 	return rested(backups), nil, nil
 }
 
-// rested marks the backups that rest on one that is not there, or not whole: they
-// are worth nothing without it.
+// rested marks the backups, newest first, that rest on one that is not there, or
+// not whole, or that rests on such a one itself: they are worth nothing without it.
 func rested(all []ToolBackup) []ToolBackup {
-	bad := map[string]string{} // why, by label
-	for i := range all {
+	for i := range slices.Backward(all) {
 		for _, need := range all[i].Needs {
-			at := slices.IndexFunc(all, func(b ToolBackup) bool { return b.Label == need || strings.HasPrefix(b.Label, need+"_D_") })
+			why := ""
+			at := slices.IndexFunc(all, func(b ToolBackup) bool {
+				return b.Repository == all[i].Repository && (b.Label == need || strings.HasPrefix(b.Label, need+"_D_"))
+			})
 			switch {
 			case at < 0:
-				bad[all[i].Label] = "it rests on " + need + ", which is not there"
+				why = "it rests on " + need + ", which is not there"
 			case all[at].State == backup.Damaged:
-				bad[all[i].Label] = "it rests on " + all[at].Label + ", which is damaged"
+				why = "it rests on " + all[at].Label + ", which is damaged"
 			}
-		}
-	}
-	for i := range all {
-		if why := bad[all[i].Label]; why != "" && all[i].State == backup.Complete {
-			all[i].State, all[i].Why = backup.Damaged, why
+			if why != "" && all[i].State == backup.Complete {
+				all[i].State, all[i].Why = backup.Damaged, why
+			}
 		}
 	}
 	return all

@@ -1,10 +1,13 @@
 package pg
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"cairn/internal/backup"
 )
@@ -125,4 +128,60 @@ func FuzzWhatOtherToolsSay(f *testing.F) {
 		_ = splitList(string(text))
 		_, _ = ParseTarget(string(text), paris)
 	})
+}
+
+// pgBackRest ends well when it cannot read a repository, and lists no backup then:
+// that is nothing known, not nothing there.
+func TestRepositoriesThatPgBackRestCannotRead(t *testing.T) {
+	const backup1 = `{"label":"20260101-010000F","type":"full","error":null,"reference":null,"prior":null,"timestamp":{"start":1767229200,"stop":1767229260},
+		"archive":{"start":"000000010000000000000002","stop":"000000010000000000000003"},"database":{"id":1,"repo-key":1},"info":{"size":9,"repository":{"delta":7,"size-map":3}},"lsn":{"start":"0/2000028","stop":"0/3000050"},"annotation":{"by":"cron"}}`
+	stanza := func(code int, message, repos, backups string) []byte {
+		return fmt.Appendf(nil, `[{"name":"other","status":{"code":0,"message":"ok"}},{"name":"erp","cipher":"mixed","db":[{"id":1,"repo-key":1},{"id":2,"repo-key":1}],"repo":%s,"backup":%s,
+			"status":{"code":%d,"lock":{"backup":{"held":true,"size":100,"size-cplt":10},"restore":{"held":false}},"message":%q}}]`, repos, backups, code, message)
+	}
+	const fails = `{"cipher":"none","key":2,"status":{"code":99,"message":"[HostConnectError] unable to connect to 'bucket.example:443'\nHINT: is it up?"}}`
+	_, _, err := parsePgBackRest(stanza(99, "other", `[`+fails+`]`, `[]`), "erp")
+	if !errors.Is(err, errUnread) || !strings.Contains(err.Error(), "unable to connect") || strings.Contains(err.Error(), "HINT") {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err = parsePgBackRest(stanza(99, "other", `null`, `[]`), "erp"); !errors.Is(err, errUnread) {
+		t.Errorf("an older one without a list of repositories: %v", err)
+	}
+	all, problems, err := parsePgBackRest(stanza(4, "different across repos", `[{"cipher":"none","key":1,"status":{"code":0,"message":"ok"}},`+fails+`]`, `[`+backup1+`]`), "erp")
+	if err != nil || len(all) != 1 || all[0].State != backup.Complete || all[0].Repository != 1 || len(problems) != 1 || !strings.HasPrefix(problems[0], "repository 2: [HostConnectError]") {
+		t.Errorf("%+v %v %v", all, problems, err)
+	}
+	if all, problems, err = parsePgBackRest(stanza(0, "ok", `[{"key":1,"status":{"code":0,"message":"ok"}}]`, `[`+backup1+`]`), "erp"); err != nil || len(all) != 1 || len(problems) != 0 {
+		t.Errorf("%+v %v %v", all, problems, err)
+	}
+	if _, problems, err = parsePgBackRest(stanza(2, "no valid backups", `[{"key":1,"status":{"code":2,"message":"no valid backups"}}]`, `[]`), "erp"); err != nil || len(problems) != 1 || problems[0] != "no valid backups" {
+		t.Errorf("%v %v", problems, err)
+	}
+}
+
+// A chain of deltas is worth nothing from where it is broken on.
+func TestChainThatIsBrokenAtItsBegin(t *testing.T) {
+	all, _, err := parseWALG([]byte(`[{"backup_name":"base_000000010000000000000004_D_000000010000000000000002","time":"2026-01-01T03:00:00+05:00"},
+		{"backup_name":"base_000000010000000000000006_D_000000010000000000000004","time":"2026-01-02T03:00:00+05:00","wal_file_name":"x","storage_name":"failover"},
+		{"backup_name":"base_000000010000000000000008_D_000000010000000000000006","time":"2026-01-03T03:00:00+05:00"},
+		{"backup_name":"base_00000001000000000000000A","time":"2026-01-04T03:00:00+05:00","start_time":"0001-01-01T00:00:00Z","pg_version":180001}]`), "")
+	if err != nil || len(all) != 4 {
+		t.Fatalf("%+v %v", all, err)
+	}
+	if all[0].State != backup.Complete || all[0].Kind != "full" || !all[0].Started.Equal(time.Date(2026, 1, 3, 22, 0, 0, 0, time.UTC)) {
+		t.Errorf("%+v", all[0])
+	}
+	for _, b := range all[1:] {
+		if b.State != backup.Damaged || b.Why == "" {
+			t.Errorf("%+v", b)
+		}
+	}
+}
+
+func TestBackupThatBarmanDidNotFinish(t *testing.T) {
+	all, _, err := parseBarman([]byte(`{"erp":[{"backup_id":"20260102T030000","status":"FAILED","backup_name":"nightly"},
+		{"backup_id":"20260101T030000","end_time_timestamp":"1767236460","size_bytes":12,"status":"DONE","retention_status":"VALID","backup_type":"incremental","tablespaces":[]}]}`), "erp")
+	if err != nil || len(all) != 2 || all[0].State != backup.Torn || !strings.Contains(all[0].Why, "FAILED") || all[1].State != backup.Complete {
+		t.Errorf("%+v %v", all, err)
+	}
 }

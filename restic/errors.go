@@ -66,7 +66,7 @@ var texts = []struct {
 		"signature we calculated", "access key id you provided", "invalidaccesskeyid", "signaturedoesnotmatch", "read-only file system", "host key verification failed"}},
 	{Unreachable, []string{"connection refused", "no such host", "i/o timeout", "network is unreachable", "no route to host", "connection reset", "broken pipe",
 		"tls: ", "x509: ", "context deadline exceeded", "input/output error", "(500)", "(502)", "(503)", "(504)", "unexpected eof", "server misbehaving", "connection closed",
-		"transport endpoint", "stale file handle", "could not resolve hostname", "connection timed out"}},
+		"transport endpoint", "stale file handle", "could not resolve hostname", "connection timed out", "error talking http to rclone", "unable to start the sftp session"}},
 	{Damaged, []string{"is damaged", "ciphertext verification failed", "invalid data returned", "invalid repository", "repository contains errors", "does not match the expected", "number of packs with errors"}},
 	{Missing, []string{"repository does not exist", "is there a repository at the following location", "unable to open config file"}},
 }

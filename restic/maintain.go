@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"cairn/internal/command"
 )
 
 // Forget removes these snapshots, which a dry run has chosen. What a repository
@@ -93,12 +95,16 @@ func (c *Client) Check(ctx context.Context, how How, n, of int) error {
 	if !errors.As(err, &e) || e.Kind != Failed && e.Kind != Damaged || ctx.Err() != nil {
 		return err
 	}
-	var exit interface{ Unwrap() error } = e
-	if exit.Unwrap() == nil {
+	var exit *command.ExitError
+	if !errors.As(err, &exit) || exit.Signal != 0 || exit.Code == crashed {
 		return err
 	}
 	return c.explain(Damaged, findings(out.notes, e.Why))
 }
+
+// crashed is what a Go program ends with that fails in itself, as where memory runs
+// out in the middle of a check: nothing is known of the repository then.
+const crashed = 2
 
 // findings are the first lines in which a check names what is wrong.
 func findings(notes []string, otherwise string) string {

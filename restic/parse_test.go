@@ -3,6 +3,7 @@ package restic
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"cairn/internal/backup"
+	"cairn/internal/secret"
 	"cairn/internal/testkit"
 )
 
@@ -410,4 +412,37 @@ func FuzzPrunable(f *testing.F) {
 			t.Errorf("%q is %d, %v", line, n, ok)
 		}
 	})
+}
+
+// A check that dies of itself tells nothing of the repository.
+func TestCheckThatDies(t *testing.T) {
+	for name, x := range map[string]struct {
+		script string
+		want   Kind
+	}{
+		"killed for want of memory": {"kill -9 $$", Failed},
+		"out of memory by itself":   {"echo 'fatal error: runtime: out of memory' >&2; exit 2", Failed},
+		"it found damage":           {"echo 'pack 0badc0de contains 1 errors: [blob 1a2b: ciphertext verification failed]' >&2; echo 'Fatal: repository contains errors' >&2; exit 1", Damaged},
+		"in words of another time":  {"echo 'Fatal: something is broken' >&2; exit 1", Damaged},
+	} {
+		binary := filepath.Join(t.TempDir(), "restic")
+		if err := os.WriteFile(binary, []byte("#!/bin/sh\n"+x.script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		c := New("usb", Config{Repository: t.TempDir(), Binary: binary, Password: secret.Source{File: passwordFile(t, "p")}}, secret.Reader{})
+		err := c.Check(t.Context(), How{}, 1, 2)
+		var e *Error
+		if !errors.As(err, &e) || e.Kind != x.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Newer versions say what a line is in message_type, and may leave struct_type out.
+func TestListingWithoutStructType(t *testing.T) {
+	x := treeOf(t, `{"message_type":"snapshot","id":"1","paths":["/srv"]}`, `{"message_type":"node","name":"srv","type":"dir","path":"/srv","mtime":"2026-01-01T00:00:00Z"}`,
+		`{"message_type":"node","name":"a","type":"file","path":"/srv/a","size":3,"mtime":"2026-01-01T00:00:00+01:00","inode":7}`)
+	if n, ok := x.Find("/srv/a"); !ok || n.Size != 3 || x.Files != 1 {
+		t.Errorf("%+v %t", n, ok)
+	}
 }

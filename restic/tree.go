@@ -93,11 +93,12 @@ const mostNodes = 1 << 30
 
 func (b *treeBuilder) add(line []byte) error {
 	var n struct {
-		Type   string    `json:"type"`
-		Path   string    `json:"path"`
-		Size   float64   `json:"size"`
-		Time   time.Time `json:"mtime"`
-		Struct string    `json:"struct_type"`
+		Type    string    `json:"type"`
+		Path    string    `json:"path"`
+		Size    float64   `json:"size"`
+		Time    time.Time `json:"mtime"`
+		Struct  string    `json:"struct_type"` // since 0.17 message_type says the same
+		Message string    `json:"message_type"`
 	}
 	if len(bytes.TrimSpace(line)) == 0 {
 		return nil
@@ -105,7 +106,7 @@ func (b *treeBuilder) add(line []byte) error {
 	if err := json.Unmarshal(line, &n); err != nil {
 		return fmt.Errorf("a line of the list of files cannot be read: %w", err)
 	}
-	if n.Struct != "node" || !strings.HasPrefix(n.Path, "/") {
+	if n.Struct != "node" && n.Message != "node" || !strings.HasPrefix(n.Path, "/") {
 		return nil // the snapshot itself
 	}
 	if len(b.tree.nodes) >= mostNodes || len(b.tree.names) > 1<<32-1<<20 {
