@@ -38,13 +38,24 @@ var allowed = map[string][]string{
 	"internal/watch":     slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/estimate", "internal/offsite"}),
 	"internal/incident":  slices.Concat(leaves, systems, []string{"checks", "internal/history", "internal/operation"}),
 	"internal/operation": {"internal/backup", "internal/plan", "internal/secret", "internal/command", "internal/history"},
-	"internal/runbook":   slices.Concat(leaves, systems, []string{"checks", "internal/config", "internal/history", "internal/estimate", "internal/offsite", "internal/operation", "internal/watch"}),
 
-	"internal/desk": slices.Concat(leaves, systems, []string{"internal/config", "internal/history", "internal/incident", "internal/operation", "internal/runbook"}),
+	"internal/runbook":            slices.Concat(rooms, acting, []string{"checks", "internal/config", "internal/secret", "internal/runbook/byhand", "internal/runbook/eject", "internal/runbook/hold", "internal/runbook/step", "pbs", "pg", "proxmox", "restic"}),
+	"internal/runbook/guest":      slices.Concat(acting, []string{"checks", "internal/disk", "internal/secret", "internal/runbook/step", "pbs", "proxmox"}),
+	"internal/runbook/database":   slices.Concat(acting, []string{"checks", "internal/disk", "internal/offsite", "internal/secret", "internal/runbook/step", "pg"}),
+	"internal/runbook/repository": slices.Concat(acting, []string{"checks", "internal/disk", "internal/offsite", "internal/secret", "internal/runbook/step", "pbs", "restic"}),
+	"internal/runbook/hold":       slices.Concat(acting, []string{"internal/secret", "internal/runbook/step", "pbs", "proxmox", "restic"}),
+	"internal/runbook/eject":      slices.Concat(acting, []string{"internal/disk", "internal/runbook/step", "pbs"}),
+	"internal/runbook/siteloss":   slices.Concat(acting, systems, []string{"internal/offsite", "internal/runbook/byhand", "internal/runbook/eject", "internal/runbook/repository", "internal/runbook/step"}),
+	"internal/runbook/step":       acting,
+	"internal/runbook/byhand":     {"checks", "internal/backup", "internal/config", "internal/disk", "pbs", "proxmox"},
+	"internal/runbook/paper":      slices.Concat(systems, []string{"checks", "internal/backup", "internal/config", "internal/secret", "internal/runbook/byhand"}),
+	"internal/runbook/rehearse":   acting, // for tests
 
-	"tui":          slices.Concat(leaves, systems, above, []string{"internal/background", "tui/cells"}),
+	"internal/desk": slices.Concat(leaves, systems, rooms, []string{"internal/config", "internal/history", "internal/incident", "internal/operation", "internal/runbook"}),
+
+	"tui":          slices.Concat(leaves, systems, rooms, above, []string{"internal/background", "tui/cells"}),
 	"tui/cells":    {},
-	"internal/cli": slices.Concat(leaves, systems, above, []string{"internal/lab"}),
+	"internal/cli": slices.Concat(leaves, systems, rooms, above, []string{"internal/lab", "internal/runbook/paper"}),
 	"internal/vt":  {}, // a terminal for tests
 	"internal/e2e": {}, // tests alone
 
@@ -56,6 +67,8 @@ var allowed = map[string][]string{
 var (
 	leaves  = []string{"internal/backup", "internal/plan", "internal/secret", "internal/command"}
 	systems = []string{"proxmox", "pbs", "pbs/datastore", "restic", "pg", "internal/disk"}
+	acting  = []string{"internal/backup", "internal/plan", "internal/estimate", "internal/history", "internal/operation"}
+	rooms   = []string{"internal/runbook/database", "internal/runbook/guest", "internal/runbook/repository", "internal/runbook/siteloss"} // of which a person asks something
 	above   = []string{"checks", "internal/config", "internal/estimate", "internal/history", "internal/watch", "internal/incident", "internal/operation", "internal/runbook", "internal/desk"}
 )
 

@@ -191,7 +191,7 @@ func (p *Preflight) room(dir string, need int64) {
 		return
 	}
 	if free < need {
-		p.block(dir, fmt.Sprintf("%s are free, and %s are likely to be needed", SizeText(free), SizeText(need)), "make room first: cairn forget shows what the retention no longer holds")
+		p.block(dir, fmt.Sprintf("%s are free, and %s are likely to be needed", backup.SizeText(free), backup.SizeText(need)), "make room first: cairn forget shows what the retention no longer holds")
 	}
 }
 
@@ -201,19 +201,6 @@ func freeBytes(dir string) (int64, error) {
 		return 0, fmt.Errorf("how much room %s has is not known: %w", dir, err)
 	}
 	return int64(s.Bavail) * s.Bsize, nil
-}
-
-// SizeText writes bytes in the unit that people read: "1.4 GiB".
-func SizeText(n int64) string {
-	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
-	f, i := float64(n), 0
-	for f >= 1024 && i < len(units)-1 {
-		f, i = f/1024, i+1
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	return fmt.Sprintf("%.1f %s", f, units[i])
 }
 
 // mayDump tells what keeps the role from dumping one database in full.

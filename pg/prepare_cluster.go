@@ -70,7 +70,7 @@ func (c *Client) PrepareCluster(ctx context.Context, parts []Part, globals strin
 		out.Notes = append(out.Notes, fmt.Sprintf("The server has no tablespaces %s: all goes to the default one. Make their directories and CREATE TABLESPACE first if they matter.", few(out.Tablespaces)))
 	}
 	if free, err := freeBytes(out.Server.DataDirectory); err == nil && free < need+need/5 {
-		out.block(out.Server.DataDirectory, fmt.Sprintf("%s are free, and all databases together take about %s", SizeText(free), SizeText(need+need/5)), "make room on the server's disk first, or restore fewer")
+		out.block(out.Server.DataDirectory, fmt.Sprintf("%s are free, and all databases together take about %s", backup.SizeText(free), backup.SizeText(need+need/5)), "make room on the server's disk first, or restore fewer")
 	}
 	return out, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"cairn/internal/backup"
 	"cairn/internal/plan"
 )
 
@@ -68,10 +69,10 @@ func (c *Client) PrepareRestore(ctx context.Context, r RestoreRequest) (RestoreR
 	// The server may be another host: then its disk cannot be seen from here.
 	if info, err := os.Stat(out.Server.DataDirectory); err == nil && info.IsDir() {
 		if free, err := freeBytes(out.Server.DataDirectory); err == nil && free < m.Database.Bytes+m.Database.Bytes/5 {
-			out.block(out.Server.DataDirectory, fmt.Sprintf("%s are free, and the database beside takes about %s", SizeText(free), SizeText(m.Database.Bytes+m.Database.Bytes/5)), "make room on the server's disk first")
+			out.block(out.Server.DataDirectory, fmt.Sprintf("%s are free, and the database beside takes about %s", backup.SizeText(free), backup.SizeText(m.Database.Bytes+m.Database.Bytes/5)), "make room on the server's disk first")
 		}
 	} else {
-		out.Notes = append(out.Notes, "How much room the server's disk has cannot be seen from here: about "+SizeText(m.Database.Bytes)+" are needed.")
+		out.Notes = append(out.Notes, "How much room the server's disk has cannot be seen from here: about "+backup.SizeText(m.Database.Bytes)+" are needed.")
 	}
 	return out, nil
 }

@@ -40,3 +40,14 @@ type GuestConfig struct {
 	Database  bool            `toml:"database"`   // it holds a database: crash-consistent copies are warned of
 	Ignore    bool            `toml:"ignore"`     // it needs no copies
 }
+
+// LastInOrder is the place of a guest to which no priority is given.
+const LastInOrder = 1 << 30
+
+// Order is a guest's place where several come back: 1 first.
+func (g GuestConfig) Order() int {
+	if g.Priority > 0 {
+		return g.Priority
+	}
+	return LastInOrder
+}

@@ -40,6 +40,14 @@ func (g Guest) Predecessors() (all []Predecessor) {
 	return all
 }
 
+// LineageTags are the tags that say whose place a guest took.
+func (g Guest) LineageTags() (tags []string) {
+	for _, p := range g.Predecessors() {
+		tags = append(tags, p.Tag())
+	}
+	return tags
+}
+
 // Owns says whether a backup that was made as a VMID at a time is the guest's own.
 func (g Guest) Owns(vmid int, taken time.Time) bool {
 	return vmid == g.VMID || slices.ContainsFunc(g.Predecessors(), func(p Predecessor) bool { return p.VMID == vmid && taken.Before(p.Until) })

@@ -8,7 +8,7 @@ import (
 
 	"cairn/checks"
 	"cairn/internal/backup"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/repository"
 	"cairn/restic"
 )
 
@@ -145,7 +145,7 @@ func within(path, dir string) bool {
 }
 
 // resticCheck is how much of the repository was read lately.
-func (m *Model) resticCheck(v *runbook.RepositoryView) section {
+func (m *Model) resticCheck(v *repository.View) section {
 	s := section{title: "CHECK"}
 	c := v.Coverage
 	if v.RunBy != "" && !slices.ContainsFunc(v.Runs, func(r backup.Run) bool { return r.Job == restic.CheckJob }) {

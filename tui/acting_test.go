@@ -13,7 +13,7 @@ import (
 	"cairn/internal/backup"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/guest"
 	"cairn/internal/secret"
 	"cairn/internal/watch"
 	"cairn/proxmox"
@@ -292,16 +292,16 @@ type waitingDesk struct {
 	began chan context.Context
 }
 
-func (d *waitingDesk) Guest(ctx context.Context, _ backup.AssetID) (runbook.Guest, error) {
+func (d *waitingDesk) Guest(ctx context.Context, _ backup.AssetID) (guest.Guest, error) {
 	d.began <- ctx
 	<-ctx.Done()
-	return runbook.Guest{}, ctx.Err()
+	return guest.Guest{}, ctx.Err()
 }
 
 // panickyDesk fails at everything.
 type panickyDesk struct{ Desk }
 
-func (panickyDesk) Guest(context.Context, backup.AssetID) (runbook.Guest, error) { panic("oh dear") }
+func (panickyDesk) Guest(context.Context, backup.AssetID) (guest.Guest, error) { panic("oh dear") }
 
 func TestAPanicOfTheDeskIsASentence(t *testing.T) {
 	u := sitAt(t, web01(), homeLab(), 80, 24)

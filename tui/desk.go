@@ -11,7 +11,7 @@ import (
 	"cairn/internal/backup"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/guest"
 	"cairn/internal/secret"
 	"cairn/proxmox"
 )
@@ -19,12 +19,12 @@ import (
 // Desk is what the console acts through. Its calls may take as long as a server
 // does; none is made while a key is handled.
 type Desk interface {
-	Guest(ctx context.Context, id backup.AssetID) (runbook.Guest, error)
-	Snapshots(ctx context.Context, g runbook.Guest) (proxmox.Tree, map[string][]proxmox.Change, error)
-	Rollback(ctx context.Context, r runbook.RollbackRequest) (plan.Plan, error)
-	CreateSnapshot(ctx context.Context, g runbook.Guest, name, description string, ram bool) (plan.Plan, error)
-	DeleteSnapshot(ctx context.Context, g runbook.Guest, name string, force bool) (plan.Plan, error)
-	Backup(ctx context.Context, g runbook.Guest) (plan.Plan, error)
+	Guest(ctx context.Context, id backup.AssetID) (guest.Guest, error)
+	Snapshots(ctx context.Context, g guest.Guest) (proxmox.Tree, map[string][]proxmox.Change, error)
+	Rollback(ctx context.Context, r guest.RollbackRequest) (plan.Plan, error)
+	CreateSnapshot(ctx context.Context, g guest.Guest, name, description string, ram bool) (plan.Plan, error)
+	DeleteSnapshot(ctx context.Context, g guest.Guest, name string, force bool) (plan.Plan, error)
+	Backup(ctx context.Context, g guest.Guest) (plan.Plan, error)
 	Undo(ctx context.Context, id string) (plan.Plan, error)
 	Start(ctx context.Context, p plan.Plan, why string) (string, error)
 	Operations() ([]operation.Status, error)

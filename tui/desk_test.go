@@ -12,7 +12,7 @@ import (
 	"cairn/internal/backup"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/guest"
 	"cairn/internal/watch"
 	"cairn/proxmox"
 
@@ -22,7 +22,7 @@ import (
 // fakeDesk has one guest and remembers what was asked of it.
 type fakeDesk struct {
 	mu         sync.Mutex
-	guest      runbook.Guest
+	guest      guest.Guest
 	tree       proxmox.Tree
 	changes    map[string][]proxmox.Change
 	operations []operation.Status
@@ -40,28 +40,28 @@ func (d *fakeDesk) note(format string, args ...any) {
 	d.done = append(d.done, fmt.Sprintf(format, args...))
 }
 
-func (d *fakeDesk) Guest(_ context.Context, id backup.AssetID) (runbook.Guest, error) {
+func (d *fakeDesk) Guest(_ context.Context, id backup.AssetID) (guest.Guest, error) {
 	if d.err == nil && id != d.guest.ID() {
-		return runbook.Guest{}, fmt.Errorf("no guest is called %q", id)
+		return guest.Guest{}, fmt.Errorf("no guest is called %q", id)
 	}
 	return d.guest, d.err
 }
-func (d *fakeDesk) Snapshots(context.Context, runbook.Guest) (proxmox.Tree, map[string][]proxmox.Change, error) {
+func (d *fakeDesk) Snapshots(context.Context, guest.Guest) (proxmox.Tree, map[string][]proxmox.Change, error) {
 	return d.tree, d.changes, d.err
 }
-func (d *fakeDesk) Rollback(_ context.Context, r runbook.RollbackRequest) (plan.Plan, error) {
+func (d *fakeDesk) Rollback(_ context.Context, r guest.RollbackRequest) (plan.Plan, error) {
 	d.note("plan rollback %s", r.Snapshot)
 	return d.planned, d.err
 }
-func (d *fakeDesk) CreateSnapshot(_ context.Context, _ runbook.Guest, name, description string, ram bool) (plan.Plan, error) {
+func (d *fakeDesk) CreateSnapshot(_ context.Context, _ guest.Guest, name, description string, ram bool) (plan.Plan, error) {
 	d.note("plan snapshot %s %q %v", name, description, ram)
 	return d.planned, d.err
 }
-func (d *fakeDesk) DeleteSnapshot(_ context.Context, _ runbook.Guest, name string, force bool) (plan.Plan, error) {
+func (d *fakeDesk) DeleteSnapshot(_ context.Context, _ guest.Guest, name string, force bool) (plan.Plan, error) {
 	d.note("plan delete %s %v", name, force)
 	return d.planned, d.err
 }
-func (d *fakeDesk) Backup(context.Context, runbook.Guest) (plan.Plan, error) {
+func (d *fakeDesk) Backup(context.Context, guest.Guest) (plan.Plan, error) {
 	d.note("plan backup")
 	return d.planned, d.err
 }
@@ -103,7 +103,7 @@ func (d *fakeDesk) Resume(_ context.Context, id string) error {
 // web01 is a desk with the guest of the first row of the assets.
 func web01() *fakeDesk {
 	h := time.Hour
-	g := runbook.Guest{Cluster: "home", Guest: proxmox.Guest{VMID: 100, Name: "web01", Node: "pve1", Kind: proxmox.QEMU, Running: true}}
+	g := guest.Guest{Cluster: "home", Guest: proxmox.Guest{VMID: 100, Name: "web01", Node: "pve1", Kind: proxmox.QEMU, Running: true}}
 	return &fakeDesk{guest: g, planned: rollbackPlan(),
 		tree: proxmox.Tree{Parent: "before-upgrade", Running: true, Snapshots: []proxmox.Snapshot{
 			{Name: "clean", Description: "freshly installed", Taken: before(12 * 24 * h)},

@@ -10,7 +10,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/repository"
 	"cairn/restic"
 )
 
@@ -264,7 +264,7 @@ func reviewRestore(m *Model, repo string, at time.Time, paths []string) *review 
 		name = "restore " + count(len(paths), "path", "paths")
 	}
 	return newReview(name, len(m.stack), func(ctx context.Context, d Desk) (plan.Plan, error) {
-		return d.RestoreFiles(ctx, runbook.FileRestore{Paths: paths, From: restic.Source(repo), At: at})
+		return d.RestoreFiles(ctx, repository.FileRestore{Paths: paths, From: restic.Source(repo), At: at})
 	})
 }
 

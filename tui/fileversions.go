@@ -8,7 +8,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/repository"
 	"cairn/restic"
 )
 
@@ -16,7 +16,7 @@ import (
 type versionsPage struct {
 	*listing
 	repo, file string
-	all        []runbook.FileVersion
+	all        []repository.FileVersion
 	read       bool
 	err        error
 	asking     question
@@ -34,9 +34,9 @@ func (p *versionsPage) start(m *Model) tea.Cmd {
 	if p.read || p.asking.busy {
 		return nil
 	}
-	return ask(m, &p.asking, diffLimit, func(ctx context.Context, d Desk) ([]runbook.FileVersion, error) {
+	return ask(m, &p.asking, diffLimit, func(ctx context.Context, d Desk) ([]repository.FileVersion, error) {
 		return d.FileVersions(ctx, p.file, restic.Source(p.repo))
-	}, func(all []runbook.FileVersion, err error) tea.Cmd {
+	}, func(all []repository.FileVersion, err error) tea.Cmd {
 		p.all, p.err, p.read = all, err, err == nil || len(all) > 0
 		p.made = moment{}
 		return nil
@@ -90,13 +90,13 @@ func (p *versionsPage) rows(m *Model, w int) ([]line, []item) {
 	return head, items
 }
 
-func (p *versionsPage) chosen() (runbook.FileVersion, bool) {
+func (p *versionsPage) chosen() (repository.FileVersion, bool) {
 	for _, v := range p.all {
 		if v.Snapshot.ID == p.list.chosen {
 			return v, true
 		}
 	}
-	return runbook.FileVersion{}, false
+	return repository.FileVersion{}, false
 }
 
 func (p *versionsPage) actions(m *Model, _ *listing) []binding {

@@ -15,6 +15,7 @@ import (
 	"cairn/internal/operation"
 	"cairn/internal/plan"
 	"cairn/internal/runbook"
+	"cairn/internal/runbook/guest"
 	"cairn/internal/watch"
 	"cairn/tui/cells"
 )
@@ -164,7 +165,7 @@ func planTogether(d *fakeDesk) {
 	part := func(name, target string, vmid int, age time.Duration) plan.Plan {
 		p := snapshotPlan()
 		p.Operation, p.Target, p.Confirm, p.Scenario = "restore", target, name, "guest-loss"
-		p.Loss = runbook.LossBeside + "everything the guest wrote in the " + backup.Age(age) + " since its backup of " + before(age).Format("2006-01-02 15:04 UTC")
+		p.Loss = guest.LossBeside + "everything the guest wrote in the " + backup.Age(age) + " since its backup of " + before(age).Format("2006-01-02 15:04 UTC")
 		p.Steps[0].Title, p.Steps[0].Show = fmt.Sprintf("restore beside, as %s-restore-{id} %d", name, vmid), fmt.Sprintf("POST /nodes/pve1/qemu vmid=%d unique=1", vmid)
 		p.Estimate = plan.Estimate{Median: 8 * time.Minute, P90: 15 * time.Minute, Measured: 4}
 		p.Steps[0].Estimate = p.Estimate

@@ -10,7 +10,7 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/database"
 	"cairn/pg"
 )
 
@@ -111,7 +111,7 @@ func (p *pointsPage) choose(m *Model) tea.Cmd {
 		p.ask(m)
 		return nil
 	}
-	r := runbook.PostgresRestore{Source: p.server, Database: p.database, Dump: p.list.chosen, Swap: p.swap}
+	r := database.Restore{Source: p.server, Database: p.database, Dump: p.list.chosen, Swap: p.swap}
 	return m.open(newReview("restore "+p.database, len(m.stack), func(ctx context.Context, d Desk) (plan.Plan, error) { return d.RestoreDatabase(ctx, r) }))
 }
 
@@ -119,7 +119,7 @@ func (p *pointsPage) choose(m *Model) tea.Cmd {
 func (p *pointsPage) ask(m *Model) {
 	zone, _ := m.now.In(m.o.Location).Zone()
 	q := &prompt{mark: "back to (" + zone + "): ", keys: "enter plans it  esc leaves", done: func(m *Model, text string, _ *choice) tea.Cmd {
-		target, err := runbook.ParseTarget(strings.TrimSpace(text), m.o.Location)
+		target, err := database.ParseTarget(strings.TrimSpace(text), m.o.Location)
 		switch {
 		case err != nil:
 			m.note = err.Error()
@@ -128,7 +128,7 @@ func (p *pointsPage) ask(m *Model) {
 			m.note = "type a moment, such as " + m.now.In(m.o.Location).Format("2006-01-02 15:04:05")
 			return nil
 		}
-		r := runbook.PostgresRecovery{Source: p.server, Database: p.database, Target: target, Swap: p.swap}
+		r := database.Recovery{Source: p.server, Database: p.database, Target: target, Swap: p.swap}
 		return m.open(newReview("recover "+p.database, len(m.stack), func(ctx context.Context, d Desk) (plan.Plan, error) { return d.RecoverDatabase(ctx, r) }))
 	}}
 	q.field.set(p.facts(m).Archive.Value.To.In(m.o.Location).Format("2006-01-02 15:04:05"))

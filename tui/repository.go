@@ -7,7 +7,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/repository"
 	"cairn/restic"
 )
 
@@ -15,7 +15,7 @@ import (
 type repositoryPage struct {
 	*listing
 	repo   string // configured name
-	past   *runbook.RepositoryView
+	past   *repository.View
 	err    error  // why that could not be read
 	marked string // the snapshot that another is compared with
 	asking question
@@ -40,8 +40,8 @@ func (p *repositoryPage) sheet(m *Model) *sheet {
 }
 
 func (p *repositoryPage) start(m *Model) tea.Cmd {
-	return ask(m, &p.asking, readLimit, func(ctx context.Context, d Desk) (runbook.RepositoryView, error) { return d.Repository(ctx, p.repo) },
-		func(v runbook.RepositoryView, err error) tea.Cmd {
+	return ask(m, &p.asking, readLimit, func(ctx context.Context, d Desk) (repository.View, error) { return d.Repository(ctx, p.repo) },
+		func(v repository.View, err error) tea.Cmd {
 			if p.err = err; v.Where != "" {
 				p.past = &v
 			}
@@ -122,7 +122,7 @@ func (p *repositoryPage) actions(m *Model, l *listing) []binding {
 		{keys: []string{"W"}, help: "back up without waiting until PBS writes no more; a copy that it wrote into meanwhile is marked as torn", grade: reversible, why: why,
 			do: func(m *Model) tea.Cmd {
 				return m.open(newReview("back up "+source, len(m.stack), func(ctx context.Context, d Desk) (plan.Plan, error) {
-					return d.RepositoryBackup(ctx, runbook.BackupRequest{Name: p.repo, NoWait: true})
+					return d.RepositoryBackup(ctx, repository.BackupRequest{Name: p.repo, NoWait: true})
 				}).offering(initialisation(p.repo)))
 			}},
 		{keys: []string{"P"}, help: "compare what is off-site with what lies here, as far as that was not done yet", why: p.noProof(m),

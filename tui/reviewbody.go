@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/guest"
 )
 
 // labelWidth is how wide the names at the left of a plan are.
@@ -82,7 +82,7 @@ func parts(p plan.Plan, w int) []line {
 	for i, part := range p.Parts {
 		row := labelled(first(i, "IN THIS ORDER"), strong, fmt.Sprintf("%d %s", i+1, part.Confirm), w-10)
 		row[0] = ends(row[0], say(faint, about(part.Estimate)), w)
-		lost := strings.TrimPrefix(part.Loss, runbook.LossBeside)
+		lost := strings.TrimPrefix(part.Loss, guest.LossBeside)
 		out = append(append(out, row...), labelled("", plain, "loses "+or(lost, "what is not known"), w)...)
 	}
 	return out

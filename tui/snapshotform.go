@@ -6,14 +6,14 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/guest"
 	"cairn/proxmox"
 )
 
 // snapshotForm asks what a new snapshot is to be called. What it leads to is
 // reviewed before it is made.
 type snapshotForm struct {
-	guest runbook.Guest
+	guest guest.Guest
 	tree  proxmox.Tree
 	name  field
 	about field
@@ -22,7 +22,7 @@ type snapshotForm struct {
 	grace grace
 }
 
-func newSnapshotForm(m *Model, g runbook.Guest, t proxmox.Tree) *snapshotForm {
+func newSnapshotForm(m *Model, g guest.Guest, t proxmox.Tree) *snapshotForm {
 	return &snapshotForm{guest: g, tree: t, grace: grace{last: m.o.Now()}}
 }
 

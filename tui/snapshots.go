@@ -8,13 +8,13 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/guest"
 	"cairn/proxmox"
 )
 
 // guestTree is what was read of a guest.
 type guestTree struct {
-	guest   runbook.Guest
+	guest   guest.Guest
 	tree    proxmox.Tree
 	changes map[string][]proxmox.Change
 }
@@ -216,7 +216,7 @@ func (p *snapshotsPage) head(m *Model, w int) []line {
 	return out
 }
 
-func guestTitle(g runbook.Guest) string {
+func guestTitle(g guest.Guest) string {
 	kind := "VM"
 	if g.Kind == proxmox.LXC {
 		kind = "CT"
@@ -320,7 +320,7 @@ func (p *snapshotsPage) rollback(m *Model, s proxmox.Snapshot) *review {
 		if err != nil {
 			return plan.Plan{}, err
 		}
-		return d.Rollback(ctx, runbook.RollbackRequest{Guest: g, Snapshot: s.Name})
+		return d.Rollback(ctx, guest.RollbackRequest{Guest: g, Snapshot: s.Name})
 	})
 }
 

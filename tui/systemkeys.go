@@ -8,7 +8,7 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/repository"
 )
 
 // subjectOf is what a row is about: a source, a disk, or an asset's id.
@@ -67,7 +67,7 @@ func copyingOf(m *Model, row string) copying {
 	switch kind {
 	case "restic":
 		return copying{name: source, build: func(ctx context.Context, d Desk) (plan.Plan, error) {
-			return d.RepositoryBackup(ctx, runbook.BackupRequest{Name: name})
+			return d.RepositoryBackup(ctx, repository.BackupRequest{Name: name})
 		}, offer: initialisation(name)}
 	case "postgres":
 		return ofServer(name, "")
@@ -82,7 +82,7 @@ func copyingOf(m *Model, row string) copying {
 // initialisation plans the first backup of a repository that is missing.
 func initialisation(name string) func(context.Context, Desk) (plan.Plan, error) {
 	return func(ctx context.Context, d Desk) (plan.Plan, error) {
-		return d.RepositoryBackup(ctx, runbook.BackupRequest{Name: name, Init: true})
+		return d.RepositoryBackup(ctx, repository.BackupRequest{Name: name, Init: true})
 	}
 }
 

@@ -11,21 +11,22 @@ import (
 	"cairn/internal/desk"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/database"
+	"cairn/internal/runbook/repository"
 	"cairn/restic"
 )
 
 // systemDesk is what the fake desk knows of repositories and servers.
 type systemDesk struct {
-	view     runbook.RepositoryView
+	view     repository.View
 	tree     *restic.Tree
 	changes  restic.Changes
-	versions []runbook.FileVersion
+	versions []repository.FileVersion
 	log      []operation.LogLine
 	wait     bool // the tree comes only when the listing is cancelled
 }
 
-func (d *fakeDesk) Repository(context.Context, string) (runbook.RepositoryView, error) {
+func (d *fakeDesk) Repository(context.Context, string) (repository.View, error) {
 	return d.systems.view, d.err
 }
 
@@ -34,7 +35,7 @@ func (d *fakeDesk) planOf(format string, args ...any) (plan.Plan, error) {
 	return d.planned, d.err
 }
 
-func (d *fakeDesk) RepositoryBackup(_ context.Context, r runbook.BackupRequest) (plan.Plan, error) {
+func (d *fakeDesk) RepositoryBackup(_ context.Context, r repository.BackupRequest) (plan.Plan, error) {
 	if r.Init {
 		d.note("plan to make restic.%s", r.Name)
 		p := d.planned
@@ -68,11 +69,11 @@ func (d *fakeDesk) Changes(_ context.Context, name, from, to string, _ int) (res
 	d.note("compare in restic.%s %s %s", name, from[56:], to[56:])
 	return d.systems.changes, d.err
 }
-func (d *fakeDesk) FileVersions(_ context.Context, path, from string) ([]runbook.FileVersion, error) {
+func (d *fakeDesk) FileVersions(_ context.Context, path, from string) ([]repository.FileVersion, error) {
 	d.note("versions of %s in %s", path, from)
 	return d.systems.versions, d.err
 }
-func (d *fakeDesk) RestoreFiles(_ context.Context, r runbook.FileRestore) (plan.Plan, error) {
+func (d *fakeDesk) RestoreFiles(_ context.Context, r repository.FileRestore) (plan.Plan, error) {
 	return d.planOf("restore of %s from %s at %s", strings.Join(r.Paths, " "), r.From, r.At.Format("02 15:04"))
 }
 func (d *fakeDesk) DumpFile(_ context.Context, f desk.FileAt, to string, wrote func(int64)) error {
@@ -86,10 +87,10 @@ func (d *fakeDesk) PostgresBackup(_ context.Context, source, what string) (plan.
 func (d *fakeDesk) PostgresForget(_ context.Context, source string) (plan.Plan, error) {
 	return d.planOf("forget in postgres.%s", source)
 }
-func (d *fakeDesk) RestoreDatabase(_ context.Context, r runbook.PostgresRestore) (plan.Plan, error) {
+func (d *fakeDesk) RestoreDatabase(_ context.Context, r database.Restore) (plan.Plan, error) {
 	return d.planOf("restore of %s/%s from %s swap %v", r.Source, r.Database, r.Dump, r.Swap)
 }
-func (d *fakeDesk) RecoverDatabase(_ context.Context, r runbook.PostgresRecovery) (plan.Plan, error) {
+func (d *fakeDesk) RecoverDatabase(_ context.Context, r database.Recovery) (plan.Plan, error) {
 	return d.planOf("recovery of %s/%s to %s swap %v", r.Source, r.Database, r.Target, r.Swap)
 }
 func (d *fakeDesk) Recoverable(string) bool { return true }
@@ -133,10 +134,10 @@ func homeServers(t testing.TB) *fakeDesk {
 		{Source: "restic.usb", Job: "backup", Started: before(5 * h), Ended: before(5*h - 4*time.Minute), Text: "snapshot feed0004: 91233 files, 420.0 GiB, 3.0 GiB of it new", ID: "20261121-3"},
 		{Source: "restic.usb", Job: "backup", Started: before(29 * h), Ended: before(29*h - time.Minute), Status: backup.Critical, Text: "disk.usb: it is not mounted on /mnt/usb", ID: "20261120-1"},
 	}
-	d.systems = systemDesk{tree: someFiles(t), view: runbook.RepositoryView{Where: "/mnt/usb/restic", Paths: []string{"/etc", "/srv", "/mnt/usb/pbs"}, Keep: backup.Keep{Daily: 5},
+	d.systems = systemDesk{tree: someFiles(t), view: repository.View{Where: "/mnt/usb/restic", Paths: []string{"/etc", "/srv", "/mnt/usb/pbs"}, Keep: backup.Keep{Daily: 5},
 		Runs: runs, Past: true, Coverage: restic.Cover(runs, 30*backup.Day, backup.Day, noon), Every: backup.Day, Lacks: restic.Version{Major: 0, Minor: 14}.Lacks()}}
 	snap := func(i int) restic.Snapshot { return resticFacts("usb", 5).Snapshots[i] }
-	d.systems.versions = []runbook.FileVersion{
+	d.systems.versions = []repository.FileVersion{
 		{Repository: "usb", FileVersion: restic.FileVersion{Snapshot: snap(4), Size: 1000, Modified: before(60 * h), Same: true}},
 		{Repository: "usb", FileVersion: restic.FileVersion{Snapshot: snap(3), Size: 1000, Modified: before(60 * h)}},
 		{Repository: "usb", FileVersion: restic.FileVersion{Snapshot: snap(0), Size: 900, Modified: before(600 * h)}},

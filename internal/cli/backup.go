@@ -9,12 +9,12 @@ import (
 	"cairn/internal/backup"
 	"cairn/internal/desk"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/repository"
 )
 
 func (a *app) backupCommand() *cobra.Command {
 	var f actFlags
-	var r runbook.BackupRequest
+	var r repository.BackupRequest
 	var to string
 	c := &cobra.Command{Use: "backup NAME", Short: "Make a copy now: of a configured restic or postgres entry, or of a guest before risky work", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -29,7 +29,7 @@ func (a *app) backupCommand() *cobra.Command {
 }
 
 // backup plans the backup of what a person or a timer calls name.
-func (a *app) backup(ctx context.Context, d *desk.Desk, f actFlags, r runbook.BackupRequest, name, to string) (plan.Plan, error) {
+func (a *app) backup(ctx context.Context, d *desk.Desk, f actFlags, r repository.BackupRequest, name, to string) (plan.Plan, error) {
 	repository, restic := d.RepositoryName(name)
 	source, what, postgres := d.PostgresName(name)
 	switch {

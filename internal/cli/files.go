@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cairn/internal/desk"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/repository"
 	"cairn/restic"
 )
 
@@ -28,19 +28,19 @@ func (w *whichSnapshot) register(c *cobra.Command) {
 }
 
 // find lists what the snapshot holds at a path.
-func (w whichSnapshot) find(ctx context.Context, d *desk.Desk, full string) (repository string, s restic.Snapshot, t *restic.Tree, err error) {
+func (w whichSnapshot) find(ctx context.Context, d *desk.Desk, full string) (name string, s restic.Snapshot, t *restic.Tree, err error) {
 	if !filepath.IsAbs(full) {
 		return "", s, nil, fail(ExitUsage, fmt.Errorf("%q is no full path: write it from / on, as it was backed up", full))
 	}
-	r := runbook.FileRestore{Paths: []string{filepath.Clean(full)}, From: w.from}
+	r := repository.FileRestore{Paths: []string{filepath.Clean(full)}, From: w.from}
 	if w.id != "" {
 		if w.at != "" {
 			return "", s, nil, fail(ExitUsage, errors.New("--snapshot and --at both choose a snapshot: write one of them"))
 		}
-		if repository, s, err = d.FindSnapshot(ctx, w.from, w.id); err != nil {
+		if name, s, err = d.FindSnapshot(ctx, w.from, w.id); err != nil {
 			return "", s, nil, err
 		}
-		r.From, r.At = repository, s.Time
+		r.From, r.At = name, s.Time
 	} else if r.At, err = pointInTime(w.at, time.Now()); err != nil {
 		return "", s, nil, fail(ExitUsage, err)
 	}

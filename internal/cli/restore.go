@@ -13,7 +13,7 @@ import (
 	"cairn/internal/backup"
 	"cairn/internal/desk"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/repository"
 )
 
 func (a *app) restoreCommand() *cobra.Command {
@@ -28,7 +28,7 @@ func (a *app) restoreCommand() *cobra.Command {
 
 func (a *app) restoreFiles() *cobra.Command {
 	var f actFlags
-	var r runbook.FileRestore
+	var r repository.FileRestore
 	var at, swap, guest, list string
 	c := &cobra.Command{Use: "file-loss PATH…", Short: "Restore files and directories of this host from restic, beside what is there now",
 		Args: func(_ *cobra.Command, args []string) error {
@@ -119,7 +119,7 @@ func (a *app) files(ctx context.Context, d *desk.Desk, path, from, format string
 	if err != nil {
 		fmt.Fprintln(a.env.Err, "cairn:", err)
 	}
-	lines := each(found, func(v runbook.FileVersion) versionLine {
+	lines := each(found, func(v repository.FileVersion) versionLine {
 		return versionLine{"restic." + v.Repository, v.Snapshot.ID, v.Snapshot.Time, v.Size, v.Modified, v.Same}
 	})
 	if format == "json" {

@@ -14,13 +14,13 @@ import (
 	"cairn/internal/backup"
 	"cairn/internal/desk"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/guest"
 	"cairn/proxmox"
 )
 
 func (a *app) restoreGuest() *cobra.Command {
 	var f actFlags
-	var r runbook.GuestRestore
+	var r guest.Restore
 	var at, swap string
 	var points bool
 	var parallel int

@@ -9,14 +9,15 @@ import (
 
 	"cairn/internal/desk"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/guest"
+	"cairn/internal/runbook/repository"
 )
 
 // guestFile lists a directory inside a guest's backup, or reads one file out of it.
-func (a *app) guestFile(ctx context.Context, f actFlags, guest, list string, args []string, r runbook.FileRestore) error {
-	find := func(d *desk.Desk) (one runbook.GuestFile, err error) {
-		one = runbook.GuestFile{At: r.At, From: r.From, Path: list, To: cmp.Or(r.Target, ".")}
-		one.Guest, err = d.FindLost(ctx, guest)
+func (a *app) guestFile(ctx context.Context, f actFlags, name, list string, args []string, r repository.FileRestore) error {
+	find := func(d *desk.Desk) (one guest.File, err error) {
+		one = guest.File{At: r.At, From: r.From, Path: list, To: cmp.Or(r.Target, ".")}
+		one.Guest, err = d.FindLost(ctx, name)
 		return one, err
 	}
 	if list == "" {

@@ -9,18 +9,18 @@ import (
 	"cairn/internal/desk"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/guest"
 )
 
 // restoreSeveral restores guests beside their originals, in the order of their
 // priority, some at once: each is an operation of its own. Every blocker of all of
 // them is known before the first begins.
-func (a *app) restoreSeveral(ctx context.Context, f actFlags, names []string, r runbook.GuestRestore, parallel int) error {
+func (a *app) restoreSeveral(ctx context.Context, f actFlags, names []string, r guest.Restore, parallel int) error {
 	if r.VMID != 0 || r.InPlace || f.expect != "" || f.format != "text" || parallel < 1 {
 		return fail(ExitUsage, errors.New("of several guests at once neither --vmid, --in-place, --expect-plan nor --format can be given, and --parallel is at least 1: restore them one by one"))
 	}
 	return a.withDesk(ctx, func(d *desk.Desk) error {
-		var all []runbook.GuestRestore
+		var all []guest.Restore
 		for _, name := range names {
 			one := r
 			var err error

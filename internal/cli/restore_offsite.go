@@ -9,12 +9,12 @@ import (
 
 	"cairn/internal/desk"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/siteloss"
 )
 
 func (a *app) restoreSite() *cobra.Command {
 	var f actFlags
-	var r runbook.OffSiteRestore
+	var r siteloss.Restore
 	var at string
 	c := &cobra.Command{Use: "site-loss [TARGET…]", Short: "Bring guests, databases and paths back from off-site: of a guest its indexes and chunks only, not the whole datastore",
 		Long: `Bring guests, databases and paths back from the off-site repository into a directory of their own; with no target, everything, guests by their priority.
@@ -35,7 +35,7 @@ comes of it is one that a new Proxmox Backup Server takes over. A target is a gu
 
 func (a *app) restoreRansomware() *cobra.Command {
 	var f actFlags
-	var r runbook.OffSiteRestore
+	var r siteloss.Restore
 	var at string
 	c := &cobra.Command{Use: "ransomware [TARGET…]", Short: "Bring back what was there before --at, isolated, from the off-site copy; everything is held",
 		Long: `Bring guests, databases and paths back as they were before somebody began to change them, into a directory that only root enters.
@@ -63,13 +63,13 @@ func instant(text string, now time.Time) (time.Time, error) {
 	return pointInTime(text, now)
 }
 
-func registerOffSite(c *cobra.Command, f *actFlags, r *runbook.OffSiteRestore) {
+func registerOffSite(c *cobra.Command, f *actFlags, r *siteloss.Restore) {
 	f.register(c)
 	c.Flags().StringVar(&r.From, "from", "", "`REPOSITORY`, such as restic.cloud (default: the off-site one whose snapshot is newest)")
 	c.Flags().StringVar(&r.Dir, "target", "", "`DIRECTORY` to restore below")
 }
 
-func (a *app) bringFromOffSite(ctx context.Context, f actFlags, r runbook.OffSiteRestore, build func(*desk.Desk, context.Context, runbook.OffSiteRestore) (plan.Plan, error)) error {
+func (a *app) bringFromOffSite(ctx context.Context, f actFlags, r siteloss.Restore, build func(*desk.Desk, context.Context, siteloss.Restore) (plan.Plan, error)) error {
 	if r.Dir != "" {
 		var err error
 		if r.Dir, err = filepath.Abs(r.Dir); err != nil {

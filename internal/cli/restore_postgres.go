@@ -12,7 +12,7 @@ import (
 
 	"cairn/internal/desk"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/database"
 	"cairn/pg"
 )
 
@@ -80,15 +80,15 @@ func (o databaseFlags) tool() string {
 }
 
 // goesOn plans what follows on a recovered server; asked is false where none was named.
-func (o databaseFlags) goesOn(ctx context.Context, d *desk.Desk, database string) (p plan.Plan, asked bool, err error) {
+func (o databaseFlags) goesOn(ctx context.Context, d *desk.Desk, name string) (p plan.Plan, asked bool, err error) {
 	if o.next == "" && o.promote == "" {
 		return p, false, nil
 	}
-	at, err := runbook.ParseTarget(o.at, time.Local)
+	at, err := database.ParseTarget(o.at, time.Local)
 	if err != nil {
 		return p, true, fail(ExitUsage, err)
 	}
-	n := runbook.RecoveryNext{Database: database, Target: at, Count: o.count, Keep: o.keep, Swap: o.swap, Promote: o.promote != ""}
+	n := database.RecoveryNext{Database: name, Target: at, Count: o.count, Keep: o.keep, Swap: o.swap, Promote: o.promote != ""}
 	p, err = d.ContinueRecovery(ctx, cmp.Or(o.promote, o.next), n)
 	return p, true, err
 }
@@ -98,19 +98,19 @@ func (a *app) bringBack(ctx context.Context, f actFlags, o databaseFlags, name s
 		return err
 	}
 	return a.act(ctx, f, func(d *desk.Desk) (plan.Plan, error) {
-		source, database, err := d.DatabaseName(ctx, name)
+		source, one, err := d.DatabaseName(ctx, name)
 		if err != nil {
 			return plan.Plan{}, fail(ExitUsage, err)
 		}
 		if o.swapIn != "" {
-			return d.SwapDatabase(ctx, source, database, o.swapIn)
+			return d.SwapDatabase(ctx, source, one, o.swapIn)
 		}
-		if p, asked, err := o.goesOn(ctx, d, database); asked {
+		if p, asked, err := o.goesOn(ctx, d, one); asked {
 			return p, err
 		}
 		part := o.schema != "" || len(o.tables) > 0
 		recover := o.method == "recovery" || o.tool() != "" || o.method == "" && (o.at != "" || o.pause) && o.from == "" && !part && d.Recoverable(source)
-		at, err := runbook.ParseTarget(o.at, time.Local)
+		at, err := database.ParseTarget(o.at, time.Local)
 		if err != nil {
 			return plan.Plan{}, fail(ExitUsage, err)
 		}
@@ -118,12 +118,12 @@ func (a *app) bringBack(ctx context.Context, f actFlags, o databaseFlags, name s
 			if part || o.from != "" {
 				return plan.Plan{}, fail(ExitUsage, errors.New("--schema, --table and --from-dump are of dumps: leave them out, or --method recovery"))
 			}
-			return d.RecoverDatabase(ctx, runbook.PostgresRecovery{Source: source, Database: database, Target: at, Dir: o.dir, Swap: o.swap, Tool: o.tool(), Pause: o.pause, Count: o.count})
+			return d.RecoverDatabase(ctx, database.Recovery{Source: source, Database: one, Target: at, Dir: o.dir, Swap: o.swap, Tool: o.tool(), Pause: o.pause, Count: o.count})
 		}
 		if at.Name != "" || at.LSN != "" || o.pause {
 			return plan.Plan{}, fail(ExitUsage, errors.New("a dump has a time, and no LSN, restore point or pause: these need base backups and the WAL archive"))
 		}
-		return d.RestoreDatabase(ctx, runbook.PostgresRestore{Source: source, Database: database, Dump: o.from, Globals: o.globals, At: at.Time, Schema: o.schema, Tables: o.tables, Swap: o.swap})
+		return d.RestoreDatabase(ctx, database.Restore{Source: source, Database: one, Dump: o.from, Globals: o.globals, At: at.Time, Schema: o.schema, Tables: o.tables, Swap: o.swap})
 	})
 }
 
@@ -144,7 +144,7 @@ func (a *app) bringAllBack(ctx context.Context, f actFlags, o databaseFlags, nam
 		if p, asked, err := o.goesOn(ctx, d, ""); asked {
 			return p, err
 		}
-		at, err := runbook.ParseTarget(o.at, time.Local)
+		at, err := database.ParseTarget(o.at, time.Local)
 		if err != nil {
 			return plan.Plan{}, fail(ExitUsage, err)
 		}
@@ -152,11 +152,11 @@ func (a *app) bringAllBack(ctx context.Context, f actFlags, o databaseFlags, nam
 			if o.into != "" || o.swap {
 				return plan.Plan{}, fail(ExitUsage, errors.New("--into and --swap are of dumps: a recovered server stands beside, in --dir"))
 			}
-			return d.RecoverCluster(ctx, runbook.PostgresRecovery{Source: source, Target: at, Dir: o.dir, Tool: o.tool(), Pause: o.pause, Count: o.count})
+			return d.RecoverCluster(ctx, database.Recovery{Source: source, Target: at, Dir: o.dir, Tool: o.tool(), Pause: o.pause, Count: o.count})
 		}
 		if at.Name != "" || at.LSN != "" {
 			return plan.Plan{}, fail(ExitUsage, errors.New("dumps have times, and no LSN or restore point: add --method recovery"))
 		}
-		return d.RestoreCluster(ctx, runbook.ClusterRestore{Source: source, At: at.Time, Into: o.into, Swap: o.swap})
+		return d.RestoreCluster(ctx, database.ClusterRestore{Source: source, At: at.Time, Into: o.into, Swap: o.swap})
 	})
 }

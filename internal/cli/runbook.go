@@ -12,7 +12,7 @@ import (
 
 	"cairn/checks"
 	"cairn/internal/config"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/paper"
 	"cairn/internal/watch"
 )
 
@@ -53,8 +53,8 @@ func (a *app) runbookCommand() *cobra.Command {
 	return c
 }
 
-func paperOf(c *config.Config, s *watch.State) runbook.Paper {
-	return runbook.NewPaper(c, s.Facts, s.Report, s.Report.At)
+func paperOf(c *config.Config, s *watch.State) paper.Runbook {
+	return paper.New(c, s.Facts, s.Report, s.Report.At)
 }
 
 // writePaper writes the runbook, unless the disk that it is to lie on is away: it

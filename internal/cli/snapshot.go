@@ -13,7 +13,7 @@ import (
 	"cairn/internal/backup"
 	"cairn/internal/desk"
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/guest"
 	"cairn/proxmox"
 )
 
@@ -105,7 +105,7 @@ func (a *app) snapshotCreate() *cobra.Command {
 	var ram bool
 	c := &cobra.Command{Use: "create GUEST NAME", Short: "Make a snapshot", Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.onGuest(c.Context(), f, args[0], func(d *desk.Desk, g runbook.Guest) (plan.Plan, error) {
+			return a.onGuest(c.Context(), f, args[0], func(d *desk.Desk, g guest.Guest) (plan.Plan, error) {
 				return d.CreateSnapshot(c.Context(), g, args[1], description, ram)
 			})
 		}}
@@ -120,7 +120,7 @@ func (a *app) snapshotDelete() *cobra.Command {
 	var force bool
 	c := &cobra.Command{Use: "delete GUEST NAME", Short: "Remove a snapshot", Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.onGuest(c.Context(), f, args[0], func(d *desk.Desk, g runbook.Guest) (plan.Plan, error) {
+			return a.onGuest(c.Context(), f, args[0], func(d *desk.Desk, g guest.Guest) (plan.Plan, error) {
 				return d.DeleteSnapshot(c.Context(), g, args[1], force)
 			})
 		}}
@@ -137,8 +137,8 @@ func (a *app) snapshotRollback() *cobra.Command {
 			if unsafe && strings.TrimSpace(f.why) == "" {
 				return fail(ExitUsage, errors.New("--without-safety-copy needs its reason: --why REASON"))
 			}
-			return a.onGuest(c.Context(), f, args[0], func(d *desk.Desk, g runbook.Guest) (plan.Plan, error) {
-				return d.Rollback(c.Context(), runbook.RollbackRequest{Guest: g, Snapshot: args[1], Unsafe: unsafe, Why: f.why, LeaveStill: still})
+			return a.onGuest(c.Context(), f, args[0], func(d *desk.Desk, g guest.Guest) (plan.Plan, error) {
+				return d.Rollback(c.Context(), guest.RollbackRequest{Guest: g, Snapshot: args[1], Unsafe: unsafe, Why: f.why, LeaveStill: still})
 			})
 		}}
 	f.register(c)
@@ -147,7 +147,7 @@ func (a *app) snapshotRollback() *cobra.Command {
 	return c
 }
 
-func (a *app) onGuest(ctx context.Context, f actFlags, name string, build func(*desk.Desk, runbook.Guest) (plan.Plan, error)) error {
+func (a *app) onGuest(ctx context.Context, f actFlags, name string, build func(*desk.Desk, guest.Guest) (plan.Plan, error)) error {
 	return a.act(ctx, f, func(d *desk.Desk) (plan.Plan, error) {
 		g, err := d.FindGuest(ctx, name)
 		if err != nil {

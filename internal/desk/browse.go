@@ -10,43 +10,43 @@ import (
 	"path/filepath"
 
 	"cairn/internal/plan"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/repository"
 	"cairn/restic"
 )
 
 // Repository tells of a repository what its facts do not.
-func (d *Desk) Repository(ctx context.Context, name string) (runbook.RepositoryView, error) {
-	return d.lab.RepositoryView(ctx, name)
+func (d *Desk) Repository(ctx context.Context, name string) (repository.View, error) {
+	return d.lab.Repositories.View(ctx, name)
 }
 
 // RepositorySnapshots lists the snapshots of a repository, oldest first.
 func (d *Desk) RepositorySnapshots(ctx context.Context, name string) ([]restic.Snapshot, error) {
-	return d.lab.RepositorySnapshots(ctx, name)
+	return d.lab.Repositories.Snapshots(ctx, name)
 }
 
 // RepositoryCheck plans a check of a repository, with the part that is read next.
 func (d *Desk) RepositoryCheck(ctx context.Context, name string) (plan.Plan, error) {
-	return d.free(d.lab.RepositoryCheck(ctx, name))
+	return d.free(d.lab.Repositories.Check(ctx, name))
 }
 
 // RepositoryForget plans to remove what the retention of a repository no longer holds.
 func (d *Desk) RepositoryForget(ctx context.Context, name string) (plan.Plan, error) {
-	return d.free(d.lab.RepositoryForget(ctx, name))
+	return d.free(d.lab.Repositories.Forget(ctx, name))
 }
 
 // RepositoryUnlock plans to remove the stale locks of a repository.
 func (d *Desk) RepositoryUnlock(ctx context.Context, name string) (plan.Plan, error) {
-	return d.free(d.lab.RepositoryUnlock(ctx, name))
+	return d.free(d.lab.Repositories.Unlock(ctx, name))
 }
 
 // Tree lists the files of a snapshot; listed hears how many there are so far.
 func (d *Desk) Tree(ctx context.Context, name, snapshot string, listed func(files int)) (*restic.Tree, error) {
-	return d.lab.Tree(ctx, name, snapshot, listed)
+	return d.lab.Repositories.Tree(ctx, name, snapshot, listed)
 }
 
 // Changes compares two snapshots of a repository and keeps at most so many changes.
 func (d *Desk) Changes(ctx context.Context, name, from, to string, atMost int) (restic.Changes, error) {
-	return d.lab.Changes(ctx, name, from, to, atMost)
+	return d.lab.Repositories.Changes(ctx, name, from, to, atMost)
 }
 
 // FileAt names one file of a snapshot.
@@ -72,7 +72,7 @@ func (d *Desk) DumpFile(ctx context.Context, f FileAt, to string, wrote func(int
 			err = errors.Join(err, os.Remove(to))
 		}
 	}()
-	if err := d.lab.Dump(ctx, f.Repository, f.Snapshot, f.Path, &counting{file: out, wrote: wrote}); err != nil {
+	if err := d.lab.Repositories.Dump(ctx, f.Repository, f.Snapshot, f.Path, &counting{file: out, wrote: wrote}); err != nil {
 		return err
 	}
 	return out.Sync()
@@ -96,16 +96,16 @@ func (c *counting) Write(p []byte) (int, error) {
 
 // Dump writes one file of a snapshot to w.
 func (d *Desk) Dump(ctx context.Context, f FileAt, w io.Writer) error {
-	return d.lab.Dump(ctx, f.Repository, f.Snapshot, f.Path, w)
+	return d.lab.Repositories.Dump(ctx, f.Repository, f.Snapshot, f.Path, w)
 }
 
 // FilesAt lists what lies at paths as they were at a time, and in which snapshot.
-func (d *Desk) FilesAt(ctx context.Context, r runbook.FileRestore) (repository string, s restic.Snapshot, t *restic.Tree, err error) {
-	return d.lab.FilesAt(ctx, r)
+func (d *Desk) FilesAt(ctx context.Context, r repository.FileRestore) (repository string, s restic.Snapshot, t *restic.Tree, err error) {
+	return d.lab.Repositories.FilesAt(ctx, r)
 }
 
 // FindSnapshot finds the snapshot whose id begins so; from is its repository, or
 // empty.
 func (d *Desk) FindSnapshot(ctx context.Context, from, id string) (repository string, s restic.Snapshot, err error) {
-	return d.lab.FindSnapshot(ctx, from, id)
+	return d.lab.Repositories.FindSnapshot(ctx, from, id)
 }

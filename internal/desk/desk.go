@@ -16,6 +16,7 @@ import (
 	"cairn/internal/operation"
 	"cairn/internal/plan"
 	"cairn/internal/runbook"
+	"cairn/internal/runbook/guest"
 	"cairn/internal/secret"
 	"cairn/proxmox"
 )
@@ -49,7 +50,7 @@ func Open(ctx context.Context, o Options) (*Desk, error) {
 	lab := runbook.Open(o.Config, o.Secrets, func() []history.Measurement { return steps(ctx, o.History) }, o.Now)
 	lab.Keep(o.History)
 	d := &Desk{o: o, store: store, lab: lab}
-	lab.Conduct(d)
+	lab.Guests.Conduct(d)
 	return d, nil
 }
 
@@ -76,47 +77,47 @@ var ErrReadOnly = errors.New("read-only: nothing may be changed from here")
 func (d *Desk) ReadOnly() bool { return d.o.Config.ReadOnly }
 
 // FindGuest finds the guest that a person means.
-func (d *Desk) FindGuest(ctx context.Context, name string) (runbook.Guest, error) {
-	return d.lab.FindGuest(ctx, name)
+func (d *Desk) FindGuest(ctx context.Context, name string) (guest.Guest, error) {
+	return d.lab.Guests.Find(ctx, name)
 }
 
 // Guest finds the guest of an asset id.
-func (d *Desk) Guest(ctx context.Context, id backup.AssetID) (runbook.Guest, error) {
+func (d *Desk) Guest(ctx context.Context, id backup.AssetID) (guest.Guest, error) {
 	if id.Kind != backup.Guest {
-		return runbook.Guest{}, fmt.Errorf("%s is no guest", id)
+		return guest.Guest{}, fmt.Errorf("%s is no guest", id)
 	}
-	return d.lab.FindGuest(ctx, id.Scope+"/"+id.Name)
+	return d.lab.Guests.Find(ctx, id.Scope+"/"+id.Name)
 }
 
 // Snapshots reads a guest's snapshots anew, and what each would change in the
 // configuration, by its name; a configuration that cannot be read is left out.
-func (d *Desk) Snapshots(ctx context.Context, g runbook.Guest) (proxmox.Tree, map[string][]proxmox.Change, error) {
-	return d.lab.Snapshots(ctx, g)
+func (d *Desk) Snapshots(ctx context.Context, g guest.Guest) (proxmox.Tree, map[string][]proxmox.Change, error) {
+	return d.lab.Guests.Snapshots(ctx, g)
 }
 
 // Rollback plans a rollback.
-func (d *Desk) Rollback(ctx context.Context, r runbook.RollbackRequest) (plan.Plan, error) {
-	return d.free(d.lab.Rollback(ctx, r))
+func (d *Desk) Rollback(ctx context.Context, r guest.RollbackRequest) (plan.Plan, error) {
+	return d.free(d.lab.Guests.Rollback(ctx, r))
 }
 
 // CreateSnapshot plans a snapshot.
-func (d *Desk) CreateSnapshot(ctx context.Context, g runbook.Guest, name, description string, ram bool) (plan.Plan, error) {
-	return d.free(d.lab.CreateSnapshot(ctx, g, name, description, ram))
+func (d *Desk) CreateSnapshot(ctx context.Context, g guest.Guest, name, description string, ram bool) (plan.Plan, error) {
+	return d.free(d.lab.Guests.CreateSnapshot(ctx, g, name, description, ram))
 }
 
 // DeleteSnapshot plans a snapshot's removal.
-func (d *Desk) DeleteSnapshot(ctx context.Context, g runbook.Guest, name string, force bool) (plan.Plan, error) {
-	return d.unheld(ctx)(d.free(d.lab.DeleteSnapshot(ctx, g, name, force)))
+func (d *Desk) DeleteSnapshot(ctx context.Context, g guest.Guest, name string, force bool) (plan.Plan, error) {
+	return d.unheld(ctx)(d.free(d.lab.Guests.DeleteSnapshot(ctx, g, name, force)))
 }
 
 // Backup plans a copy of a guest before risky work.
-func (d *Desk) Backup(ctx context.Context, g runbook.Guest) (plan.Plan, error) {
-	return d.free(d.lab.Backup(ctx, g))
+func (d *Desk) Backup(ctx context.Context, g guest.Guest) (plan.Plan, error) {
+	return d.free(d.lab.Guests.Backup(ctx, g))
 }
 
 // BackupTo plans a backup of a guest to a storage, as a job would make it.
-func (d *Desk) BackupTo(ctx context.Context, g runbook.Guest, storage string) (plan.Plan, error) {
-	return d.free(d.lab.BackupTo(ctx, g, storage))
+func (d *Desk) BackupTo(ctx context.Context, g guest.Guest, storage string) (plan.Plan, error) {
+	return d.free(d.lab.Guests.BackupTo(ctx, g, storage))
 }
 
 // free adds a blocker to p where an operation holds its target. Only the worker

@@ -12,7 +12,7 @@ import (
 	"cairn/internal/history"
 	"cairn/internal/lab/pve"
 	"cairn/internal/operation"
-	"cairn/internal/runbook"
+	"cairn/internal/runbook/guest"
 	"cairn/internal/secret"
 	"cairn/proxmox"
 )
@@ -51,7 +51,7 @@ func sit(t *testing.T, readOnly bool) (*Desk, *pve.Server, *history.Store) {
 	return d, s, past
 }
 
-func guestOf(t *testing.T, d *Desk) runbook.Guest {
+func guestOf(t *testing.T, d *Desk) guest.Guest {
 	t.Helper()
 	g, err := d.Guest(t.Context(), backup.AssetID{Kind: backup.Guest, Scope: "home", Name: "101"})
 	if err != nil {
@@ -63,7 +63,7 @@ func guestOf(t *testing.T, d *Desk) runbook.Guest {
 func TestAPlanBecomesAnOperation(t *testing.T) {
 	d, s, past := sit(t, false)
 	ctx := t.Context()
-	p, err := d.Rollback(ctx, runbook.RollbackRequest{Guest: guestOf(t, d), Snapshot: "before"})
+	p, err := d.Rollback(ctx, guest.RollbackRequest{Guest: guestOf(t, d), Snapshot: "before"})
 	if err != nil || p.Blocked() {
 		t.Fatalf("%+v, %v", p.Blockers, err)
 	}
@@ -138,7 +138,7 @@ func TestEveryPlanSaysWhoHoldsTheGuest(t *testing.T) {
 	id := all[0].ID()
 	create, err1 := d.CreateSnapshot(t.Context(), g, "second", "", false)
 	remove, err2 := d.DeleteSnapshot(t.Context(), g, "before", false)
-	back, err3 := d.Rollback(t.Context(), runbook.RollbackRequest{Guest: g, Snapshot: "before"})
+	back, err3 := d.Rollback(t.Context(), guest.RollbackRequest{Guest: g, Snapshot: "before"})
 	copied, err4 := d.Backup(t.Context(), g)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		t.Fatal(err)

@@ -161,17 +161,17 @@ func (d *Desk) CloseIncident(ctx context.Context, c Closing) (history.Incident, 
 // HoldServers plans that the servers, or those that are named, take nothing away by
 // themselves while the incident is open.
 func (d *Desk) HoldServers(ctx context.Context, only []string) (plan.Plan, error) {
-	return d.free(d.lab.HoldServers(ctx, only))
+	return d.free(d.lab.ServerJobs.Hold(ctx, only))
 }
 
 // ReleaseServers plans to make what is held on the servers as it was.
 func (d *Desk) ReleaseServers(ctx context.Context, only []string) (plan.Plan, error) {
-	return d.free(d.lab.ReleaseServers(ctx, only))
+	return d.free(d.lab.ServerJobs.Release(ctx, only))
 }
 
 // HeldOnServers lists what is held on the servers.
 func (d *Desk) HeldOnServers(ctx context.Context) ([]history.Held, error) {
-	return d.lab.HeldOnServers(ctx)
+	return d.lab.ServerJobs.Held(ctx)
 }
 
 // mayRecord says why incidents cannot be written; nil: they can.

@@ -5,24 +5,25 @@ import (
 
 	"cairn/internal/plan"
 	"cairn/internal/runbook"
+	"cairn/internal/runbook/guest"
 	"cairn/proxmox"
 )
 
 // FindLost finds the guest that a person means, also one of which only backups
 // are left.
-func (d *Desk) FindLost(ctx context.Context, name string) (runbook.Guest, error) {
-	return d.lab.FindLost(ctx, name)
+func (d *Desk) FindLost(ctx context.Context, name string) (guest.Guest, error) {
+	return d.lab.Guests.FindLost(ctx, name)
 }
 
 // RestorePoints lists the backups of a guest, newest first, and what could not be
 // looked at.
-func (d *Desk) RestorePoints(ctx context.Context, g runbook.Guest) ([]proxmox.RestorePoint, []proxmox.Incompletion, error) {
-	return d.lab.RestorePoints(ctx, g)
+func (d *Desk) RestorePoints(ctx context.Context, g guest.Guest) ([]proxmox.RestorePoint, []proxmox.Incompletion, error) {
+	return d.lab.Guests.Points(ctx, g)
 }
 
 // RestoreGuest plans to bring a guest back from a backup.
-func (d *Desk) RestoreGuest(ctx context.Context, r runbook.GuestRestore) (plan.Plan, error) {
-	return wayBack("guest-loss")(d.free(d.lab.RestoreGuest(ctx, r)))
+func (d *Desk) RestoreGuest(ctx context.Context, r guest.Restore) (plan.Plan, error) {
+	return wayBack("guest-loss")(d.free(d.lab.Guests.Restore(ctx, r)))
 }
 
 // SwapGuest plans to put what operation id restored in the original's place.
@@ -31,12 +32,12 @@ func (d *Desk) SwapGuest(ctx context.Context, id string) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	return d.free(d.lab.SwapGuest(ctx, s))
+	return d.free(d.lab.Guests.Swap(ctx, s))
 }
 
 // RestoreGuests plans to bring several guests back, in the order of their priority.
-func (d *Desk) RestoreGuests(ctx context.Context, all []runbook.GuestRestore) ([]plan.Plan, error) {
-	plans, err := d.lab.RestoreGuests(ctx, all)
+func (d *Desk) RestoreGuests(ctx context.Context, all []guest.Restore) ([]plan.Plan, error) {
+	plans, err := d.lab.Guests.RestoreSeveral(ctx, all)
 	for i := range plans {
 		if err == nil {
 			plans[i], err = wayBack("guest-loss")(d.free(plans[i], nil))
@@ -59,15 +60,15 @@ func (d *Desk) RestoreComposite(ctx context.Context, r runbook.CompositeRestore)
 // OffSiteIn names, by volume id, the off-site repositories in which each backup was
 // found whole.
 func (d *Desk) OffSiteIn(ctx context.Context, cluster string, points []proxmox.RestorePoint) (map[string][]string, error) {
-	return d.lab.OffSiteIn(ctx, cluster, points)
+	return d.lab.Guests.OffSite(ctx, cluster, points)
 }
 
 // GuestFiles lists a directory inside a guest's backup, and which backup it is.
-func (d *Desk) GuestFiles(ctx context.Context, r runbook.GuestFile) ([]proxmox.BackupFile, proxmox.RestorePoint, error) {
-	return d.lab.GuestFiles(ctx, r)
+func (d *Desk) GuestFiles(ctx context.Context, r guest.File) ([]proxmox.BackupFile, proxmox.RestorePoint, error) {
+	return d.lab.Guests.Files(ctx, r)
 }
 
 // RestoreGuestFile plans to read one file out of a guest's backup.
-func (d *Desk) RestoreGuestFile(ctx context.Context, r runbook.GuestFile) (plan.Plan, error) {
-	return d.free(d.lab.RestoreGuestFile(ctx, r))
+func (d *Desk) RestoreGuestFile(ctx context.Context, r guest.File) (plan.Plan, error) {
+	return d.free(d.lab.Guests.RestoreFile(ctx, r))
 }

@@ -10,5 +10,5 @@ import (
 // part is "", "dump", "base", a database, or another tool's name; all is each copy
 // instead of the newest ones.
 func (d *Desk) VerifyPostgres(ctx context.Context, source, part string, all bool) (plan.Plan, error) {
-	return d.free(d.lab.VerifyPostgres(ctx, source, part, all))
+	return d.free(d.lab.Databases.Verify(ctx, source, part, all))
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"cairn/checks"
+	"cairn/internal/backup"
 	"cairn/internal/history"
 	"cairn/pg"
 	"cairn/restic"
@@ -98,14 +99,14 @@ func (s *search) comparison(ctx context.Context, p *Prover, files map[string]map
 		total += size
 	}
 	if p.Read {
-		p.say("Reading the dumps in %s, %s: they are fetched from there.", s.where(), pg.SizeText(total))
+		p.say("Reading the dumps in %s, %s: they are fetched from there.", s.where(), backup.SizeText(total))
 		r := reading{search: s, sums: map[string][sha256.Size]byte{}}
 		if err := r.fetch(ctx, files); err != nil {
 			return "", nil, err
 		}
 		return checks.ByReading, r.lack, nil
 	}
-	p.say("Comparing the dumps in %s by hash: %s are read here, and only ids are fetched.", s.where(), pg.SizeText(total))
+	p.say("Comparing the dumps in %s by hash: %s are read here, and only ids are fetched.", s.where(), backup.SizeText(total))
 	h := hashing{search: s, lacks: map[string]string{}}
 	own, err := s.target.Repo.Cutter(ctx)
 	if err != nil {

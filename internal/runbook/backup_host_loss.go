@@ -2,11 +2,9 @@ package runbook
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -14,18 +12,14 @@ import (
 	"cairn/internal/backup"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
+	"cairn/internal/runbook/byhand"
+	"cairn/internal/runbook/step"
 	"cairn/pbs"
+	"cairn/proxmox"
 )
 
 // kindServerJobs makes the jobs of a backup server again that are missing.
 const kindServerJobs = "pbs.jobs"
-
-// serverJobsArgs are the jobs that a backup server had, or that its table asks for.
-type serverJobsArgs struct {
-	PBS  string    `json:"pbs"`
-	Jobs []pbs.Job `json:"jobs"`
-	GC   string    `json:"gc,omitempty"` // when garbage is collected; empty: not known
-}
 
 // RestoreBackupHost plans to bring a backup server back over the disk that is left:
 // a person installs it and takes the datastore over as it is; its jobs are made
@@ -38,7 +32,7 @@ func (l *Lab) RestoreBackupHost(ctx context.Context, name string) (plan.Plan, er
 	target := "pbs." + name
 	p := plan.Plan{Operation: "backup-host-loss", Target: target, Confirm: name, Created: l.now(), Fingerprint: target,
 		Summary: fmt.Sprintf("Bring back backup server %s, over the datastore %s that is left", name, cfg.Datastore)}
-	known, err := l.lastServer(ctx, name)
+	known, err := step.LastKnown[pbs.Facts](ctx, l.history, "pbs."+name, "pbs."+name)
 	if err != nil {
 		return p, err
 	}
@@ -46,7 +40,7 @@ func (l *Lab) RestoreBackupHost(ctx context.Context, name string) (plan.Plan, er
 		p.Notes = append(p.Notes, "The server answers and its datastore can be read: what is there already is left as it is.")
 	}
 	if cfg.Disk != "" {
-		blockers, notes := l.copyDiskBlockers(ctx, cfg.Disk)
+		blockers, notes := l.Guests.CopyDiskBlockers(ctx, cfg.Disk)
 		p.Blockers, p.Notes = append(p.Blockers, blockers...), append(p.Notes, notes...)
 	}
 	newest, count := newestOfAll(known)
@@ -57,19 +51,8 @@ func (l *Lab) RestoreBackupHost(ctx context.Context, name string) (plan.Plan, er
 	}
 	l.addServer(ctx, &p, name, known, newest)
 	p.Notes = append(p.Notes, "Give the new host the name and address of the old one: Proxmox VE does not let a storage's server be changed, and removing the storage removes its encryption key with it.")
-	p.Estimate = total(p.Steps)
+	p.Estimate = step.Total(p.Steps)
 	return p, nil
-}
-
-// lastServer is what was last known of a backup server; the zero value: nothing.
-func (l *Lab) lastServer(ctx context.Context, name string) (f pbs.Facts, err error) {
-	if l.history == nil {
-		return f, nil
-	}
-	if _, err = l.history.LoadFacts(ctx, "pbs."+name, &f); err != nil {
-		return f, fmt.Errorf("reading what was last known of pbs.%s: %w", name, err)
-	}
-	return f, nil
 }
 
 func newestOfAll(f pbs.Facts) (newest time.Time, count int) {
@@ -86,53 +69,31 @@ func newestOfAll(f pbs.Facts) (newest time.Time, count int) {
 }
 
 func (l *Lab) addServer(ctx context.Context, p *plan.Plan, name string, known pbs.Facts, newest time.Time) {
-	h := hosts{l.config}
-	person := personArgs{Check: "backup-host", Name: name}
+	h := byhand.Commands{Config: l.config}
+	person := step.PersonArgs{Check: "backup-host", Name: name}
 	if !newest.IsZero() {
 		person.Newest = newest.Unix()
 	}
-	l.addAny(p, kindPerson, "install Proxmox Backup Server over the disk that is left", "by hand, on the new host, as root", h.backupServer(name, known), person, plan.Estimate{Median: 45 * time.Minute, P90: 2 * time.Hour})
-	jobs := serverJobs(name, l.config.PBS[name], known)
+	step.AddPerson(p, "install Proxmox Backup Server over the disk that is left", "by hand, on the new host, as root", h.BackupServer(name, known), person, plan.Estimate{Median: 45 * time.Minute, P90: 2 * time.Hour})
+	jobs := byhand.JobsOf(name, l.config.PBS[name], known)
 	if len(jobs.Jobs) > 0 || jobs.GC != "" {
-		l.addAny(p, kindServerJobs, "make the prune, verify and sync jobs again that are missing", "POST /config/prune, /config/verify, /config/sync", nil, jobs, l.estimate(p.Target, kindServerJobs, nil, 0))
+		l.steps.Add(p, kindServerJobs, "make the prune, verify and sync jobs again that are missing", "POST /config/prune, /config/verify, /config/sync", jobs, 0)
 	}
-	for _, cluster := range slices.Sorted(maps.Keys(l.clusters)) {
-		seen, err := l.lastCluster(ctx, cluster)
+	for _, cluster := range slices.Sorted(maps.Keys(l.config.Proxmox)) {
+		seen, err := step.LastKnown[proxmox.Facts](ctx, l.history, "proxmox."+cluster, "cluster "+cluster)
 		if err != nil {
 			continue
 		}
-		for _, s := range l.backupStorages(cluster, seen) {
-			if s.pbs == name {
-				l.addAttach(p, cluster, s)
+		for _, s := range h.Storages(cluster, seen) {
+			if s.PBS == name {
+				l.Guests.AddAttach(p, cluster, s.Name, s.PBS)
 			}
 		}
 	}
 }
 
-// serverJobs are the jobs that are last known; where none are, those that the table
-// asks for: pruning by keep, and a weekly verification.
-func serverJobs(name string, cfg pbs.Config, known pbs.Facts) serverJobsArgs {
-	a := serverJobsArgs{PBS: name}
-	if known.GC != nil {
-		a.GC = known.GC.Schedule
-	}
-	for _, j := range known.Jobs {
-		j.LastRun, j.NextRun = backup.Run{}, time.Time{}
-		a.Jobs = append(a.Jobs, j)
-	}
-	if len(a.Jobs) > 0 {
-		return a
-	}
-	if cfg.Keep != (backup.Keep{}) {
-		a.Jobs = append(a.Jobs, pbs.Job{Kind: pbs.PruneJob, ID: "cairn-prune", Schedule: "daily", Keep: cfg.Keep})
-	}
-	a.Jobs = append(a.Jobs, pbs.Job{Kind: pbs.VerifyJob, ID: "cairn-verify", Schedule: "weekly", IgnoreVerified: true, OutdatedAfter: 30})
-	a.GC = "daily"
-	return a
-}
-
 // newBackupHost looks whether a backup server is there over the old datastore.
-func (l *Lab) newBackupHost(ctx context.Context, a personArgs) (string, error) {
+func (l *Lab) newBackupHost(ctx context.Context, a step.PersonArgs) (string, error) {
 	c := l.backupServers[a.Name]
 	if c == nil {
 		return "", fmt.Errorf("no backup server [pbs.%s] is configured any more", a.Name)
@@ -157,9 +118,9 @@ func (l *Lab) newBackupHost(ctx context.Context, a personArgs) (string, error) {
 type serverJobsStep struct{ lab *Lab }
 
 func (x *serverJobsStep) Run(ctx context.Context, s plan.Step, _ *operation.Task) (r operation.Result, err error) {
-	var a serverJobsArgs
-	if err := json.Unmarshal(s.Args, &a); err != nil {
-		return r, fmt.Errorf("reading what step %s is to do: %w", s.ID, err)
+	a, err := step.Args[byhand.ServerJobs](s)
+	if err != nil {
+		return r, err
 	}
 	c := x.lab.backupServers[a.PBS]
 	if c == nil {
@@ -205,16 +166,9 @@ func orNone(all []string) string {
 
 // hostSteps are those of lost hosts.
 func (l *Lab) hostSteps() map[string]operation.Executor {
-	return map[string]operation.Executor{
-		kindPerson: &personStep{l}, kindAttach: &attachStep{l}, kindGuests: &togetherStep{l}, kindRejob: &rejobStep{l}, kindServerJobs: &serverJobsStep{l},
-		kindFetchFile: &guestFileStep{l}, kindParts: &partsStep{l},
-	}
-}
-
-// hostOf is the host of a server's address.
-func hostOf(address string) string {
-	if u, err := url.Parse(address); err == nil {
-		return u.Hostname()
-	}
-	return ""
+	looks := step.Person{"hypervisor": l.newHypervisor, "backup-host": l.newBackupHost, "disk": func(ctx context.Context, a step.PersonArgs) (string, error) {
+		f, err := l.OffSite.NewDisk(ctx, a.Name)
+		return fmt.Sprintf("%s is UUID %s", f.Mount, f.UUID), err
+	}}
+	return map[string]operation.Executor{step.KindPerson: looks, kindServerJobs: &serverJobsStep{l}}
 }

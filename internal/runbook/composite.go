@@ -3,12 +3,15 @@ package runbook
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"cairn/internal/backup"
 	"cairn/internal/plan"
+	"cairn/internal/runbook/guest"
+	"cairn/internal/runbook/repository"
 	"cairn/proxmox"
 )
 
@@ -32,7 +35,7 @@ func (l *Lab) RestoreComposite(ctx context.Context, r CompositeRestore) ([]plan.
 	name := strings.TrimPrefix(r.Name, "asset.")
 	cfg, ok := l.config.Assets[name]
 	if !ok || len(cfg.Members) == 0 {
-		return nil, fmt.Errorf("there is no asset %q with members: there are %s", name, strings.Join(sortedNames(l.config.Assets), ", "))
+		return nil, fmt.Errorf("there is no asset %q with members: there are %s", name, strings.Join(slices.Sorted(maps.Keys(l.config.Assets)), ", "))
 	}
 	var members [][]memberPoint
 	for _, m := range cfg.Members {
@@ -211,11 +214,11 @@ func lastOf(at time.Time) time.Time {
 func (l *Lab) planMember(ctx context.Context, m memberPoint) (plan.Plan, error) {
 	switch m.member.Kind {
 	case backup.Guest:
-		g, err := l.FindLost(ctx, m.member.Scope+"/"+m.member.Name)
+		g, err := l.Guests.FindLost(ctx, m.member.Scope+"/"+m.member.Name)
 		if err != nil {
 			return plan.Plan{}, err
 		}
-		return l.RestoreGuest(ctx, GuestRestore{Guest: Guest{g.Cluster, proxmox.Guest{VMID: g.VMID, Kind: g.Kind, Name: g.Name, Node: g.Node}}, Volume: m.ID})
+		return l.Guests.Restore(ctx, guest.Restore{Guest: guest.Guest{Cluster: g.Cluster, Guest: proxmox.Guest{VMID: g.VMID, Kind: g.Kind, Name: g.Name, Node: g.Node}}, Volume: m.ID})
 	case backup.Database:
 		w := Wish{Target: m.member.Scope + "/" + m.member.Name, Point: m.ID}
 		if m.ID == ToTheEnd {
@@ -223,5 +226,5 @@ func (l *Lab) planMember(ctx context.Context, m memberPoint) (plan.Plan, error) 
 		}
 		return l.planDatabase(ctx, w, false)
 	}
-	return l.RestoreFiles(ctx, FileRestore{Paths: []string{m.member.Name}, From: m.Source, At: m.Taken})
+	return l.Repositories.Restore(ctx, repository.FileRestore{Paths: []string{m.member.Name}, From: m.Source, At: m.Taken})
 }

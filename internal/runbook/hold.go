@@ -5,19 +5,23 @@ import (
 	"fmt"
 
 	"cairn/internal/plan"
+	"cairn/internal/runbook/database"
+	"cairn/internal/runbook/eject"
+	"cairn/internal/runbook/guest"
+	"cairn/internal/runbook/repository"
 )
 
 // takesAway are the kinds of step that take a copy away, or carry what may be
 // ruined on to where good copies are. While an incident is open none of them is
 // begun, except as a part of the way back from a scenario.
 var takesAway = map[string]string{
-	kindForgetOld:      "it forgets snapshots",
-	kindPrune:          "it prunes",
-	kindPostgresForget: "it forgets dumps",
-	kindDeleteSnapshot: "it removes a snapshot",
-	kindCopy:           "it copies what may be ruined on to another repository",
-	kindUnstore:        "it takes the disk with the copies away",
-	kindUnmount:        "it takes the disk with the copies away",
+	repository.KindForget:    "it forgets snapshots",
+	repository.KindPrune:     "it prunes",
+	database.KindForget:      "it forgets dumps",
+	guest.KindDeleteSnapshot: "it removes a snapshot",
+	repository.KindCopy:      "it copies what may be ruined on to another repository",
+	eject.KindUnstore:        "it takes the disk with the copies away",
+	eject.KindUnmount:        "it takes the disk with the copies away",
 }
 
 // Held says what of p must wait, because an incident is open; nil: nothing must.

@@ -11,9 +11,11 @@ import (
 	"strings"
 	"time"
 
-	"cairn/checks"
 	"cairn/internal/backup"
 	"cairn/internal/plan"
+	"cairn/internal/runbook/byhand"
+	"cairn/internal/runbook/guest"
+	"cairn/internal/runbook/step"
 	"cairn/pbs"
 	"cairn/proxmox"
 )
@@ -27,49 +29,11 @@ type HypervisorRestore struct {
 	Parallel int    // guests at once; 0: 2
 }
 
-// kinds of step of a lost hypervisor.
-const (
-	kindGuests = "proxmox.guests"
-	kindRejob  = "proxmox.rejob"
-)
-
-// bears is how many restores at once an SSD behind USB bears: a second one fills
-// the pauses of the first, a third only adds seeks.
-const bears = 2
-
-// lostOne is a guest that is to come back, with the newest backup of it.
-type lostOne struct {
-	VMID     int               `json:"vmid"`
-	Kind     proxmox.GuestKind `json:"kind"`
-	Name     string            `json:"name"`
-	Node     string            `json:"node"`
-	Priority int               `json:"priority"`
-	Taken    time.Time         `json:"taken"`
-	Bytes    int64             `json:"bytes"`
-	Verified string            `json:"verified"`
-	Key      string            `json:"key,omitempty"`
-	Storage  string            `json:"storage"`         // of its backup
-	Tags     []string          `json:"tags,omitempty"`  // that say whose place it took
-	Moved    bool              `json:"moved,omitempty"` // its disks are still there: its configuration was moved, and it is only started
-}
-
-func (g lostOne) word() string { return cmp.Or(g.Name, "guest "+strconv.Itoa(g.VMID)) }
-
-// togetherArgs are the arguments of the steps that bring guests back.
-type togetherArgs struct {
-	Cluster  string              `json:"cluster"`
-	Guests   []lostOne           `json:"guests"`
-	Onto     string              `json:"onto,omitempty"`
-	Storage  string              `json:"storage,omitempty"`
-	Parallel int                 `json:"parallel"`
-	Jobs     []proxmox.BackupJob `json:"jobs,omitempty"`
-}
-
 // RestoreHypervisor plans to bring a hypervisor back: a person installs it and puts
 // its configuration back; then its guests are restored by priority, several at
 // once, and started in their order.
 func (l *Lab) RestoreHypervisor(ctx context.Context, r HypervisorRestore) (plan.Plan, error) {
-	if _, err := l.cluster(r.Cluster); err != nil {
+	if _, err := l.Guests.Cluster(r.Cluster); err != nil {
 		return plan.Plan{}, err
 	}
 	target := "proxmox." + r.Cluster
@@ -78,11 +42,11 @@ func (l *Lab) RestoreHypervisor(ctx context.Context, r HypervisorRestore) (plan.
 	if r.Node != "" {
 		p.Summary = "Bring back node " + r.Node + " of cluster " + r.Cluster + " and its guests"
 	}
-	known, err := l.lastCluster(ctx, r.Cluster)
+	known, err := step.LastKnown[proxmox.Facts](ctx, l.history, "proxmox."+r.Cluster, "cluster "+r.Cluster)
 	if err != nil {
 		return p, err
 	}
-	storages := l.backupStorages(r.Cluster, known)
+	storages := byhand.Commands{Config: l.config}.Storages(r.Cluster, known)
 	if len(storages) == 0 {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: target, Why: "no storage of it on a backup server is known", Hint: "name it in proxmox_storages of its [pbs.NAME]"})
 	}
@@ -99,67 +63,31 @@ func (l *Lab) RestoreHypervisor(ctx context.Context, r HypervisorRestore) (plan.
 	l.addHypervisor(&p, r, known, storages, guests, dead)
 	p.Notes = append(p.Notes, l.guestNotes(guests, missing)...)
 	p.Notes = append(p.Notes, "See that what is replaced can never start again: its guests have the same names and addresses.")
-	p.Estimate = total(p.Steps)
+	p.Estimate = step.Total(p.Steps)
 	return p, nil
-}
-
-// lastCluster is what was last known of a cluster; the zero value: nothing.
-func (l *Lab) lastCluster(ctx context.Context, name string) (f proxmox.Facts, err error) {
-	if l.history == nil {
-		return f, nil
-	}
-	if _, err = l.history.LoadFacts(ctx, "proxmox."+name, &f); err != nil {
-		return f, fmt.Errorf("reading what was last known of cluster %s: %w", name, err)
-	}
-	return f, nil
-}
-
-// backupStorage is a storage of a cluster on a backup server.
-type backupStorage struct {
-	name, pbs, namespace, server string
-}
-
-// backupStorages are those that a cluster is known to have.
-func (l *Lab) backupStorages(cluster string, known proxmox.Facts) (found []backupStorage) {
-	for _, name := range slices.Sorted(maps.Keys(l.config.PBS)) {
-		for _, ref := range checks.StoragesOf(name, l.config.PBS, map[string][]proxmox.Storage{cluster: known.Storages}) {
-			at, storage, _ := strings.Cut(ref, "/")
-			if at != cluster {
-				continue
-			}
-			s := backupStorage{name: storage, pbs: name}
-			for _, def := range known.Storages {
-				if def.Name == storage && def.Type == "pbs" {
-					s.namespace, s.server = def.Namespace, def.Server
-				}
-			}
-			found = append(found, s)
-		}
-	}
-	return found
 }
 
 // lostGuests are the guests of the cluster, or of its node, in the order in which
 // they come back, with their newest usable backup; and those that have none.
-func (l *Lab) lostGuests(ctx context.Context, r HypervisorRestore, known proxmox.Facts, storages []backupStorage, p *plan.Plan) (guests []lostOne, missing []string) {
-	newest := map[int]lostOne{}
+func (l *Lab) lostGuests(ctx context.Context, r HypervisorRestore, known proxmox.Facts, storages []byhand.Storage, p *plan.Plan) (guests []guest.Lost, missing []string) {
+	newest := map[int]guest.Lost{}
 	for _, s := range storages {
-		seen, err := l.backupServers[s.pbs].Survey(ctx)
+		seen, err := l.backupServers[s.PBS].Survey(ctx)
 		if err != nil {
-			p.Blockers = append(p.Blockers, plan.Blocker{Subject: "pbs." + s.pbs, Why: "it does not answer, and the backups lie there: " + err.Error(), Hint: "bring it back first; if its host is gone: cairn restore backup-host-loss"})
+			p.Blockers = append(p.Blockers, plan.Blocker{Subject: "pbs." + s.PBS, Why: "it does not answer, and the backups lie there: " + err.Error(), Hint: "bring it back first; if its host is gone: cairn restore backup-host-loss"})
 			continue
 		}
 		if !seen.Mounted() {
-			p.Blockers = append(p.Blockers, plan.Blocker{Subject: "pbs." + s.pbs, Why: "its datastore is not mounted", Hint: "plug its disk in and mount it"})
+			p.Blockers = append(p.Blockers, plan.Blocker{Subject: "pbs." + s.PBS, Why: "its datastore is not mounted", Hint: "plug its disk in and mount it"})
 		}
 		l.newestBackups(s, seen, len(known.Guests) == 0, newest)
 	}
-	handDown(known.Guests, newest)
+	guest.HandDown(known.Guests, newest)
 	for _, g := range known.Guests {
 		if r.Node != "" && g.Node != r.Node || g.Template && newest[g.VMID].VMID == 0 {
 			continue
 		}
-		if h, of := heirOf(known.Guests, g); of && newest[g.VMID].VMID == 0 {
+		if h, of := guest.HeirOf(known.Guests, g); of && newest[g.VMID].VMID == 0 {
 			p.Notes = append(p.Notes, fmt.Sprintf("%s (%d), whose place %s (%d) took, does not come back: its backups are that one's.", g.Name, g.VMID, h.Name, h.VMID))
 			continue
 		}
@@ -170,7 +98,7 @@ func (l *Lab) lostGuests(ctx context.Context, r HypervisorRestore, known proxmox
 			}
 			continue
 		}
-		one.Name, one.Node, one.Kind, one.Tags = g.Name, g.Node, g.Kind, Guest{r.Cluster, g}.lineage()
+		one.Name, one.Node, one.Kind, one.Tags = g.Name, g.Node, g.Kind, g.LineageTags()
 		newest[g.VMID] = one
 		guests = append(guests, one)
 	}
@@ -178,51 +106,23 @@ func (l *Lab) lostGuests(ctx context.Context, r HypervisorRestore, known proxmox
 		guests = slices.Collect(maps.Values(newest))
 	}
 	for i := range guests {
-		guests[i].Priority = l.priority(Guest{r.Cluster, proxmox.Guest{VMID: guests[i].VMID}})
+		guests[i].Priority = l.config.Guests[r.Cluster+"/"+strconv.Itoa(guests[i].VMID)].Order()
 	}
-	slices.SortFunc(guests, func(a, b lostOne) int {
+	slices.SortFunc(guests, func(a, b guest.Lost) int {
 		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.VMID, b.VMID))
 	})
 	return guests, missing
 }
 
-// heirOf is who took a guest's place.
-func heirOf(all []proxmox.Guest, g proxmox.Guest) (proxmox.Guest, bool) {
-	for _, h := range all {
-		if slices.ContainsFunc(h.Predecessors(), func(p proxmox.Predecessor) bool { return p.VMID == g.VMID }) {
-			return h, true
-		}
-	}
-	return proxmox.Guest{}, false
-}
-
-// handDown gives a backup from before a guest lost its place to who took it: brought
-// back under both VMIDs, one guest would be there twice with one address.
-func handDown(all []proxmox.Guest, newest map[int]lostOne) {
-	for _, g := range all {
-		for _, p := range g.Predecessors() {
-			one, ok := newest[p.VMID]
-			if !ok || !g.Owns(p.VMID, one.Taken) {
-				continue
-			}
-			delete(newest, p.VMID)
-			if have, has := newest[g.VMID]; !has || one.Taken.After(have.Taken) {
-				one.VMID = g.VMID
-				newest[g.VMID] = one
-			}
-		}
-	}
-}
-
 // newestBackups finds each guest's newest usable backup on one storage; one that
 // was verified is preferred, as a restore does.
-func (l *Lab) newestBackups(s backupStorage, seen pbs.Facts, anyNamespace bool, newest map[int]lostOne) {
+func (l *Lab) newestBackups(s byhand.Storage, seen pbs.Facts, anyNamespace bool, newest map[int]guest.Lost) {
 	for _, b := range seen.Snapshots {
 		vmid, err := strconv.Atoi(b.ID)
-		if err != nil || b.Type == "host" || b.InFlight || b.Unreadable || b.Verify.State == "failed" || b.Namespace != s.namespace && !(anyNamespace && s.namespace == "") {
+		if err != nil || b.Type == "host" || b.InFlight || b.Unreadable || b.Verify.State == "failed" || b.Namespace != s.Namespace && !(anyNamespace && s.Namespace == "") {
 			continue
 		}
-		one := lostOne{VMID: vmid, Kind: proxmox.QEMU, Name: b.Comment, Taken: b.Time, Bytes: b.Size, Verified: b.Verify.State, Key: b.Fingerprint, Storage: s.name}
+		one := guest.Lost{VMID: vmid, Kind: proxmox.QEMU, Name: b.Comment, Taken: b.Time, Bytes: b.Size, Verified: b.Verify.State, Key: b.Fingerprint, Storage: s.Name}
 		if b.Type == "ct" {
 			one.Kind = proxmox.LXC
 		}
@@ -238,9 +138,12 @@ func (l *Lab) newestBackups(s backupStorage, seen pbs.Facts, anyNamespace bool, 
 }
 
 // stillLost leaves out the guests that are on a node that answers.
-func (l *Lab) stillLost(ctx context.Context, r HypervisorRestore, guests []lostOne, p *plan.Plan) []lostOne {
-	c := l.clusters[r.Cluster]
-	there, err := c.Guests(ctx)
+func (l *Lab) stillLost(ctx context.Context, r HypervisorRestore, guests []guest.Lost, p *plan.Plan) []guest.Lost {
+	c, err := l.Guests.Cluster(r.Cluster)
+	var there []proxmox.Guest
+	if err == nil {
+		there, err = c.Guests(ctx)
+	}
 	if err != nil {
 		p.Notes = append(p.Notes, "The cluster does not answer now: "+err.Error())
 		return guests
@@ -251,12 +154,12 @@ func (l *Lab) stillLost(ctx context.Context, r HypervisorRestore, guests []lostO
 		return guests
 	}
 	var kept []string
-	left := slices.DeleteFunc(guests, func(one lostOne) bool {
+	left := slices.DeleteFunc(guests, func(one guest.Lost) bool {
 		i := slices.IndexFunc(there, func(g proxmox.Guest) bool { return g.VMID == one.VMID })
 		if i < 0 || !slices.Contains(nodes, proxmox.Node{Name: there[i].Node, Online: true}) {
 			return false
 		}
-		kept = append(kept, one.word())
+		kept = append(kept, one.Called())
 		return true
 	})
 	if len(kept) > 0 {
@@ -265,7 +168,7 @@ func (l *Lab) stillLost(ctx context.Context, r HypervisorRestore, guests []lostO
 	return left
 }
 
-func (l *Lab) lossOfAll(guests []lostOne, missing []string) (string, time.Time) {
+func (l *Lab) lossOfAll(guests []guest.Lost, missing []string) (string, time.Time) {
 	if len(guests) == 0 {
 		return "", time.Time{}
 	}
@@ -275,26 +178,16 @@ func (l *Lab) lossOfAll(guests []lostOne, missing []string) (string, time.Time) 
 			worst = g
 		}
 	}
-	text := fmt.Sprintf("what each guest wrote since its newest backup, at the most the %s of %s", backup.Age(l.now().Sub(worst.Taken)), worst.word())
+	text := fmt.Sprintf("what each guest wrote since its newest backup, at the most the %s of %s", backup.Age(l.now().Sub(worst.Taken)), worst.Called())
 	if len(missing) > 0 {
 		text += "; and all of " + strings.Join(missing, ", ") + ": no backup is known"
 	}
 	return text, worst.Taken
 }
 
-// restored is how many of the guests come back from a backup.
-func restored(guests []lostOne) (n int) {
-	for _, g := range guests {
-		if !g.Moved {
-			n++
-		}
-	}
-	return n
-}
-
-func (l *Lab) guestNotes(guests []lostOne, missing []string) (notes []string) {
+func (l *Lab) guestNotes(guests []guest.Lost, missing []string) (notes []string) {
 	for i, g := range guests {
-		notes = append(notes, fmt.Sprintf("%d. %s (%d): backup of %s, %s ago, %s.", i+1, g.word(), g.VMID, g.Taken.UTC().Format("2006-01-02 15:04:05 UTC"), backup.Age(l.now().Sub(g.Taken)), cmp.Or(map[string]string{"ok": "verified"}[g.Verified], "never verified")))
+		notes = append(notes, fmt.Sprintf("%d. %s (%d): backup of %s, %s ago, %s.", i+1, g.Called(), g.VMID, g.Taken.UTC().Format("2006-01-02 15:04:05 UTC"), backup.Age(l.now().Sub(g.Taken)), cmp.Or(map[string]string{"ok": "verified"}[g.Verified], "never verified")))
 	}
 	if len(missing) > 0 {
 		notes = append(notes, "Without a backup, so that they do not come back: "+strings.Join(missing, ", ")+".")
@@ -302,10 +195,10 @@ func (l *Lab) guestNotes(guests []lostOne, missing []string) (notes []string) {
 	return notes
 }
 
-func (l *Lab) addHypervisor(p *plan.Plan, r HypervisorRestore, known proxmox.Facts, storages []backupStorage, guests []lostOne, dead *deadNode) {
-	h := hosts{l.config}
-	person := personArgs{Check: "hypervisor", Name: r.Cluster, Node: cmp.Or(r.Onto, r.Node)}
-	title, how, commands := "install Proxmox VE and put its configuration back", "by hand, on the new host, as root", h.hypervisor(r.Cluster, r.Node, known, storages)
+func (l *Lab) addHypervisor(p *plan.Plan, r HypervisorRestore, known proxmox.Facts, storages []byhand.Storage, guests []guest.Lost, dead *deadNode) {
+	h := byhand.Commands{Config: l.config}
+	person := step.PersonArgs{Check: "hypervisor", Name: r.Cluster, Node: cmp.Or(r.Onto, r.Node)}
+	title, how, commands := "install Proxmox VE and put its configuration back", "by hand, on the new host, as root", h.Hypervisor(r.Cluster, r.Node, known, storages)
 	if dead != nil {
 		commands = dead.commands(known, r.Onto == "")
 		guests = append(slices.Clone(dead.moved), guests...)
@@ -320,43 +213,21 @@ func (l *Lab) addHypervisor(p *plan.Plan, r HypervisorRestore, known proxmox.Fac
 		}
 	}
 	for _, s := range storages {
-		person.Needs = append(person.Needs, s.name)
+		person.Needs = append(person.Needs, s.Name)
 	}
-	l.addAny(p, kindPerson, title, how, commands, person, plan.Estimate{Median: 45 * time.Minute, P90: 2 * time.Hour})
+	step.AddPerson(p, title, how, commands, person, plan.Estimate{Median: 45 * time.Minute, P90: 2 * time.Hour})
 	for _, s := range storages {
-		l.addAttach(p, r.Cluster, s)
+		l.Guests.AddAttach(p, r.Cluster, s.Name, s.PBS)
 	}
-	a := togetherArgs{Cluster: r.Cluster, Guests: guests, Onto: r.Onto, Storage: r.Storage, Parallel: r.Parallel, Jobs: known.Jobs}
-	if a.Parallel <= 0 {
-		a.Parallel = bears
-	}
-	show := fmt.Sprintf("POST /nodes/{node}/{qemu,lxc} for %d guests, %d at once", restored(guests), a.Parallel)
-	l.addAny(p, kindGuests, "restore the guests by priority, and start them in their order", show, nil, a, l.estimateTogether(r.Cluster, guests, a.Parallel))
+	a := guest.Together{Cluster: r.Cluster, Guests: guests, Onto: r.Onto, Storage: r.Storage, Parallel: r.Parallel, Jobs: known.Jobs}
+	l.Guests.AddTogether(p, &a)
 	l.addHAAgain(p, r.Cluster, dead)
-	l.addAny(p, kindRejob, "make the backup jobs again that are missing, and look that every guest is in one", "GET, POST /cluster/backup", nil, a, l.estimate(p.Target, kindRejob, nil, 0))
-}
-
-// estimateTogether is the time of several restores, of which some run at once.
-func (l *Lab) estimateTogether(cluster string, guests []lostOne, parallel int) (e plan.Estimate) {
-	target := func(g lostOne) string { return proxmox.Asset(cluster, g.VMID).String() }
-	for i, g := range guests {
-		if g.Moved {
-			continue
-		}
-		one := l.estimate(target(g), kindGuestRestore, nil, g.Bytes)
-		start := l.estimate(target(g), kindStart, nil, 0)
-		e.Median += (one.Median + start.Median) / time.Duration(parallel)
-		e.P90 += (one.P90 + start.P90) / time.Duration(parallel)
-		if i == 0 || one.Measured < e.Measured {
-			e.Measured = one.Measured
-		}
-	}
-	return e
+	l.Guests.AddRejob(p, a)
 }
 
 // newHypervisor looks whether a cluster is there that can take guests back.
-func (l *Lab) newHypervisor(ctx context.Context, a personArgs) (string, error) {
-	c, err := l.cluster(a.Name)
+func (l *Lab) newHypervisor(ctx context.Context, a step.PersonArgs) (string, error) {
+	c, err := l.Guests.Cluster(a.Name)
 	if err != nil {
 		return "", err
 	}
@@ -398,7 +269,7 @@ func (l *Lab) vacant(ctx context.Context, c *proxmox.Client, nodes []proxmox.Nod
 }
 
 // attachable looks at the storages of the backups, and their keys.
-func (l *Lab) attachable(ctx context.Context, c *proxmox.Client, a personArgs) error {
+func (l *Lab) attachable(ctx context.Context, c *proxmox.Client, a step.PersonArgs) error {
 	defined, err := c.StorageDefinitions(ctx)
 	if err != nil {
 		return err

@@ -8,122 +8,86 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"cairn/internal/backup"
 	"cairn/internal/config"
-	"cairn/internal/estimate"
 	"cairn/internal/history"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
+	"cairn/internal/runbook/database"
+	"cairn/internal/runbook/eject"
+	"cairn/internal/runbook/guest"
+	"cairn/internal/runbook/hold"
+	"cairn/internal/runbook/repository"
+	"cairn/internal/runbook/siteloss"
+	"cairn/internal/runbook/step"
 	"cairn/internal/secret"
 	"cairn/pbs"
-	"cairn/proxmox"
 )
 
-// Lab is the configured lab as something that can be acted upon.
+// Lab is the configured lab as something that can be acted upon: a room for each
+// system, and the ways back that lead through several of them.
 type Lab struct {
-	config   *config.Config
-	clusters map[string]*proxmox.Client
-	now      func() time.Time
-	past     func() []estimate.Run // what steps took so far, newest first
-	settle   time.Duration
-	awake    time.Duration // how long a guest that was started may take to show life
-	glance   time.Duration // between two looks at operations that go on at once
-	starter  Starter       // of operations that an operation consists of; nil: none
+	Guests       *guest.Runbook
+	Databases    *database.Runbook
+	Repositories *repository.Runbook
+	Disks        *eject.Runbook
+	OffSite      *siteloss.Runbook
+	ServerJobs   *hold.Runbook // what servers do by themselves
 
+	config        *config.Config
 	backupServers map[string]*pbs.Client
-	servers
-	repositories
+	now           func() time.Time
+	steps         step.Planner
+	history       *history.Store // nil: none
 }
 
 // Open makes the lab of a configuration. It connects to nothing. past tells the
 // measured steps that estimates rest on, newest first, whenever one is made;
 // nil: estimates are assumed.
 func Open(c *config.Config, secrets secret.Reader, past func() []history.Measurement, now func() time.Time) *Lab {
-	l := &Lab{config: c, clusters: map[string]*proxmox.Client{}, now: now, past: func() []estimate.Run { return measured(past) }, settle: settle, awake: awake, glance: glance, backupServers: map[string]*pbs.Client{}}
-	for name, cluster := range c.Proxmox {
-		l.clusters[name] = proxmox.New(name, cluster, secrets)
-	}
+	runs := step.Measured(past)
+	l := &Lab{config: c, backupServers: map[string]*pbs.Client{}, now: now, steps: step.Planner{Past: runs, Assumed: assumptions}}
+	here := repository.Here{Datastores: map[string]*pbs.Client{}}
 	for name, server := range c.PBS {
 		l.backupServers[name] = pbs.New(name, server, secrets)
+		if server.Path != "" {
+			here.Datastores[name] = l.backupServers[name]
+		}
 	}
-	l.openPostgres(secrets)
-	l.openRepositories(secrets)
+	l.Guests = guest.New(guest.Config{Proxmox: c.Proxmox, Guests: c.Guests, PBS: c.PBS, Disks: c.Disks}, secrets, runs, now)
+	l.Databases = database.New(database.Config{Postgres: c.Postgres, Disks: c.Disks, Home: c.Home}, secrets, runs, now)
+	if len(c.Postgres) > 0 {
+		here.Dumps = l.Databases.DumpsHere
+	}
+	l.Repositories = repository.New(repository.Config{Restic: c.Restic, PBS: c.PBS, Disks: c.Disks, Home: c.Home, StateDir: c.StateDir, ReadOnly: c.ReadOnly}, here, secrets, runs, now)
+	l.Disks = eject.New(eject.Config{Disks: c.Disks, PBS: c.PBS}, here.Datastores, runs, now)
+	l.OffSite = siteloss.New(siteloss.Config{Restic: c.Restic, PBS: c.PBS, Disks: c.Disks, Guests: c.Guests, Postgres: c.Postgres}, l.Repositories, l.Databases.Name, runs, now)
+	l.ServerJobs = hold.New(hold.Config{PBS: c.PBS, Restic: c.Restic}, l.Guests.Clusters(), l.backupServers, runs, now)
 	return l
 }
 
 // Close drops what is connected.
 func (l *Lab) Close() {
-	for _, c := range l.clusters {
-		c.Close()
-	}
+	l.Guests.Close()
+	l.Databases.Close()
+	l.Repositories.Close()
 	for _, c := range l.backupServers {
 		_ = c.Close() // it drops idle connections
 	}
-	l.closePostgres()
-	l.closeRepositories()
 }
 
-// Guest is a guest that was found: its cluster, and how the cluster lists it.
-type Guest struct {
-	Cluster string
-	proxmox.Guest
-}
-
-// ID is the guest's asset id, which is also what operations on it lock.
-func (g Guest) ID() backup.AssetID { return proxmox.Asset(g.Cluster, g.VMID) }
-
-// FindGuest finds the guest that a person means: "home/101", "101" or its name.
-// What fits several guests is refused with their ids.
-func (l *Lab) FindGuest(ctx context.Context, name string) (Guest, error) {
-	var found []Guest
-	var failed error
-	var names []string
-	for _, cluster := range slices.Sorted(maps.Keys(l.clusters)) {
-		all, err := l.clusters[cluster].Guests(ctx)
-		if err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		for _, g := range all {
-			one := Guest{cluster, g}
-			id := strconv.Itoa(g.VMID)
-			names = append(names, g.Name)
-			if name == cluster+"/"+id {
-				return one, nil
-			}
-			if name == id || name == g.Name {
-				found = append(found, one)
-			}
-		}
-	}
-	switch {
-	case len(found) == 1 && failed == nil:
-		return found[0], nil
-	case failed != nil:
-		return Guest{}, fmt.Errorf("looking for guest %q: %w", name, failed)
-	case len(found) == 0:
-		if near := backup.Nearest(name, names); near != "" {
-			return Guest{}, fmt.Errorf("no guest is called %q: did you mean %s? cairn copies lists them", name, near)
-		}
-		return Guest{}, fmt.Errorf("no guest is called %q: write its name, its VMID, or CLUSTER/VMID; cairn copies lists them", name)
-	}
-	ids := make([]string, len(found))
-	for i, g := range found {
-		ids[i] = fmt.Sprintf("%s/%d (%s on %s)", g.Cluster, g.VMID, g.Name, g.Node)
-	}
-	return Guest{}, fmt.Errorf("%q fits %d guests: say which one: %s", name, len(found), strings.Join(ids, ", "))
-}
-
-func (l *Lab) cluster(name string) (*proxmox.Client, error) {
-	if c := l.clusters[name]; c != nil {
-		return c, nil
-	}
-	return nil, fmt.Errorf("no cluster %q is configured any more", name)
+// Keep gives the lab the history that runs of its own are recorded in, and that
+// knows whether somebody holds the copies. Without one nothing is recorded.
+func (l *Lab) Keep(h *history.Store) {
+	l.history = h
+	l.Guests.Keep(h)
+	l.Databases.Keep(h)
+	l.Repositories.Keep(h)
+	l.OffSite.Keep(h)
+	l.ServerJobs.Keep(h)
 }
 
 // Fingerprint reads the target of p anew and names its state, as the plan did. It
@@ -134,65 +98,56 @@ func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	} else if held != nil {
 		return "", errors.New(held.Why)
 	}
-	if again := l.guestFingerprint(p); again != nil {
-		return again(ctx)
-	}
-	if p.Target == serversTarget {
-		return l.serversFingerprint(ctx, p), nil
-	}
-	if strings.HasPrefix(p.Target, "proxmox.") || strings.HasPrefix(p.Target, "pbs.") {
+	system, _, _ := strings.Cut(p.Target, ".")
+	switch system {
+	case hold.Target:
+		return l.ServerJobs.Fingerprint(ctx, p)
+	case "proxmox", "pbs":
 		return p.Fingerprint, nil // it is gone: there is no state to compare
-	}
-	if name, ok := strings.CutPrefix(p.Target, "restic."); ok {
-		return l.stillThere(ctx, p, name)
-	}
-	if name, ok := strings.CutPrefix(p.Target, offSiteTarget); ok {
-		return l.offSiteFingerprint(ctx, p, name)
-	}
-	if name, ok := strings.CutPrefix(p.Target, diskTarget); ok {
-		return l.diskFingerprint(ctx, name)
+	case "restic":
+		return l.Repositories.Fingerprint(ctx, p)
+	case "offsite":
+		return l.OffSite.Fingerprint(ctx, p)
+	case "disk":
+		return l.Disks.Fingerprint(ctx, p)
 	}
 	id, err := backup.ParseAssetID(p.Target)
 	if err != nil {
 		return "", err
 	}
-	if id.Kind == backup.Path {
-		return l.filesFingerprint(ctx, p)
+	switch id.Kind {
+	case backup.Path:
+		return l.Repositories.Fingerprint(ctx, p)
+	case backup.Database, backup.Cluster:
+		return l.Databases.Fingerprint(ctx, p)
+	case backup.Guest:
+		return l.Guests.Fingerprint(ctx, p)
 	}
-	if onlyReads(p) {
-		return p.Fingerprint, nil
-	}
-	if id.Kind == backup.Database || id.Kind == backup.Cluster {
-		return l.postgresFingerprint(ctx, id)
-	}
-	if id.Kind != backup.Guest {
-		return "", fmt.Errorf("%s is no guest", p.Target)
-	}
-	c, err := l.cluster(id.Scope)
-	if err != nil {
-		return "", err
-	}
-	vmid, err := strconv.Atoi(id.Name)
-	if err != nil {
-		return "", fmt.Errorf("%s names no VMID: %w", p.Target, err)
-	}
-	f, err := c.RollbackFacts(ctx, vmid, "", false)
-	if err != nil {
-		return "", err
-	}
-	return f.Fingerprint(), nil
+	return "", fmt.Errorf("%s is no guest", p.Target)
 }
 
-// Executors are those of every kind of step that a plan of this package has.
+// Executors are those of every kind of step that a plan of the lab has.
 func (l *Lab) Executors() map[string]operation.Executor {
-	all := l.guestSteps()
-	maps.Copy(all, l.restoreSteps())
-	maps.Copy(all, l.postgresSteps())
-	maps.Copy(all, l.repositorySteps())
-	maps.Copy(all, l.diskSteps())
-	maps.Copy(all, l.offSiteSteps())
-	all[kindSwap] = &swapStep{}
-	maps.Copy(all, l.hostSteps())
-	maps.Copy(all, l.serverSteps())
+	all := l.hostSteps()
+	for _, room := range []interface {
+		Executors() map[string]operation.Executor
+	}{l.Guests, l.Databases, l.Repositories, l.Disks, l.OffSite, l.ServerJobs} {
+		maps.Copy(all, room.Executors())
+	}
 	return all
+}
+
+// Undo plans the way back from an operation that ended. What has none, or another
+// one, says so.
+func (l *Lab) Undo(ctx context.Context, s operation.Status) (plan.Plan, error) {
+	if p, ours, err := l.Databases.Undo(ctx, s); ours {
+		return p, err
+	}
+	if p, ours, err := l.Repositories.Undo(s); ours {
+		return p, err
+	}
+	if p, ours, err := l.ServerJobs.Undo(ctx, s); ours {
+		return p, err
+	}
+	return l.Guests.Undo(ctx, s)
 }

@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"cairn/internal/plan"
+	"cairn/internal/runbook/byhand"
+	"cairn/internal/runbook/guest"
 	"cairn/proxmox"
 )
 
@@ -16,9 +19,9 @@ type deadNode struct {
 	name   string
 	left   string // a node that is left: there it is taken out of the cluster
 	online []string
-	quorum bool      // those that are left are more than half
-	moved  []lostOne // guests whose disks outlived the node: their configuration moves, and nothing is restored
-	since  []string  // what of them is lost all the same
+	quorum bool         // those that are left are more than half
+	moved  []guest.Lost // guests whose disks outlived the node: their configuration moves, and nothing is restored
+	since  []string     // what of them is lost all the same
 	ha     []proxmox.HAResource
 }
 
@@ -28,7 +31,7 @@ func (l *Lab) deadNode(ctx context.Context, r HypervisorRestore, known proxmox.F
 	if r.Node == "" || len(known.Nodes) < 2 {
 		return nil
 	}
-	c := l.clusters[r.Cluster]
+	c := l.Guests.Clusters()[r.Cluster]
 	nodes, err := c.Nodes(ctx)
 	if err != nil {
 		return nil
@@ -56,7 +59,7 @@ func (l *Lab) deadNode(ctx context.Context, r HypervisorRestore, known proxmox.F
 	}
 	d.moved, d.since = survivors(known, d.name, d.left, d.online, copies)
 	for i, g := range d.moved {
-		d.moved[i].Priority = l.priority(Guest{r.Cluster, proxmox.Guest{VMID: g.VMID}})
+		d.moved[i].Priority = l.config.Guests[fmt.Sprintf("%s/%d", r.Cluster, g.VMID)].Order()
 	}
 	if all, err := c.HAResources(ctx); err == nil {
 		for _, res := range all {
@@ -70,7 +73,7 @@ func (l *Lab) deadNode(ctx context.Context, r HypervisorRestore, known proxmox.F
 
 // survivors are the guests of a dead node whose disks are still there: on storages that
 // all nodes share, or as the last replication left them on a node that is left.
-func survivors(known proxmox.Facts, dead, left string, online []string, copies []proxmox.Replication) (moved []lostOne, since []string) {
+func survivors(known proxmox.Facts, dead, left string, online []string, copies []proxmox.Replication) (moved []guest.Lost, since []string) {
 	shared := map[string]bool{}
 	for _, s := range known.Storages {
 		shared[s.Name] = s.Shared
@@ -88,19 +91,19 @@ func survivors(known proxmox.Facts, dead, left string, online []string, copies [
 			to = copies[at].Target
 			since = append(since, fmt.Sprintf("what %s (%d) wrote since its last replication (%s)", g.Name, g.VMID, cmp.Or(copies[at].Schedule, "*/15")))
 		}
-		moved = append(moved, lostOne{VMID: g.VMID, Kind: g.Kind, Name: g.Name, Node: to, Moved: true})
+		moved = append(moved, guest.Lost{VMID: g.VMID, Kind: g.Kind, Name: g.Name, Node: to, Moved: true})
 	}
 	return moved, since
 }
 
 // keep takes the guests that need no restore out of those that are restored, and of
 // those that have no backup.
-func (d *deadNode) keep(guests []lostOne, missing []string) ([]lostOne, []string) {
+func (d *deadNode) keep(guests []guest.Lost, missing []string) ([]guest.Lost, []string) {
 	if d == nil {
 		return guests, missing
 	}
 	for _, m := range d.moved {
-		guests = slices.DeleteFunc(guests, func(g lostOne) bool { return g.VMID == m.VMID })
+		guests = slices.DeleteFunc(guests, func(g guest.Lost) bool { return g.VMID == m.VMID })
 		missing = slices.DeleteFunc(missing, func(text string) bool { return strings.HasSuffix(text, fmt.Sprintf(" (%d)", m.VMID)) })
 	}
 	return guests, missing
@@ -137,14 +140,14 @@ func (d *deadNode) commands(known proxmox.Facts, another bool) []string {
 		all = append(all, on+fmt.Sprintf("pvecm expected %d", len(d.online)))
 	}
 	for _, r := range d.ha {
-		all = append(all, on+"ha-manager remove "+quoted(r.SID))
+		all = append(all, on+"ha-manager remove "+byhand.Quoted(r.SID))
 	}
 	for _, g := range d.moved {
 		dir := map[proxmox.GuestKind]string{proxmox.LXC: "lxc"}[g.Kind]
 		dir = cmp.Or(dir, "qemu-server")
-		all = append(all, on+fmt.Sprintf("mv /etc/pve/nodes/%s/%s/%d.conf /etc/pve/nodes/%s/%s/", quoted(d.name), dir, g.VMID, quoted(g.Node), dir))
+		all = append(all, on+fmt.Sprintf("mv /etc/pve/nodes/%s/%s/%d.conf /etc/pve/nodes/%s/%s/", byhand.Quoted(d.name), dir, g.VMID, byhand.Quoted(g.Node), dir))
 	}
-	all = append(all, on+"pvecm delnode "+quoted(d.name), on+"mv /etc/pve/nodes/"+quoted(d.name)+" /root/")
+	all = append(all, on+"pvecm delnode "+byhand.Quoted(d.name), on+"mv /etc/pve/nodes/"+byhand.Quoted(d.name)+" /root/")
 	if another {
 		all = append(all, "pvecm add "+d.left)
 	}
@@ -153,11 +156,11 @@ func (d *deadNode) commands(known proxmox.Facts, another bool) []string {
 
 // storageBlockers names the guests whose disks lay on storages that the node which
 // takes them has not: found now, and not when half of them are back.
-func (l *Lab) storageBlockers(ctx context.Context, r HypervisorRestore, d *deadNode, known proxmox.Facts, guests []lostOne) []plan.Blocker {
+func (l *Lab) storageBlockers(ctx context.Context, r HypervisorRestore, d *deadNode, known proxmox.Facts, guests []guest.Lost) []plan.Blocker {
 	if d == nil || r.Onto == "" || r.Storage != "" {
 		return nil
 	}
-	here, err := l.clusters[r.Cluster].NodeStorages(ctx, r.Onto)
+	here, err := l.Guests.Clusters()[r.Cluster].NodeStorages(ctx, r.Onto)
 	if err != nil {
 		return []plan.Blocker{{Subject: "node " + r.Onto, Why: "its storages cannot be read: " + err.Error(), Hint: "name another node with --onto"}}
 	}
@@ -174,13 +177,13 @@ func (l *Lab) storageBlockers(ctx context.Context, r HypervisorRestore, d *deadN
 			continue
 		}
 		for _, disk := range known.Guests[i].Disks {
-			if disk.Storage != "" && !slices.Contains(has, disk.Storage) && !slices.Contains(lack[disk.Storage], one.word()) {
-				lack[disk.Storage] = append(lack[disk.Storage], one.word())
+			if disk.Storage != "" && !slices.Contains(has, disk.Storage) && !slices.Contains(lack[disk.Storage], one.Called()) {
+				lack[disk.Storage] = append(lack[disk.Storage], one.Called())
 			}
 		}
 	}
 	var all []plan.Blocker
-	for _, storage := range sortedNames(lack) {
+	for _, storage := range slices.Sorted(maps.Keys(lack)) {
 		all = append(all, plan.Blocker{Subject: "storage " + storage, Why: fmt.Sprintf("node %s has it not, and the disks of %s lay there", r.Onto, strings.Join(lack[storage], ", ")),
 			Hint: "say where they go to with --storage: " + cmp.Or(strings.Join(has, ", "), "the node has none for disks")})
 	}
@@ -198,7 +201,6 @@ func (l *Lab) addHAAgain(p *plan.Plan, cluster string, d *deadNode) {
 		if _, err := fmt.Sscan(id, &vmid); err != nil {
 			continue
 		}
-		ha := guestArgs{Cluster: cluster, VMID: vmid, Swap: &swapGuestArgs{Role: "in", HA: &r}}
-		l.addStep(p, kindHA, "put "+r.SID+" under high availability again, as it was", "POST /cluster/ha/resources sid="+r.SID+" state="+r.State, ha, false, 0)
+		l.Guests.AddHA(p, cluster, vmid, r)
 	}
 }

@@ -1,10 +1,11 @@
 package runbook
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"cairn/internal/backup"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
+	"cairn/internal/runbook/database"
+	"cairn/internal/runbook/repository"
 	"cairn/pg"
 	"cairn/restic"
 )
@@ -25,9 +28,9 @@ func fileLoss() Scenario {
 			{Name: "target", Title: "Directory", Hint: "empty: one beside the path"},
 		},
 		Plan: func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error) {
-			r := FileRestore{Paths: []string{w.Target}, Target: w.Options["target"]}
+			r := repository.FileRestore{Paths: []string{w.Target}, Target: w.Options["target"]}
 			if w.Point == "" {
-				return l.RestoreFiles(ctx, r)
+				return l.Repositories.Restore(ctx, r)
 			}
 			points, _, err := filePoints(ctx, l, w.Target)
 			if err != nil {
@@ -36,12 +39,14 @@ func fileLoss() Scenario {
 			for _, p := range points {
 				if p.ID == w.Point {
 					r.From, r.At = p.Source, p.Taken
-					return l.RestoreFiles(ctx, r)
+					return l.Repositories.Restore(ctx, r)
 				}
 			}
 			return plan.Plan{}, fmt.Errorf("there is no snapshot %s any more: choose another", w.Point)
 		},
-		Next: &Next{Title: "exchange it with what is there now", Plan: func(_ context.Context, l *Lab, s operation.Status) (plan.Plan, error) { return l.SwapFiles(s) }},
+		Next: &Next{Title: "exchange it with what is there now", Plan: func(_ context.Context, l *Lab, s operation.Status) (plan.Plan, error) {
+			return l.Repositories.Swap(s)
+		}},
 	}
 }
 
@@ -51,14 +56,16 @@ func filePoints(ctx context.Context, l *Lab, path string) (out []Point, unread [
 		return nil, nil, fmt.Errorf("%q is no full path: write it from / on, as it was backed up", path)
 	}
 	path = filepath.Clean(path)
-	for _, name := range sortedNames(l.restic) {
-		facts, err := l.restic[name].Survey(ctx)
+	for _, name := range slices.Sorted(maps.Keys(l.config.Restic)) {
+		facts, err := l.Repositories.Survey(ctx, name)
 		if err != nil {
 			unread = append(unread, restic.Source(name)+": "+err.Error())
 			continue
 		}
 		for _, s := range facts.Snapshots {
-			made := func(top string) bool { return inside(path, filepath.Clean(top)) || inside(filepath.Clean(top), path) }
+			made := func(top string) bool {
+				return backup.Within(path, filepath.Clean(top)) || backup.Within(filepath.Clean(top), path)
+			}
 			if !slices.ContainsFunc(s.Paths, made) {
 				continue
 			}
@@ -79,7 +86,9 @@ func databaseMistake() Scenario {
 		Points:  databasePoints,
 		Options: []Option{moment(), part()},
 		Plan:    func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error) { return l.planDatabase(ctx, w, false) },
-		Next:    &Next{Title: "give it the live one's name", Plan: swapDatabaseNext},
+		Next: &Next{Title: "give it the live one's name", Plan: func(ctx context.Context, l *Lab, s operation.Status) (plan.Plan, error) {
+			return l.Databases.SwapRestored(ctx, s)
+		}},
 	}
 }
 
@@ -108,11 +117,11 @@ const ToTheEnd = "point in time"
 // planDatabase recovers to a typed moment where the server's WAL is kept, else it
 // restores a dump.
 func (l *Lab) planDatabase(ctx context.Context, w Wish, swap bool) (plan.Plan, error) {
-	source, database, err := l.DatabaseName(ctx, w.Target)
+	source, name, err := l.Databases.Find(ctx, w.Target)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	at, err := ParseTarget(w.Options["at"], time.Local)
+	at, err := database.ParseTarget(w.Options["at"], time.Local)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -122,29 +131,25 @@ func (l *Lab) planDatabase(ctx context.Context, w Wish, swap bool) (plan.Plan, e
 	case w.Point == ToTheEnd && !exact:
 		return plan.Plan{}, errors.New("a point in time needs its moment: type it under Moment")
 	case exact && w.Point == ToTheEnd, exact && w.Point == "" && c.Base != nil && c.WAL != nil:
-		return l.RecoverDatabase(ctx, PostgresRecovery{Source: source, Database: database, Target: at, Swap: swap})
+		return l.Databases.Recover(ctx, database.Recovery{Source: source, Database: name, Target: at, Swap: swap})
 	case exact && w.Point != "":
 		return plan.Plan{}, errors.New("a dump is of one moment, its own: leave Moment empty, or choose the point in time")
 	}
-	r := PostgresRestore{Source: source, Database: database, Dump: w.Point, At: at.Time, Swap: swap}
+	r := database.Restore{Source: source, Database: name, Dump: w.Point, At: at.Time, Swap: swap}
 	if table := w.Options["table"]; table != "" {
 		r.Tables = []string{table}
 	}
-	return l.RestoreDatabase(ctx, r)
+	return l.Databases.Restore(ctx, r)
 }
 
 // databasePoints are the dumps of a database, and, where base backups and WAL are
 // kept, every moment between the oldest of them and the newest WAL.
 func databasePoints(ctx context.Context, l *Lab, target string) (out []Point, unread []string, err error) {
-	source, database, ok := l.PostgresName(target)
-	if !ok || database == "" {
+	source, name, ok := l.Databases.Name(target)
+	if !ok || name == "" {
 		return nil, nil, fmt.Errorf("%q is no database of a configured postgres entry", target)
 	}
-	c, err := l.postgresServer(source)
-	if err != nil {
-		return nil, nil, err
-	}
-	f, err := c.Survey(ctx)
+	f, err := l.Databases.Survey(ctx, source)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -155,12 +160,12 @@ func databasePoints(ctx context.Context, l *Lab, target string) (out []Point, un
 	}
 	slices.Sort(unread)
 	for _, d := range f.Dumps.Value {
-		if d.Database != database || d.Globals {
+		if d.Database != name || d.Globals {
 			continue
 		}
 		p := Point{ID: d.Path, Taken: d.Taken, Source: "dump " + filepath.Base(d.Path), Size: d.Size, Encrypted: d.Encrypted, Proven: provenWord(d.Proofs)}
 		if d.State != backup.Complete {
-			p.Unusable = either(d.Why, string(d.State))
+			p.Unusable = cmp.Or(d.Why, string(d.State))
 		}
 		out = append(out, p)
 	}
@@ -181,22 +186,4 @@ func provenWord(all []backup.Proven) string {
 		best = max(best, p.Level)
 	}
 	return best.String()
-}
-
-// swapDatabaseNext gives the live one's name to what operation s restored.
-func swapDatabaseNext(ctx context.Context, l *Lab, s operation.Status) (plan.Plan, error) {
-	for _, step := range s.Record.Plan.Steps {
-		var a databaseArgs
-		if step.Kind != kindDatabaseRestore {
-			continue
-		}
-		if err := json.Unmarshal(step.Args, &a); err != nil {
-			return plan.Plan{}, fmt.Errorf("reading what operation %s restored: %w", s.ID(), err)
-		}
-		if !a.request().Whole() {
-			return plan.Plan{}, fmt.Errorf("operation %s restored a part of %q, in database %q: look at it, and copy what is missing", s.ID(), a.Database, a.Into)
-		}
-		return l.SwapDatabase(ctx, a.Source, a.Database, a.Into)
-	}
-	return plan.Plan{}, fmt.Errorf("operation %s restored no database", s.ID())
 }

@@ -9,6 +9,7 @@ import (
 
 	"cairn/internal/operation"
 	"cairn/internal/plan"
+	"cairn/internal/runbook/guest"
 	"cairn/proxmox"
 )
 
@@ -17,7 +18,7 @@ func configMistake() Scenario {
 		Name: "config-mistake", What: "A change to a guest went wrong, at a known time", Method: "roll back to a snapshot", Asks: AtGuest,
 		Points: snapshotPoints,
 		Plan: func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error) {
-			g, err := l.FindGuest(ctx, w.Target)
+			g, err := l.Guests.Find(ctx, w.Target)
 			if err != nil {
 				return plan.Plan{}, err
 			}
@@ -27,21 +28,21 @@ func configMistake() Scenario {
 					return plan.Plan{}, err
 				}
 				if len(all) == 0 {
-					return plan.Plan{}, fmt.Errorf("%s has no snapshot: cairn restore guest-loss %s brings it back from a backup", describe(g), w.Target)
+					return plan.Plan{}, fmt.Errorf("%s has no snapshot: cairn restore guest-loss %s brings it back from a backup", guest.Describe(g), w.Target)
 				}
 				w.Point = all[0].ID
 			}
-			return l.Rollback(ctx, RollbackRequest{Guest: g, Snapshot: w.Point})
+			return l.Guests.Rollback(ctx, guest.RollbackRequest{Guest: g, Snapshot: w.Point})
 		},
 	}
 }
 
 func snapshotPoints(ctx context.Context, l *Lab, target string) ([]Point, []string, error) {
-	g, err := l.FindGuest(ctx, target)
+	g, err := l.Guests.Find(ctx, target)
 	if err != nil {
 		return nil, nil, err
 	}
-	tree, _, err := l.Snapshots(ctx, g)
+	tree, _, err := l.Guests.Snapshots(ctx, g)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -68,38 +69,38 @@ func guestLoss() Scenario {
 			{Name: "node", Title: "Node", Hint: "empty: the guest's own"},
 			{Name: "start", Title: "First start", Choices: []Choice{{"yes", "start it, unplugged, and look for signs of life"}, {"no", "leave it stopped"}}},
 			{Name: "space", Title: "Space", Choices: []Choice{{"full", "room for the disks' full size"}, {"mostly-empty", "the disks are mostly empty: a thin storage may be smaller"}}},
-			{Name: "parallel", Title: "At once", Unasked: ofOne, Hint: fmt.Sprintf("how many are restored at once; empty: %d, which an SSD behind USB bears", bears)},
+			{Name: "parallel", Title: "At once", Unasked: ofOne, Hint: fmt.Sprintf("how many are restored at once; empty: %d, which an SSD behind USB bears", guest.Bears)},
 		},
 		Plan: func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error) {
 			if len(w.Targets) > 0 {
 				return l.planTogether(ctx, w)
 			}
-			g, err := l.FindLost(ctx, w.Target)
+			g, err := l.Guests.FindLost(ctx, w.Target)
 			if err != nil {
 				return plan.Plan{}, err
 			}
-			r := GuestRestore{Guest: g, InPlace: w.Options["where"] == "in-place", Storage: w.Options["storage"], Node: w.Options["node"],
+			r := guest.Restore{Guest: g, InPlace: w.Options["where"] == "in-place", Storage: w.Options["storage"], Node: w.Options["node"],
 				LeaveOff: w.Options["start"] == "no", Roomy: w.Options["space"] == "mostly-empty"}
 			if w.Point == "" {
-				return l.RestoreGuest(ctx, r)
+				return l.Guests.Restore(ctx, r)
 			}
-			points, _, err := l.RestorePoints(ctx, g)
+			points, _, err := l.Guests.Points(ctx, g)
 			if err != nil {
 				return plan.Plan{}, err
 			}
 			for _, p := range points {
 				if p.Volume == w.Point {
 					r.From, r.At = p.Storage, p.Taken
-					return l.RestoreGuest(ctx, r)
+					return l.Guests.Restore(ctx, r)
 				}
 			}
 			return plan.Plan{}, fmt.Errorf("there is no backup %s any more: choose another", w.Point)
 		},
 		Next: &Next{Title: "swap it into the original's place", Plan: func(ctx context.Context, l *Lab, s operation.Status) (plan.Plan, error) {
 			if len(s.Record.Plan.Parts) > 0 {
-				return l.planRest(ctx, s)
+				return l.Guests.RestoreRest(ctx, s)
 			}
-			return l.SwapGuest(ctx, s)
+			return l.Guests.Swap(ctx, s)
 		}},
 	}
 }
@@ -108,16 +109,16 @@ func ofSeveral(w Wish) bool { return len(w.Targets) > 0 }
 func ofOne(w Wish) bool     { return len(w.Targets) == 0 }
 
 func backupPoints(ctx context.Context, l *Lab, target string) ([]Point, []string, error) {
-	g, err := l.FindLost(ctx, target)
+	g, err := l.Guests.FindLost(ctx, target)
 	if err != nil {
 		return nil, nil, err
 	}
-	points, missing, err := l.RestorePoints(ctx, g)
+	points, missing, err := l.Guests.Points(ctx, g)
 	if err != nil {
 		return nil, nil, err
 	}
 	var unread []string
-	offSite, err := l.OffSiteIn(ctx, g.Cluster, points)
+	offSite, err := l.Guests.OffSite(ctx, g.Cluster, points)
 	if err != nil {
 		unread = append(unread, "which of them are off-site: "+err.Error())
 	}
@@ -153,4 +154,21 @@ func (l *Lab) backupPoint(cluster string, p proxmox.RestorePoint) Point {
 		out.Note = "its time lies in the future: a clock was wrong"
 	}
 	return out
+}
+
+// planTogether plans to bring the guests of a wish back.
+func (l *Lab) planTogether(ctx context.Context, w Wish) (plan.Plan, error) {
+	parallel, err := atOnce(w)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	var all []guest.Restore
+	for _, name := range w.Targets {
+		g, err := l.Guests.FindLost(ctx, name)
+		if err != nil {
+			return plan.Plan{}, err
+		}
+		all = append(all, guest.Restore{Guest: g, At: w.Before, Storage: w.Options["storage"], Node: w.Options["node"], LeaveOff: w.Options["start"] == "no", Roomy: w.Options["space"] == "mostly-empty"})
+	}
+	return l.Guests.RestoreTogether(ctx, all, parallel)
 }

@@ -23,7 +23,7 @@ func hypervisorLoss() Scenario {
 			r := HypervisorRestore{Onto: w.Options["onto"], Storage: w.Options["storage"]}
 			if r.Cluster, r.Node, _ = strings.Cut(w.Target, "/"); r.Cluster == "" {
 				var err error
-				if r.Cluster, err = only("cluster", l.clusters); err != nil {
+				if r.Cluster, err = only("cluster", l.config.Proxmox); err != nil {
 					return plan.Plan{}, err
 				}
 			}
@@ -56,7 +56,7 @@ func backupHostLoss() Scenario {
 			name := strings.TrimPrefix(w.Target, "pbs.")
 			if name == "" {
 				var err error
-				if name, err = only("backup server", l.backupServers); err != nil {
+				if name, err = only("backup server", l.config.PBS); err != nil {
 					return plan.Plan{}, err
 				}
 			}

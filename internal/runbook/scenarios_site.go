@@ -3,11 +3,17 @@ package runbook
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"cairn/internal/operation"
 	"cairn/internal/plan"
+	"cairn/internal/runbook/byhand"
+	"cairn/internal/runbook/eject"
+	"cairn/internal/runbook/repository"
+	"cairn/internal/runbook/siteloss"
 	"cairn/restic"
 )
 
@@ -21,13 +27,13 @@ func usbLoss() Scenario {
 					return plan.Plan{}, err
 				}
 			}
-			return l.RestoreDisk(ctx, w.Target)
+			return l.OffSite.RestoreDisk(ctx, w.Target)
 		},
 		Next: &Next{Title: "back up to it", Plan: func(ctx context.Context, l *Lab, s operation.Status) (plan.Plan, error) {
-			name := strings.TrimPrefix(s.Record.Plan.Target, diskTarget)
-			for _, one := range sortedNames(l.config.Restic) {
+			name := strings.TrimPrefix(s.Record.Plan.Target, eject.Target)
+			for _, one := range slices.Sorted(maps.Keys(l.config.Restic)) {
 				if c := l.config.Restic[one]; c.Disk == name && c.RunBy == nil {
-					return l.RepositoryBackup(ctx, BackupRequest{Name: one})
+					return l.Repositories.Backup(ctx, repository.BackupRequest{Name: one})
 				}
 			}
 			return plan.Plan{}, fmt.Errorf("no restic repository lies on disk %s", name)
@@ -41,14 +47,14 @@ func siteLoss() Scenario {
 		Points: func(ctx context.Context, l *Lab, _ string) ([]Point, []string, error) { return l.offSitePoints(ctx) },
 		Options: []Option{
 			{Name: "targets", Title: "Targets", Hint: "guests, NAME/DATABASE, paths, with spaces between; empty: everything"},
-			{Name: "dir", Title: "Directory", Hint: "empty: " + rescue},
+			{Name: "dir", Title: "Directory", Hint: "empty: " + byhand.Rescue},
 		},
 		Plan: func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error) {
 			r, err := l.offSiteWish(ctx, w)
 			if err != nil {
 				return plan.Plan{}, err
 			}
-			return l.RestoreOffSite(ctx, r)
+			return l.OffSite.Restore(ctx, r)
 		},
 	}
 }
@@ -89,8 +95,8 @@ func since(text string) (time.Time, error) {
 }
 
 // offSiteWish is what a person wants of the off-site copy.
-func (l *Lab) offSiteWish(ctx context.Context, w Wish) (OffSiteRestore, error) {
-	r := OffSiteRestore{Targets: strings.Fields(w.Options["targets"]), Dir: w.Options["dir"]}
+func (l *Lab) offSiteWish(ctx context.Context, w Wish) (siteloss.Restore, error) {
+	r := siteloss.Restore{Targets: strings.Fields(w.Options["targets"]), Dir: w.Options["dir"]}
 	if w.Target != "" {
 		r.Targets = append([]string{w.Target}, r.Targets...)
 	}
@@ -112,11 +118,11 @@ func (l *Lab) offSiteWish(ctx context.Context, w Wish) (OffSiteRestore, error) {
 
 // offSitePoints are the snapshots of the off-site repositories.
 func (l *Lab) offSitePoints(ctx context.Context) (out []Point, unread []string, err error) {
-	for _, name := range sortedNames(l.restic) {
+	for _, name := range slices.Sorted(maps.Keys(l.config.Restic)) {
 		if !l.config.Restic[name].OffSite() {
 			continue
 		}
-		facts, err := l.restic[name].Survey(ctx)
+		facts, err := l.Repositories.Survey(ctx, name)
 		if err != nil {
 			unread = append(unread, restic.Source(name)+": "+err.Error())
 			continue

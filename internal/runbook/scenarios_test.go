@@ -39,3 +39,12 @@ func TestTheTenScenarios(t *testing.T) {
 		t.Error("a scenario that is none was found")
 	}
 }
+
+func TestHowManyAtOnce(t *testing.T) {
+	for text, want := range map[string]int{"": 0, "3": 3, "0": -1, "many": -1} {
+		n, err := atOnce(Wish{Options: map[string]string{"parallel": text}})
+		if n != want && (want >= 0 || err == nil) {
+			t.Errorf("%q: %d, %v", text, n, err)
+		}
+	}
+}

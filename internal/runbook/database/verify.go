@@ -1,0 +1,223 @@
+package database
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"cairn/internal/backup"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/internal/runbook/step"
+	"cairn/pg"
+)
+
+// The kinds of step that verify copies, and the job that they are recorded as.
+const (
+	kindVerifyCopy = "postgres.verify-copy"
+	kindVerifyTool = "postgres.verify-tool"
+	kindVerdict    = "postgres.verdict"
+
+	verifyJob       = "verify"
+	verifyOperation = "verify"
+)
+
+// verifyArgs are the arguments of these steps.
+type verifyArgs struct {
+	Source string `json:"source"`
+	Path   string `json:"path,omitempty"` // of a dump or base backup
+	Tool   string `json:"tool,omitempty"`
+}
+
+func verifySource(a verifyArgs) string { return a.Source }
+
+// Verify plans to read copies of a server to their last byte. part is "":
+// the newest of each kind; "dump", "base", one database, or "pgbackrest", "barman",
+// "wal-g". all is each copy instead of the newest. The server need not run.
+func (l *Runbook) Verify(ctx context.Context, source, part string, all bool) (plan.Plan, error) {
+	c, err := l.client(source)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	p := l.newPlan(source, verifyOperation)
+	p.Summary = "Read copies of postgres." + source + " to their last byte"
+	p.Loss, p.WayBack = "nothing", "none is needed: it only reads"
+	if p.Blockers = l.diskBlockers(ctx, l.config.Postgres[source].Disk); len(p.Blockers) > 0 {
+		return p, nil
+	}
+	f, err := c.Survey(ctx)
+	if err != nil {
+		return p, err
+	}
+	for _, one := range readable(f, part, all) {
+		l.add(&p, kindVerifyCopy, fmt.Sprintf("read every byte of %s %s", one.what, filepath.Base(one.path)), one.by+" "+one.path, verifyArgs{Source: source, Path: one.path}, false, one.size)
+	}
+	for _, tool := range c.Verifiable() {
+		if part == "" || part == tool {
+			l.add(&p, kindVerifyTool, "have "+tool+" verify what it holds", verifyShow(tool), verifyArgs{Source: source, Tool: tool}, false, 0)
+		}
+	}
+	if len(p.Steps) == 0 {
+		return p, fmt.Errorf("postgres.%s holds no copy %sto verify: cairn copies lists what there is, cairn backup %s makes one", source, strings.TrimLeft(part+" ", " "), source)
+	}
+	l.add(&p, kindVerdict, "say what was found", "exit code 70 where something is not good", verifyArgs{Source: source}, false, 0)
+	p.Estimate = step.Total(p.Steps)
+	return p, nil
+}
+
+func verifyShow(tool string) string {
+	return map[string]string{"pgbackrest": "pgbackrest verify", "barman": "barman verify-backup, each", "wal-g": "wal-g wal-verify integrity timeline"}[tool]
+}
+
+// candidate is a copy that can be verified.
+type candidate struct {
+	what, by, path string
+	size           int64
+}
+
+// readable are the copies to verify, newest first.
+func readable(f pg.Facts, part string, all bool) []candidate {
+	var out []candidate
+	seen := map[string]bool{}
+	take := func(key string, state backup.State, one candidate) {
+		switch {
+		case state == backup.InFlight, !all && (state != backup.Complete || seen[key]):
+			return
+		}
+		seen[key] = true
+		out = append(out, one)
+	}
+	for _, d := range f.Dumps.Value {
+		name := d.Database
+		if d.Cluster || d.Globals || d.Encrypted || part != "" && part != "dump" && part != name {
+			continue
+		}
+		take("dump "+name, d.State, candidate{"the dump", "sha256, pg_restore --list", d.Path, d.Size})
+	}
+	for _, b := range f.Bases.Value {
+		if part == "" || part == "base" {
+			take("base", b.State, candidate{"the base backup", "pg_verifybackup", b.Path, b.Size})
+		}
+	}
+	return out
+}
+
+// verifyStep verifies copies, and says at last what was found: one that is bad
+// keeps none of the others from being read.
+type verifyStep struct{ lab *Runbook }
+
+func (l *Runbook) verifySteps() map[string]operation.Executor {
+	x := &verifyStep{l}
+	return map[string]operation.Executor{kindVerifyCopy: x, kindVerifyTool: x, kindVerdict: x}
+}
+
+func (x *verifyStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
+	c, a, err := openStep(x.lab, s, verifySource)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	switch s.Kind {
+	case kindVerifyCopy:
+		return x.copy(ctx, c, a, task)
+	case kindVerifyTool:
+		return x.tool(ctx, c, a, task)
+	}
+	bad := x.lab.failuresOf(ctx, task.Operation, verifyJob)
+	if len(bad) == 0 {
+		return operation.Result{Text: "nothing wrong was found"}, nil
+	}
+	return operation.Result{}, fmt.Errorf("%d of what was to be verified is not good: %s; make a new copy now, and look at the disk (cairn disk)", len(bad), strings.Join(bad, "; "))
+}
+
+func (x *verifyStep) copy(ctx context.Context, c *pg.Client, a verifyArgs, task *operation.Task) (operation.Result, error) {
+	if blocked := x.lab.diskBlockers(ctx, x.lab.config.Postgres[a.Source].Disk); len(blocked) > 0 {
+		return operation.Result{}, fmt.Errorf("%s: %s; %s", blocked[0].Subject, blocked[0].Why, blocked[0].Hint)
+	}
+	began := x.lab.now()
+	e, err := c.VerifyCopy(ctx, a.Path, workOf(task))
+	if ctx.Err() != nil {
+		return operation.Result{}, step.Stopped(ctx, err)
+	}
+	run := backup.Run{Source: "postgres." + a.Source, Job: verifyJob, Subject: a.Path, Started: began, Ended: x.lab.now(), Text: e.Text, ID: task.Operation}
+	var damage *pg.Damage
+	switch {
+	case errors.As(err, &damage):
+		run.Status, run.Text = backup.Critical, damage.Why
+	case err != nil:
+		run.Status, run.Text = backup.Unknown, err.Error()
+	}
+	x.keep(ctx, task.Operation, run)
+	result := operation.Result{Status: run.Status, Text: run.Text, Bytes: e.Bytes}
+	if run.Status == backup.Unknown {
+		return result, nil
+	}
+	if run.Status == backup.Critical {
+		result.Text = "damaged: " + run.Text
+	}
+	if e.Ours || isOurs(a.Path) {
+		if kept := pg.KeepVerdict(a.Path, err, run.Ended); kept != nil {
+			result.Status, result.Text = max(result.Status, backup.Warning), result.Text+"; "+kept.Error()
+		}
+	}
+	return result, nil
+}
+
+// isOurs says whether a copy has a manifest of ours, and so a place to keep a
+// verdict in.
+func isOurs(path string) bool {
+	_, dump := pg.ReadDumpManifest(path)
+	_, base := pg.ReadBaseManifest(path)
+	return dump == nil || base == nil
+}
+
+func (x *verifyStep) tool(ctx context.Context, c *pg.Client, a verifyArgs, task *operation.Task) (operation.Result, error) {
+	began := x.lab.now()
+	found, err := c.VerifyTool(ctx, a.Tool, workOf(task))
+	if ctx.Err() != nil {
+		return operation.Result{}, step.Stopped(ctx, err)
+	}
+	ended := x.lab.now()
+	source := pg.ToolSource(a.Tool, a.Source)
+	run := backup.Run{Source: source, Job: verifyJob, Started: began, Ended: ended, ID: task.Operation}
+	good, bad := 0, []string{}
+	for _, f := range found {
+		one := run
+		one.Text = f.Text
+		if f.Label != "" {
+			one.Subject = pg.ToolCopy(a.Tool, f.Label)
+		}
+		switch {
+		case f.Bad != "":
+			one.Status, one.Text = backup.Critical, f.Bad
+			bad = append(bad, strings.TrimPrefix(f.Label+": "+f.Bad, ": "))
+		case f.Read:
+			good++
+		}
+		x.keep(ctx, task.Operation, one)
+	}
+	if err != nil {
+		run.Status, run.Text = backup.Unknown, err.Error()
+		x.keep(ctx, task.Operation, run)
+		return operation.Result{Status: backup.Critical, Text: err.Error()}, nil
+	}
+	if len(bad) > 0 {
+		return operation.Result{Status: backup.Critical, Text: "bad: " + strings.Join(slices.Compact(bad), "; ")}, nil
+	}
+	return operation.Result{Text: fmt.Sprintf("%d backups are good", good)}, nil
+}
+
+// keep records a verdict in the history, where the board finds it.
+func (x *verifyStep) keep(ctx context.Context, op string, run backup.Run) {
+	step.Record(ctx, x.lab.history, run)
+	if run.Status != backup.OK {
+		x.lab.failed.add(op, failureText(run))
+	}
+}
+
+// Find answers that it is done again: it only reads.
+func (x *verifyStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
+	return operation.Outcome{State: operation.NotDone}, nil
+}

@@ -1,0 +1,36 @@
+package guest
+
+import (
+	"time"
+
+	"cairn/internal/runbook/step"
+)
+
+// GuestAssumptions are how long a step takes where nothing was measured: from runs
+// on ordinary disks, halved.
+var assumptions = step.Assumptions{
+	kindSnapshot:       {Fixed: 5 * time.Second},
+	KindDeleteSnapshot: {Fixed: 30 * time.Second},
+	kindRollback:       {Fixed: 20 * time.Second},
+	kindStart:          {Fixed: 15 * time.Second},
+	kindCheckRollback:  {Fixed: 2 * time.Second},
+	kindGuestProtect:   {Fixed: time.Second},
+	kindGuestRestore:   {Fixed: 10 * time.Second, Rate: 60 << 20},
+	kindCheckRestored:  {Fixed: 2 * time.Second},
+	kindUnplug:         {Fixed: time.Second},
+	kindCheckGuest:     {Fixed: time.Minute},
+	kindDestroy:        {Fixed: 10 * time.Second},
+	kindShutdown:       {Fixed: 30 * time.Second},
+	kindConfigure:      {Fixed: 2 * time.Second},
+	kindJobs:           {Fixed: time.Second},
+	kindHA:             {Fixed: time.Second},
+	kindCheckProtected: {Fixed: 2 * time.Second},
+	kindBackup:         {Fixed: 10 * time.Second, Rate: 40 << 20},
+	kindAttach:         {Fixed: 5 * time.Second},
+	kindFirewall:       {Fixed: 2 * time.Second},
+	kindLineage:        {Fixed: 2 * time.Second},
+	kindFetchFile:      {Fixed: 20 * time.Second, Rate: 20 << 20},
+	kindParts:          {Fixed: time.Minute, Rate: 60 << 20}, // where its plan does not know better
+	kindRejob:          {Fixed: 2 * time.Second},
+	kindGuests:         {Fixed: time.Minute, Rate: 60 << 20},
+}

@@ -1,0 +1,106 @@
+package guest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/internal/runbook/step"
+	"cairn/proxmox"
+)
+
+// kindAttach makes a cluster's storage reach its backup server again.
+const kindAttach = "proxmox.attach"
+
+type attachArgs struct {
+	Cluster string `json:"cluster"`
+	Storage string `json:"storage"`
+	PBS     string `json:"pbs"`
+}
+
+// AddAttach adds the step that makes a cluster's storage reach the backup server
+// [pbs.NAME] again.
+func (l *Runbook) AddAttach(p *plan.Plan, cluster, storage, name string) {
+	step.Add(p, kindAttach, "look that storage "+storage+" reaches the backups; give it the certificate's fingerprint where that is new",
+		"GET /storage; PUT /storage/"+storage+" fingerprint=…", attachArgs{cluster, storage, name}, l.steps.Estimate(p.Target, kindAttach, nil, 0))
+}
+
+// attachStep may be done any number of times.
+type attachStep struct{ lab *Runbook }
+
+func (x *attachStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (r operation.Result, err error) {
+	a, err := step.Args[attachArgs](s)
+	if err != nil {
+		return r, err
+	}
+	c, err := x.lab.Cluster(a.Cluster)
+	if err != nil {
+		return r, err
+	}
+	err = patiently(ctx, task, func() (err error) {
+		r.Text, err = x.lab.attach(ctx, c, a)
+		return err
+	})
+	return r, err
+}
+
+func (x *attachStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
+	return operation.Outcome{State: operation.NotDone}, nil
+}
+
+// attach gives the storage the fingerprint that this host trusts, and looks that
+// every node that is online can use it.
+func (l *Runbook) attach(ctx context.Context, c *proxmox.Client, a attachArgs) (string, error) {
+	defined, err := c.StorageDefinitions(ctx)
+	if err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(defined, func(d proxmox.StorageDefinition) bool { return d.Name == a.Storage })
+	if i < 0 {
+		return "", fmt.Errorf("storage %s is not defined: add it as the runbook says (cairn runbook)", a.Storage)
+	}
+	said := "it reaches the backups"
+	d, cfg := defined[i], l.config.PBS[a.PBS]
+	if want := cfg.Fingerprint; want != "" && d.Fingerprint != "" && !strings.EqualFold(d.Fingerprint, want) {
+		if err := c.SetStorageFingerprint(ctx, a.Storage, want); err != nil {
+			return "", err
+		}
+		said = "it has the new certificate's fingerprint, and " + said
+	}
+	nodes, err := c.Nodes(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, n := range nodes {
+		if !n.Online {
+			continue
+		}
+		here, err := c.NodeStorages(ctx, n.Name)
+		if err != nil {
+			return "", err
+		}
+		at := slices.IndexFunc(here, func(s proxmox.Storage) bool { return s.Name == a.Storage })
+		if at >= 0 && !here[at].Active {
+			return "", fmt.Errorf("node %s cannot reach storage %s (server %s, datastore %s): see that the server has that name or address still, and that its password lies in /etc/pve/priv/storage/%s.pw", n.Name, a.Storage, d.Server, d.Datastore, a.Storage)
+		}
+	}
+	points, missing, err := c.RestorePoints(ctx, 0)
+	if err != nil {
+		return "", err
+	}
+	n := 0
+	for _, p := range points {
+		if p.Storage == a.Storage {
+			n++
+		}
+	}
+	for _, m := range missing {
+		if m.Subject == "storage "+a.Storage {
+			return "", fmt.Errorf("the backups on %s cannot be listed: %s", m.Subject, m.Err)
+		}
+	}
+	return fmt.Sprintf("%s: %d are listed", said, n), nil
+}

@@ -1,0 +1,205 @@
+// Package guest is the runbook of guests of Proxmox VE: rollback, snapshots, backup,
+// restore beside and in place, the exchange of a restored guest with its original,
+// several guests together, and files out of their backups.
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/disk"
+	"cairn/internal/estimate"
+	"cairn/internal/history"
+	"cairn/internal/plan"
+	"cairn/internal/runbook/step"
+	"cairn/internal/secret"
+	"cairn/pbs"
+	"cairn/proxmox"
+)
+
+// Config is what the configuration says of guests, and of where their backups
+// lie.
+type Config struct {
+	Proxmox map[string]proxmox.Config
+	Guests  map[string]proxmox.GuestConfig // by "CLUSTER/VMID"
+	PBS     map[string]pbs.Config
+	Disks   map[string]disk.Config
+}
+
+// Runbook plans what is done to guests of Proxmox VE, and carries its steps out.
+type Runbook struct {
+	config   Config
+	clusters map[string]*proxmox.Client
+	now      func() time.Time
+	steps    step.Planner
+	settle   time.Duration
+	awake    time.Duration  // how long a guest that was started may take to show life
+	glance   time.Duration  // between two looks at operations that go on at once
+	starter  Starter        // of operations that an operation consists of; nil: none
+	history  *history.Store // what was found off-site; nil: nothing is known
+}
+
+// New connects to nothing. past tells what steps took so far, newest first.
+func New(c Config, secrets secret.Reader, past func() []estimate.Run, now func() time.Time) *Runbook {
+	l := &Runbook{config: c, clusters: map[string]*proxmox.Client{}, now: now, steps: step.Planner{Past: past, Assumed: assumptions}, settle: step.Settle, awake: awake, glance: glance}
+	for name, cluster := range c.Proxmox {
+		l.clusters[name] = proxmox.New(name, cluster, secrets)
+	}
+	return l
+}
+
+// Close drops what is connected.
+func (l *Runbook) Close() {
+	for _, c := range l.clusters {
+		c.Close()
+	}
+}
+
+// Keep gives it the history, which knows what was found off-site.
+func (l *Runbook) Keep(h *history.Store) { l.history = h }
+
+// Conduct gives the lab what starts operations: steps that consist of some need it.
+func (l *Runbook) Conduct(s Starter) { l.starter = s }
+
+// Guest is a guest that was found: its cluster, and how the cluster lists it.
+type Guest struct {
+	Cluster string
+	proxmox.Guest
+}
+
+// ID is the guest's asset id, which is also what operations on it lock.
+func (g Guest) ID() backup.AssetID { return proxmox.Asset(g.Cluster, g.VMID) }
+
+// Find finds the guest that a person means: "home/101", "101" or its name.
+// What fits several guests is refused with their ids.
+func (l *Runbook) Find(ctx context.Context, name string) (Guest, error) {
+	var found []Guest
+	var failed error
+	var names []string
+	for _, cluster := range slices.Sorted(maps.Keys(l.clusters)) {
+		all, err := l.clusters[cluster].Guests(ctx)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		for _, g := range all {
+			one := Guest{cluster, g}
+			id := strconv.Itoa(g.VMID)
+			names = append(names, g.Name)
+			if name == cluster+"/"+id {
+				return one, nil
+			}
+			if name == id || name == g.Name {
+				found = append(found, one)
+			}
+		}
+	}
+	switch {
+	case len(found) == 1 && failed == nil:
+		return found[0], nil
+	case failed != nil:
+		return Guest{}, fmt.Errorf("looking for guest %q: %w", name, failed)
+	case len(found) == 0:
+		if near := backup.Nearest(name, names); near != "" {
+			return Guest{}, fmt.Errorf("no guest is called %q: did you mean %s? cairn copies lists them", name, near)
+		}
+		return Guest{}, fmt.Errorf("no guest is called %q: write its name, its VMID, or CLUSTER/VMID; cairn copies lists them", name)
+	}
+	ids := make([]string, len(found))
+	for i, g := range found {
+		ids[i] = fmt.Sprintf("%s/%d (%s on %s)", g.Cluster, g.VMID, g.Name, g.Node)
+	}
+	return Guest{}, fmt.Errorf("%q fits %d guests: say which one: %s", name, len(found), strings.Join(ids, ", "))
+}
+
+// Clusters are the clients of all configured clusters.
+func (l *Runbook) Clusters() map[string]*proxmox.Client { return l.clusters }
+
+// Cluster is the client of a configured cluster.
+func (l *Runbook) Cluster(name string) (*proxmox.Client, error) {
+	if c := l.clusters[name]; c != nil {
+		return c, nil
+	}
+	return nil, fmt.Errorf("no cluster %q is configured any more", name)
+}
+
+// Fingerprint reads the guest of p anew and names its state, as the plan did.
+func (l *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
+	for _, s := range p.Steps {
+		switch s.Kind {
+		case kindParts:
+			return p.Fingerprint, nil // each part looks at its own guest
+		case kindFetchFile:
+			return p.Fingerprint, nil // a backup does not change
+		case kindGuestRestore:
+			return l.restoreFingerprint(ctx, s)
+		case kindConfigure:
+			return l.swapGuestFingerprint(ctx, p)
+		case kindDestroy:
+			return l.removalFingerprint(ctx, s)
+		}
+	}
+	id, err := backup.ParseAssetID(p.Target)
+	if err != nil {
+		return "", err
+	}
+	c, err := l.Cluster(id.Scope)
+	if err != nil {
+		return "", err
+	}
+	vmid, err := strconv.Atoi(id.Name)
+	if err != nil {
+		return "", fmt.Errorf("%s names no VMID: %w", p.Target, err)
+	}
+	f, err := c.RollbackFacts(ctx, vmid, "", false)
+	if err != nil {
+		return "", err
+	}
+	return f.Fingerprint(), nil
+}
+
+// Ready makes certain that the tokens of a cluster are there which a person types:
+// it asks for those that are missing, and has the cluster accept them.
+func (l *Runbook) Ready(ctx context.Context, cluster string) error {
+	cfg, c := l.config.Proxmox[cluster], l.clusters[cluster]
+	if c == nil {
+		return nil
+	}
+	if cfg.TokenSecret.Ask {
+		if _, err := c.Guests(ctx); err != nil {
+			return fmt.Errorf("trying the token of proxmox %s: %w", cluster, err)
+		}
+	}
+	if cfg.Act != nil && cfg.Act.TokenSecret.Ask {
+		if _, err := c.Privileges(ctx, "/"); err != nil {
+			return fmt.Errorf("trying the acting token of proxmox %s: %w", cluster, err)
+		}
+	}
+	return nil
+}
+
+// ReadyAll asks for every secret that a person types. A server that is gone accepts
+// none: that it does not answer stops nothing.
+func (l *Runbook) ReadyAll(ctx context.Context) error {
+	for name, c := range l.clusters {
+		cfg := l.config.Proxmox[name]
+		if cfg.TokenSecret.Ask {
+			if _, err := c.Guests(ctx); err != nil && !proxmox.IsUnreachable(err) {
+				return fmt.Errorf("trying the token of proxmox %s: %w", name, err)
+			}
+		}
+		if cfg.Act != nil && cfg.Act.TokenSecret.Ask {
+			if _, err := c.Privileges(ctx, "/"); err != nil && !proxmox.IsUnreachable(err) {
+				return fmt.Errorf("trying the acting token of proxmox %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}

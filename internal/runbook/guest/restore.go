@@ -1,0 +1,418 @@
+package guest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cairn/checks"
+	"cairn/internal/backup"
+	"cairn/internal/disk"
+	"cairn/internal/plan"
+	"cairn/internal/runbook/step"
+	"cairn/proxmox"
+)
+
+// Restore is what a person wants back of a guest.
+type Restore struct {
+	Guest     Guest     // found by FindLost: it may be gone from the cluster
+	At        time.Time // the newest backup not after this; zero: the newest of all
+	Unproven  bool      // take the newest even where an older one is verified
+	From      string    // storage of the backup; empty: any
+	Storage   string    // for the disks; empty: where the backup had them
+	Node      string    // empty: the guest's, or the first that is online
+	VMID      int       // of the restored guest; 0: a free one
+	Bandwidth int       // KiB/s; 0: no limit
+	InPlace   bool      // over the guest itself
+	Again     bool      // as it was, under its own VMID: it is gone
+	Volume    string    // this very backup; empty: chosen by the above
+	Roomy     bool      // the disks are mostly empty
+	LeaveOff  bool      // do not start it
+}
+
+// LossBeside begins what a restore beside loses.
+const LossBeside = "nothing now; once it takes the original's place, "
+
+// restoredMark is how the name of a restored guest ends.
+const restoredMark = "-restore-{id}"
+
+// FindLost finds the guest that a person means, also one that is gone from its
+// cluster and of which backups are left: by "home/101", its VMID, or the name
+// that the notes of its backups bear.
+func (l *Runbook) FindLost(ctx context.Context, name string) (Guest, error) {
+	g, err := l.Find(ctx, name)
+	if err == nil {
+		return g, nil
+	}
+	scope, rest, scoped := strings.Cut(name, "/")
+	var found []Guest
+	for _, cluster := range slices.Sorted(maps.Keys(l.clusters)) {
+		if scoped && cluster != scope {
+			continue
+		}
+		if !scoped {
+			rest = name
+		}
+		points, _, failed := l.clusters[cluster].RestorePoints(ctx, 0)
+		if failed != nil {
+			return Guest{}, fmt.Errorf("%w; looking at the backups: %w", err, failed)
+		}
+		for _, p := range points {
+			one := Guest{cluster, proxmox.Guest{VMID: p.VMID, Kind: p.Kind, Name: p.Notes}}
+			known := slices.ContainsFunc(found, func(g Guest) bool { return g.Cluster == cluster && g.VMID == p.VMID })
+			if !known && (rest == strconv.Itoa(p.VMID) || rest != "" && rest == p.Notes) {
+				found = append(found, one)
+			}
+		}
+	}
+	if len(found) == 1 {
+		return found[0], nil
+	}
+	return Guest{}, err
+}
+
+// Points lists the backups of a guest, newest first, and what could not be
+// looked at.
+func (l *Runbook) Points(ctx context.Context, g Guest) ([]proxmox.RestorePoint, []proxmox.Incompletion, error) {
+	c, err := l.Cluster(g.Cluster)
+	if err != nil {
+		return nil, nil, err
+	}
+	return l.backupsOf(ctx, c, g.Guest)
+}
+
+// chooseGuestPoint takes the newest usable backup not after at. Where a newer one
+// was never verified and an older one was, the verified one is taken, and said.
+func chooseGuestPoint(points []proxmox.RestorePoint, r Restore) (chosen proxmox.RestorePoint, notes []string, ok bool) {
+	var usable, running []proxmox.RestorePoint
+	for _, p := range points {
+		switch {
+		case r.Volume != "" && p.Volume != r.Volume, r.From != "" && p.Storage != r.From, !r.At.IsZero() && p.Taken.After(r.At), r.Guest.Kind != "" && p.Kind != r.Guest.Kind:
+		case p.InFlight:
+			running = append(running, p)
+		case p.Usable():
+			usable = append(usable, p)
+		}
+	}
+	if len(usable) == 0 {
+		if len(running) > 0 {
+			return running[0], nil, true // it blocks, and says why
+		}
+		return chosen, nil, false
+	}
+	chosen = usable[0]
+	if r.Unproven || r.Volume != "" || !r.At.IsZero() {
+		return chosen, nil, true
+	}
+	for _, p := range usable {
+		if p.Verified == "ok" {
+			if p.Volume != chosen.Volume {
+				notes = append(notes, fmt.Sprintf("A newer backup (%s, on %s) was never verified; --newest takes it.", chosen.Taken.UTC().Format("2006-01-02 15:04 UTC"), chosen.Storage))
+			}
+			return p, notes, true
+		}
+	}
+	return chosen, nil, true
+}
+
+// Restore plans to bring a guest back from a backup, beside what is there:
+// under a new VMID, unplugged, and looked at before anything is exchanged. In
+// place it plans a safety backup first.
+func (l *Runbook) Restore(ctx context.Context, r Restore) (plan.Plan, error) {
+	c, err := l.Cluster(r.Guest.Cluster)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	p := l.newPlan(r.Guest, "restore", "")
+	p.Summary = "Restore " + nameOf(r.Guest) + " from a backup"
+	points, missing, err := l.backupsOf(ctx, c, r.Guest.Guest)
+	if err != nil {
+		return p, err
+	}
+	for _, m := range missing {
+		p.Notes = append(p.Notes, "What backups lie on "+m.Subject+" is not known: "+m.Err+".")
+	}
+	point, notes, ok := chooseGuestPoint(points, r)
+	p.Notes = append(p.Notes, notes...)
+	if !ok {
+		p.Blockers = append(p.Blockers, noPoint(r, points, missing))
+		return p, nil
+	}
+	q := proxmox.RestoreQuery{Guest: r.Guest.VMID, Volume: point.Volume, Node: r.Node, VMID: r.VMID, Storage: r.Storage, InPlace: r.InPlace, Again: r.Again, Roomy: r.Roomy}
+	if point.VMID != r.Guest.VMID {
+		q.Made = point.VMID
+	}
+	if err := l.place(ctx, c, r, point, &q); err != nil {
+		return p, err
+	}
+	f, err := c.RestoreFacts(ctx, q)
+	if err != nil {
+		return p, fmt.Errorf("planning the restore of guest %d: %w", r.Guest.VMID, err)
+	}
+	return l.restorePlan(ctx, c, r, f, p)
+}
+
+// place chooses the node, the VMID and, for a container, the storage.
+func (l *Runbook) place(ctx context.Context, c *proxmox.Client, r Restore, point proxmox.RestorePoint, q *proxmox.RestoreQuery) (err error) {
+	if q.Node == "" {
+		q.Node = r.Guest.Node
+	}
+	if q.Node == "" {
+		q.Node = point.Node
+	}
+	switch {
+	case r.InPlace, r.Again && q.VMID == 0:
+		q.VMID = r.Guest.VMID
+	case q.VMID == 0:
+		q.VMID, err = c.NextID(ctx)
+	}
+	if err != nil || point.Kind != proxmox.LXC || q.Storage != "" || point.InFlight {
+		return err
+	}
+	point.Node = q.Node
+	archive, err := c.ArchiveConfig(ctx, point)
+	if err != nil {
+		return nil // the facts say so, and it blocks
+	}
+	for _, d := range archive.Disks(proxmox.LXC) {
+		if d.Key == "rootfs" {
+			q.Storage = d.Storage // PVE would take "local"
+		}
+	}
+	return nil
+}
+
+func nameOf(g Guest) string {
+	if g.Name == "" {
+		return fmt.Sprintf("guest %s/%d", g.Cluster, g.VMID)
+	}
+	return fmt.Sprintf("%s (%s/%d)", g.Name, g.Cluster, g.VMID)
+}
+
+func noPoint(r Restore, points []proxmox.RestorePoint, missing []proxmox.Incompletion) plan.Blocker {
+	b := plan.Blocker{Subject: nameOf(r.Guest), Why: "no backup of it can be restored", Hint: "look for a copy elsewhere: cairn copies"}
+	switch {
+	case len(points) > 0 && !r.At.IsZero():
+		b.Why += " that was taken before " + r.At.UTC().Format("2006-01-02 15:04 UTC")
+		b.Hint = "see cairn restore guest-loss " + r.Guest.Name + " --points"
+	case len(points) > 0:
+		b.Why += fmt.Sprintf(": %d are there, each unfinished, damaged or on another storage", len(points))
+		b.Hint = "see cairn restore guest-loss " + r.Guest.Name + " --points"
+	case len(missing) > 0:
+		b.Why += ", as far as could be looked: " + missing[0].Subject + ": " + missing[0].Err
+		b.Hint = "make the storage answer: see that its server runs, and that its disk is plugged in and mounted"
+		if strings.Contains(missing[0].Err, "lacks ") {
+			b.Hint = "grant it, to the user and to the token"
+		}
+	}
+	return b
+}
+
+// restorePlan makes the plan from facts.
+func (l *Runbook) restorePlan(ctx context.Context, c *proxmox.Client, r Restore, f proxmox.RestoreFacts, p plan.Plan) (plan.Plan, error) {
+	g := Guest{r.Guest.Cluster, r.Guest.Guest}
+	if f.Original != nil {
+		g.Guest = *f.Original
+	}
+	p.Fingerprint, p.Loss, p.LosesSince = f.Fingerprint(), f.Loss(l.now()), f.Point.Taken
+	blockers, notes := proxmox.RestoreBlockers(f)
+	p.Blockers = append(p.Blockers, blockers...)
+	p.Notes = append(p.Notes, notes...)
+	media, noted := l.mediumBlockers(ctx, g.Cluster, f)
+	p.Blockers, p.Notes = append(p.Blockers, media...), append(p.Notes, noted...)
+	name := f.Archive.NameOf(f.Point.Kind)
+	if name == "" {
+		name = g.Name
+	}
+	a := args{Cluster: g.Cluster, VMID: f.VMID, Guest: proxmox.NameFor(name, g.VMID, restoredMark), Storage: l.medium(g.Cluster, f.Storages, f.Point.Storage), Bytes: f.Bytes()}
+	a.Restore = &restoreArgs{Restoration: proxmox.Restoration{Volume: f.Volume, Kind: f.Point.Kind, Node: f.Node, VMID: f.VMID, Name: a.Guest,
+		Storage: f.Storage, Bandwidth: r.Bandwidth, InPlace: r.InPlace, Again: r.Again}, Query: f.RestoreQuery, Disks: diskSizes(f), Room: roomOf(f)}
+	if r.InPlace {
+		a.Guest = g.Name
+		err := l.addInPlace(ctx, c, &p, r, g, f, a)
+		p.Estimate = step.Total(p.Steps)
+		return p, err
+	}
+	if r.Again {
+		l.addAgain(&p, g, name, f, a, r.LeaveOff)
+		return p, nil
+	}
+	p.Summary = fmt.Sprintf("Restore %s from its backup of %s, beside it, as %s %d", nameOf(g), f.Point.Taken.UTC().Format("2006-01-02 15:04 UTC"), a.Guest, f.VMID)
+	if p.Loss != "" {
+		p.Loss = LossBeside + p.Loss
+	}
+	l.addBeside(&p, f, a, r.LeaveOff)
+	p.WayBack = "remove what was restored: cairn operation undo {id}; the guest itself is not touched"
+	p.Notes = append(p.Notes, "The original is not touched. Once the restored guest is good: cairn restore guest-loss --swap {id}")
+	p.Estimate = step.Total(p.Steps)
+	return p, nil
+}
+
+func roomOf(f proxmox.RestoreFacts) map[string]int64 {
+	room := map[string]int64{}
+	for _, t := range f.Targets() {
+		room[t.Name] += t.Bytes
+	}
+	return room
+}
+
+func diskSizes(f proxmox.RestoreFacts) map[string]int64 {
+	sizes := map[string]int64{}
+	for _, d := range f.Disks() {
+		sizes[d.Key] = d.Size
+	}
+	return sizes
+}
+
+// addBeside are the steps of a restore to a new VMID.
+func (l *Runbook) addBeside(p *plan.Plan, f proxmox.RestoreFacts, a args, leaveOff bool) {
+	l.addProtect(p, f, a)
+	path := fmt.Sprintf("/nodes/%s/%s/%d", f.Node, f.Point.Kind, f.VMID)
+	l.addStep(p, kindGuestRestore, fmt.Sprintf("restore beside, as %s %d", a.Guest, f.VMID), a.Restore.Show(), a, false, a.Bytes)
+	l.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
+	if len(f.Archive.Cards()) > 0 { // also where a person starts it
+		l.addStep(p, kindUnplug, "unplug its network, so that it does not meet the original", fmt.Sprintf("PUT %s/config %s", path, unplugShow(f.Archive)), a, false, 0)
+	}
+	if leaveOff {
+		return
+	}
+	l.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
+	l.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)
+}
+
+func unplugShow(c proxmox.Configuration) string {
+	var all []string
+	for _, key := range c.Cards() {
+		all = append(all, key+"=…,link_down=1")
+	}
+	return strings.Join(all, " ")
+}
+
+func checkShow(f proxmox.RestoreFacts, path string) string {
+	if f.Point.Kind == proxmox.LXC {
+		return "GET " + path + "/status/current"
+	}
+	return "POST " + path + "/agent/ping"
+}
+
+func (l *Runbook) addProtect(p *plan.Plan, f proxmox.RestoreFacts, a args) {
+	if f.Point.Protected {
+		return
+	}
+	show := fmt.Sprintf("PUT /nodes/%s/storage/%s/content/%s protected=1", f.Node, f.Point.Storage, f.Volume)
+	l.addStep(p, kindGuestProtect, "protect the backup, so that nothing prunes it", show, a, false, 0)
+}
+
+// addAgain are the steps of a restore of a guest that is gone, to what it was.
+func (l *Runbook) addAgain(p *plan.Plan, g Guest, name string, f proxmox.RestoreFacts, a args, leaveOff bool) {
+	p.Summary = fmt.Sprintf("Restore %s from its backup of %s, as it was", nameOf(g), f.Point.Taken.UTC().Format("2006-01-02 15:04 UTC"))
+	p.Notes = append(p.Notes, "It gets its own VMID, name and network addresses back: see that what it replaces can never start again.")
+	if a.Guest = name; name == "" {
+		a.Guest = f.Point.Notes
+	}
+	path := fmt.Sprintf("/nodes/%s/%s/%d", f.Node, f.Point.Kind, f.VMID)
+	l.addProtect(p, f, a)
+	l.addStep(p, kindGuestRestore, "restore it", a.Restore.Show(), a, false, a.Bytes)
+	l.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
+	l.addLineageAgain(p, g, a, path)
+	if !leaveOff {
+		l.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
+		l.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)
+	}
+	p.Estimate = step.Total(p.Steps)
+}
+
+// addInPlace are the steps of a restore over the guest itself: a safety backup of
+// what is there comes first.
+func (l *Runbook) addInPlace(ctx context.Context, c *proxmox.Client, p *plan.Plan, r Restore, g Guest, f proxmox.RestoreFacts, a args) error {
+	p.Summary = fmt.Sprintf("Restore %s from its backup of %s, over the guest itself", nameOf(g), f.Point.Taken.UTC().Format("2006-01-02 15:04 UTC"))
+	if p.Blocked() {
+		return nil
+	}
+	now, err := c.RollbackFacts(ctx, g.VMID, "", false)
+	if err != nil {
+		return err
+	}
+	storage, no, err := l.backupStorage(ctx, c, now)
+	if err != nil {
+		return err
+	}
+	if storage == "" {
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: "safety backup", Why: "none can be made: " + no, Hint: "make that possible, or restore beside the guest"})
+		return nil
+	}
+	l.addBackup(p, Guest{g.Cluster, now.Guest}, storage, fmt.Sprintf(backup.SafetyComment+"{id}, before %s was restored over", g.Name), "safety copy: a protected backup of the guest as it is")
+	l.addProtect(p, f, a)
+	path := apiPath(g)
+	l.addStep(p, kindGuestRestore, "destroy the guest and restore it", a.Restore.Show(), a, true, a.Bytes)
+	l.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
+	l.addLineageAgain(p, g, a, path)
+	if !r.LeaveOff {
+		l.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
+		l.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)
+	}
+	p.WayBack = fmt.Sprintf("restore the protected backup that step 1 makes on storage %s: cairn operation undo {id}", storage)
+	return nil
+}
+
+// medium is what a restore reads from, as measurements name it.
+func (l *Runbook) medium(cluster string, storages []proxmox.Storage, storage string) string {
+	if name := checks.Behind(l.config.PBS, cluster, storages, storage); name != "" {
+		if d := l.config.PBS[name].Disk; d != "" {
+			return "disk." + d
+		}
+		return "pbs." + name
+	}
+	return "proxmox." + cluster + "/" + storage
+}
+
+// mediumBlockers looks at the disk that the backup lies on, where it is one of
+// this host: Proxmox VE would see an empty datastore, or one that does not answer.
+func (l *Runbook) mediumBlockers(ctx context.Context, cluster string, f proxmox.RestoreFacts) (blockers []plan.Blocker, notes []string) {
+	name, ok := strings.CutPrefix(l.medium(cluster, f.Storages, f.Point.Storage), "disk.")
+	if !ok {
+		return nil, nil
+	}
+	return l.CopyDiskBlockers(ctx, name)
+}
+
+// CopyDiskBlockers are what keeps a backup on a disk of this host from being read.
+func (l *Runbook) CopyDiskBlockers(ctx context.Context, name string) (blockers []plan.Blocker, notes []string) {
+	cfg := l.config.Disks[name]
+	subject := "disk " + name
+	seen, err := disk.New(name, cfg).Survey(ctx)
+	switch {
+	case err != nil:
+		notes = append(notes, "Whether "+subject+" is there, on which the backup lies, is not known: "+err.Error()+".")
+	case !seen.Mounted:
+		blockers = append(blockers, plan.Blocker{Subject: subject, Why: "the backup lies on it, and it is not mounted on " + cfg.Mount, Hint: "plug it in and mount it, then start the PBS's datastore"})
+	case seen.Foreign:
+		blockers = append(blockers, plan.Blocker{Subject: subject, Why: fmt.Sprintf("the backup lies on it, and another disk (UUID %s) is mounted on %s", seen.UUID, cfg.Mount), Hint: "plug the right one in"})
+	case seen.DeviceGone:
+		blockers = append(blockers, plan.Blocker{Subject: subject, Why: "the backup lies on it, and its device has left the system", Hint: "unmount it, plug it in again and mount it"})
+	case seen.ReadOnly != "":
+		blockers = append(blockers, plan.Blocker{Subject: subject, Why: "the backup on it cannot be protected, because it cannot be written: " + seen.ReadOnly, Hint: "check its file system and mount it again"})
+	}
+	return blockers, notes
+}
+
+func (l *Runbook) restoreFingerprint(ctx context.Context, s plan.Step) (string, error) {
+	var a args
+	if err := json.Unmarshal(s.Args, &a); err != nil || a.Restore == nil {
+		return "", fmt.Errorf("reading what step %s is to do: %w", s.ID, err)
+	}
+	c, err := l.Cluster(a.Cluster)
+	if err != nil {
+		return "", err
+	}
+	f, err := c.RestoreFacts(ctx, a.Restore.Query)
+	if err != nil {
+		return "", err
+	}
+	return f.Fingerprint(), nil
+}

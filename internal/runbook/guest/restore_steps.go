@@ -1,0 +1,361 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/internal/runbook/step"
+	"cairn/proxmox"
+)
+
+// The kinds of step that bring a guest back.
+const (
+	kindGuestProtect   = "proxmox.protect"
+	kindGuestRestore   = "proxmox.restore"
+	kindCheckRestored  = "proxmox.check-restored"
+	kindUnplug         = "proxmox.unplug"
+	kindCheckGuest     = "proxmox.check-guest"
+	kindDestroy        = "proxmox.destroy"
+	kindShutdown       = "proxmox.shutdown"
+	kindConfigure      = "proxmox.configure"
+	kindJobs           = "proxmox.jobs"
+	kindHA             = "proxmox.ha"
+	kindCheckProtected = "proxmox.check-protected"
+	kindFirewall       = "proxmox.firewall"
+)
+
+// restoreArgs are what a restore needs besides the guest that it makes.
+type restoreArgs struct {
+	proxmox.Restoration
+	Query proxmox.RestoreQuery `json:"query"` // to read the same facts again
+	Disks map[string]int64     `json:"disks"` // that the backup holds, with their sizes in bytes
+	Room  map[string]int64     `json:"room"`  // bytes that they take at the most, by storage
+}
+
+// look reads the guest of a step from its node. One that the step itself makes is
+// not there before: it is known by its arguments.
+func look(ctx context.Context, c *proxmox.Client, a args) (proxmox.Guest, error) {
+	if r := a.Restore; r != nil && !r.InPlace {
+		return proxmox.Guest{VMID: a.VMID, Name: a.Guest, Node: r.Node, Kind: r.Kind}, nil
+	}
+	g, _, err := c.Current(ctx, a.VMID)
+	return g, err
+}
+
+func (l *Runbook) restoreSteps() map[string]operation.Executor {
+	return map[string]operation.Executor{
+		kindGuestProtect: &guestStep{l, l.protectPoint},
+		kindGuestRestore: &restoreStep{&taskStep{l, "qmrestore", "vzrestore", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.Restore(ctx, a.Restore.Restoration)
+		}}},
+		kindCheckRestored: &guestStep{l, l.checkRestored},
+		kindUnplug:        &guestStep{l, l.unplug},
+		kindCheckGuest:    &guestStep{l, l.checkGuest},
+		kindDestroy: &destroyStep{&taskStep{l, "qmdestroy", "vzdestroy", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.Destroy(ctx, a.VMID, a.Mark)
+		}}},
+		kindShutdown: &shutdownStep{&taskStep{l, "qmshutdown", "vzshutdown", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.Shutdown(ctx, a.VMID, shutdownPatience)
+		}}},
+		kindConfigure:      &guestStep{l, l.configure},
+		kindJobs:           &guestStep{l, l.changeJobs},
+		kindHA:             &guestStep{l, l.changeHA},
+		kindCheckProtected: &guestStep{l, l.checkProtected},
+		kindFirewall:       &guestStep{l, l.changeFirewall},
+		kindLineage:        &guestStep{l, l.changeLineage},
+	}
+}
+
+// shutdownPatience is how many seconds a guest has to shut down by itself.
+const shutdownPatience = 180
+
+// guestStep is a step that may be done any number of times with the same end: it
+// looks first, or sets what is to be set.
+type guestStep struct {
+	lab *Runbook
+	do  func(ctx context.Context, c *proxmox.Client, a args, task *operation.Task) (operation.Result, error)
+}
+
+func (x *guestStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
+	c, a, err := (&taskStep{lab: x.lab}).open(s)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	var r operation.Result
+	err = patiently(ctx, task, func() (err error) {
+		r, err = x.do(ctx, c, a, task)
+		return err
+	})
+	return r, err
+}
+
+func (x *guestStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
+	return operation.Outcome{State: operation.NotDone}, nil
+}
+
+func (l *Runbook) protectPoint(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
+	r := a.Restore
+	storage, _, _ := strings.Cut(r.Volume, ":")
+	point := proxmox.RestorePoint{Volume: r.Volume, Storage: storage, Node: r.Node}
+	if err := c.Protect(ctx, point, true); err != nil {
+		return operation.Result{}, err
+	}
+	points, _, err := c.RestorePoints(ctx, r.Query.Origin())
+	if err != nil {
+		return operation.Result{}, err
+	}
+	i := slices.IndexFunc(points, func(p proxmox.RestorePoint) bool { return p.Volume == r.Volume })
+	if i < 0 || !points[i].Protected {
+		return operation.Result{}, fmt.Errorf("%s is not protected after all: nothing was restored from it", r.Volume)
+	}
+	return operation.Result{Text: "it stays until somebody ends its protection"}, nil
+}
+
+// restoreStep is a restore's task. Its log is the only sign that it goes on; that
+// it failed half-way shows in what is left.
+type restoreStep struct{ *taskStep }
+
+func (x *restoreStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
+	r, err := x.taskStep.Run(ctx, s, task)
+	return x.ended(ctx, s, r, err)
+}
+
+func (x *restoreStep) Find(ctx context.Context, s plan.Step, in operation.Intent, task *operation.Task) (operation.Outcome, error) {
+	out, err := x.taskStep.Find(ctx, s, in, task)
+	if err != nil || out.State != operation.Failed {
+		return out, err
+	}
+	_, failed := x.ended(ctx, s, out.Result, errors.New(out.Text))
+	out.Text = failed.Error()
+	return out, nil
+}
+
+// ended adds to a failure what it left behind. PVE's log says the same line
+// whether the old guest was destroyed or not: its configuration is read instead.
+func (x *restoreStep) ended(ctx context.Context, s plan.Step, r operation.Result, err error) (operation.Result, error) {
+	if err == nil || errors.Is(err, operation.ErrLost) {
+		return r, err
+	}
+	c, a, failed := x.open(s)
+	if failed != nil {
+		return r, err
+	}
+	g, config, failed := c.Current(context.WithoutCancel(ctx), a.VMID)
+	switch {
+	case errors.Is(failed, proxmox.ErrNoGuest) && a.Restore.InPlace:
+		return r, fmt.Errorf("%w; guest %d is gone: restore the safety backup", err, a.VMID)
+	case failed != nil:
+		return r, err // nothing is left, or it cannot be seen
+	case g.Lock != "":
+		return r, fmt.Errorf("%w; guest %d is left locked (%s): %s", err, a.VMID, g.Lock, proxmox.LockHint(g))
+	case config.Husk() && a.Restore.InPlace:
+		return r, fmt.Errorf("%w; guest %d is left without disks and snapshots: restore the safety backup over it", err, a.VMID)
+	case config.Husk():
+		return r, fmt.Errorf("%w; an empty guest %d is left, which must not be started: cairn operation undo removes it", err, a.VMID)
+	}
+	return r, err
+}
+
+// checkRestored looks at what a restore made: the log is no proof.
+func (l *Runbook) checkRestored(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
+	g, config, err := c.Current(ctx, a.VMID)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	switch {
+	case config.Husk():
+		return operation.Result{}, fmt.Errorf("guest %d is empty: the restore did not end", a.VMID)
+	case g.Lock != "":
+		return operation.Result{}, fmt.Errorf("guest %d is locked (%s): %s", a.VMID, g.Lock, proxmox.LockHint(g))
+	case !a.Restore.InPlace && g.Name != a.Guest:
+		return operation.Result{}, fmt.Errorf("guest %d is called %q, not %q: it is not what was restored", a.VMID, g.Name, a.Guest)
+	case !a.Restore.InPlace && !a.Restore.Again && g.OnBoot:
+		return operation.Result{}, fmt.Errorf("guest %d would start with its node", a.VMID)
+	}
+	var missing []string
+	for key := range a.Restore.Disks {
+		if !slices.ContainsFunc(g.Disks, func(d proxmox.Disk) bool { return d.Key == key && d.Storage != "" }) {
+			missing = append(missing, key)
+		}
+	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		return operation.Result{}, fmt.Errorf("guest %d lacks disks that the backup holds: %s", a.VMID, strings.Join(missing, ", "))
+	}
+	if full := l.filled(ctx, c, g); full != "" {
+		return operation.Result{Status: backup.Warning, Text: full}, nil
+	}
+	return operation.Result{Text: disksThere(len(a.Restore.Disks))}, nil
+}
+
+func disksThere(n int) string {
+	if n == 1 {
+		return "its disk is there, as in the backup"
+	}
+	return fmt.Sprintf("all %d disks are there, as in the backup", n)
+}
+
+// filled says that a storage of the guest is full: a container's restore onto a
+// directory that runs full ends with OK all the same, and its files are cut off.
+func (l *Runbook) filled(ctx context.Context, c *proxmox.Client, g proxmox.Guest) string {
+	storages, err := c.NodeStorages(ctx, g.Node)
+	if err != nil {
+		return "whether its storages ran full meanwhile could not be read: " + err.Error()
+	}
+	for _, d := range g.Disks {
+		for _, s := range storages {
+			if s.Name == d.Storage && s.Active && s.Total > 0 && s.Available == 0 {
+				return fmt.Sprintf("storage %s is full now: files of %s may be cut off, though the restore says OK; do not trust it", s.Name, d.Key)
+			}
+		}
+	}
+	return ""
+}
+
+// unplug takes the links of all network cards down, each with its whole value.
+func (l *Runbook) unplug(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
+	g, config, err := c.Current(ctx, a.VMID)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	if g.Name != a.Guest {
+		return operation.Result{}, fmt.Errorf("guest %d is called %q now, not %q: somebody changed it; nothing was done", a.VMID, g.Name, a.Guest)
+	}
+	set := map[string]string{}
+	for _, key := range config.Cards() {
+		if !proxmox.LinkDown(config[key]) {
+			set[key] = proxmox.WithLink(config[key], true)
+		}
+	}
+	if err := c.SetConfig(ctx, a.VMID, proxmox.Settings{Set: set}, config["digest"]); err != nil {
+		return operation.Result{}, err
+	}
+	if _, config, err = c.Current(ctx, a.VMID); err != nil {
+		return operation.Result{}, err
+	}
+	for _, key := range config.Cards() {
+		if !proxmox.LinkDown(config[key]) {
+			return operation.Result{}, fmt.Errorf("%s of guest %d is still plugged in", key, a.VMID)
+		}
+	}
+	return operation.Result{Text: fmt.Sprintf("%d network cards are unplugged", len(config.Cards()))}, nil
+}
+
+// checkGuest waits for a sign of life: of the guest agent, or of the configured
+// port where the guest is plugged in. What could not be looked at is said.
+func (l *Runbook) checkGuest(ctx context.Context, c *proxmox.Client, a args, task *operation.Task) (operation.Result, error) {
+	end := l.now().Add(l.awake)
+	for {
+		r, again, err := l.alive(ctx, c, a)
+		if !again || err != nil && !errors.Is(err, errNotYet) {
+			return r, err
+		}
+		if !l.now().Before(end) {
+			return operation.Result{}, fmt.Errorf("%w within %s", err, l.awake)
+		}
+		task.Progress(operation.Progress{Lines: []string{err.Error()}})
+		if err := step.Pause(ctx, min(time.Second, l.awake/20)); err != nil {
+			return operation.Result{}, err
+		}
+	}
+}
+
+var errNotYet = errors.New("no sign of life yet")
+
+func (l *Runbook) alive(ctx context.Context, c *proxmox.Client, a args) (r operation.Result, again bool, err error) {
+	g, config, err := c.Current(ctx, a.VMID)
+	switch {
+	case err != nil:
+		return r, false, err
+	case !g.Running:
+		return r, false, fmt.Errorf("guest %d does not run: it has stopped again", a.VMID)
+	}
+	plugged := slices.ContainsFunc(config.Cards(), func(key string) bool { return !proxmox.LinkDown(config[key]) })
+	unchecked := ""
+	if port := l.checkPort(a); port > 0 && plugged {
+		text, err := l.knock(ctx, c, a.VMID, port)
+		if err == nil {
+			return operation.Result{Text: text}, false, nil
+		}
+		if !errors.Is(err, errNoAddress) {
+			return r, true, err
+		}
+		unchecked = fmt.Sprintf("; port %d was not tried: %s", port, err)
+	} else if port > 0 {
+		unchecked = fmt.Sprintf("; port %d was not tried, because its network is unplugged", port)
+	}
+	if g.Kind == proxmox.LXC {
+		return operation.Result{Status: backup.Warning, Text: "the container runs; what is in it was not checked" + unchecked}, false, nil
+	}
+	err = c.Ping(ctx, a.VMID)
+	switch {
+	case err == nil && unchecked != "":
+		return operation.Result{Status: backup.Warning, Text: "the guest agent answers" + unchecked}, false, nil
+	case err == nil:
+		return operation.Result{Text: "the guest agent answers"}, false, nil
+	case proxmox.NoAgent(err):
+		return operation.Result{Status: backup.Warning, Text: "the VM runs; what is in it was not checked (" + err.Error() + ")" + unchecked}, false, nil
+	case proxmox.IsUnreachable(err) || proxmox.IsNodeDown(err):
+		return r, false, err
+	}
+	return r, true, fmt.Errorf("%w: %w", errNotYet, err)
+}
+
+// checkPort is the port that is configured for the guest that this one stands for.
+func (l *Runbook) checkPort(a args) int {
+	vmid := a.VMID
+	if a.Restore != nil {
+		vmid = a.Restore.Query.Guest
+	}
+	if a.Swap != nil && a.Swap.Policy > 0 {
+		vmid = a.Swap.Policy
+	}
+	return l.config.Guests[a.Cluster+"/"+strconv.Itoa(vmid)].CheckPort
+}
+
+var errNoAddress = errors.New("its address is not known")
+
+// knock tries the port at each address of the guest.
+func (l *Runbook) knock(ctx context.Context, c *proxmox.Client, vmid, port int) (string, error) {
+	addresses, err := c.Addresses(ctx, vmid)
+	if err != nil && !proxmox.NoAgent(err) && !strings.Contains(err.Error(), "is not running") {
+		return "", fmt.Errorf("%w (%w)", errNoAddress, err)
+	}
+	if len(addresses) == 0 {
+		return "", errNoAddress
+	}
+	var failed error
+	for _, ip := range addresses {
+		at := net.JoinHostPort(ip, strconv.Itoa(port))
+		conn, err := (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, "tcp", at)
+		if err == nil {
+			_ = conn.Close() // that it opened is the answer
+			return "port " + strconv.Itoa(port) + " answers at " + ip, nil
+		}
+		failed = errors.Join(failed, err)
+	}
+	return "", fmt.Errorf("%w: port %d: %w", errNotYet, port, failed)
+}
+
+// destroyStep removes a guest that an operation made.
+type destroyStep struct{ *taskStep }
+
+func (x *destroyStep) Find(ctx context.Context, s plan.Step, in operation.Intent, task *operation.Task) (operation.Outcome, error) {
+	c, a, err := x.open(s)
+	if err != nil {
+		return operation.Outcome{}, err
+	}
+	if _, _, err := c.Current(ctx, a.VMID); errors.Is(err, proxmox.ErrNoGuest) {
+		return operation.Outcome{State: operation.Done, Result: operation.Result{Text: "it is gone"}}, nil
+	}
+	return x.taskStep.Find(ctx, s, in, task)
+}

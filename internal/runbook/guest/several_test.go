@@ -1,0 +1,156 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/internal/runbook/rehearse"
+	"cairn/proxmox"
+)
+
+// hands starts operations as a desk does, with their workers in this process.
+type hands struct {
+	*site
+	mu      sync.Mutex
+	running sync.WaitGroup
+	now     int
+	most    int // how many ran at once
+}
+
+func (h *hands) Start(_ context.Context, p plan.Plan, why string) (string, error) {
+	id, err := h.Store.Create(p, operation.Actor{Who: "ana", Why: why}, time.Now())
+	if err != nil {
+		return "", err
+	}
+	h.mu.Lock()
+	h.now++
+	h.most = max(h.most, h.now)
+	h.mu.Unlock()
+	h.running.Go(func() {
+		if err := h.Worker().Work(h.T.Context(), id); err != nil && !errors.Is(err, operation.ErrRefused) {
+			h.T.Error(err)
+		}
+		h.mu.Lock()
+		h.now--
+		h.mu.Unlock()
+	})
+	return id, nil
+}
+
+func (h *hands) Resume(context.Context, string) error { return nil } // begun, and not yet at work
+func (h *hands) Cancel(id string) error               { return h.Store.Cancel(id, operation.Actor{}, time.Now()) }
+func (h *hands) Operation(id string) (operation.Status, error) {
+	return h.Store.Status(id)
+}
+func (h *hands) Operations() ([]operation.Status, error) { return h.Store.List() }
+
+func severalSite(t *testing.T) (*site, *hands) {
+	t.Helper()
+	x := restoring(t)
+	h := &hands{site: x}
+	x.glance = 5 * time.Millisecond
+	x.config.Guests = map[string]proxmox.GuestConfig{"home/102": {Priority: 1}}
+	x.Conduct(h)
+	t.Cleanup(h.running.Wait)
+	return x, h
+}
+
+// several plans to bring guests back together, from before a time.
+func (x *site) several(parallel int, before time.Time, names ...string) plan.Plan {
+	x.T.Helper()
+	var all []Restore
+	for _, name := range names {
+		g, err := x.FindLost(x.T.Context(), name)
+		rehearse.Must(x.T, err)
+		all = append(all, Restore{Guest: g, At: before})
+	}
+	p, err := x.RestoreTogether(x.T.Context(), all, parallel)
+	rehearse.Must(x.T, err)
+	return p
+}
+
+// Several guests by one operation: by priority, as many at once as is said. What
+// fails is named, holds none of the others up, and is planned again alone.
+func TestSeveralGuestsByOneOperation(t *testing.T) {
+	x, h := severalSite(t)
+	p := x.several(0, time.Time{}, "home/101", "home/102")
+	if p.Blocked() || len(p.Parts) != 2 || p.Parts[0].Confirm != "dns" || p.Target != "proxmox.home" || p.Summary != "Restore 2 guests, each beside what is there: dns, web" {
+		t.Fatalf("%+v", p)
+	}
+	both, one := x.several(0, time.Time{}, "home/101", "home/102"), x.several(1, time.Time{}, "home/101", "home/102")
+	if longer := p.Parts[0].Estimate.Median + p.Parts[1].Estimate.Median; one.Estimate.Median != longer || both.Estimate.Median >= longer {
+		t.Errorf("one by one %v, both at once %v, of %v", one.Estimate, both.Estimate, longer)
+	}
+	if a, b := hashOf(t, p), hashOf(t, one); a != hashOf(t, both) || a == b {
+		t.Errorf("hashes %s, %s", a, b)
+	}
+	x.pve.FailTask("qmrestore", "", "data", "command failed: exit code 255", 1)
+	s := x.Run(p)
+	rehearse.Want(t, s, operation.StepFailed)
+	rehearse.Contains(t, "text", s.Text, "1 of 2 guests did not come back: web: operation ", "exit code 255")
+	if !strings.HasPrefix(x.pve.Guest(100).Config["hostname"], "dns-restore-") || h.most != 2 {
+		t.Errorf("dns is %+v; %d ran at once", x.pve.Guest(100), h.most)
+	}
+	rest, err := x.RestoreRest(t.Context(), s)
+	if err != nil || rest.Target != "guest:home/101" || len(rest.Parts) != 0 {
+		t.Fatalf("%+v, %v", rest, err)
+	}
+	rehearse.Want(t, x.Run(rest), operation.StepDone)
+	if _, err := x.RestoreRest(t.Context(), s); err == nil || !strings.Contains(err.Error(), "is back") {
+		t.Errorf("all are back, and it says %v", err)
+	}
+}
+
+func hashOf(t *testing.T, p plan.Plan) string {
+	t.Helper()
+	hash, err := p.Hash()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hash
+}
+
+// A blocker of one names it, and blocks all before the first begins; a time is that
+// of all.
+func TestABlockerOfOneOfSeveral(t *testing.T) {
+	x, _ := severalSite(t)
+	p := x.several(0, time.Time{}, "home/101", "home/103")
+	if !p.Blocked() {
+		t.Fatalf("%+v", p)
+	}
+	rehearse.Contains(t, "blockers", rehearse.Blockers(p), "files (home/103): no backup of it can be restored")
+	if p = x.several(0, taken.Add(-time.Hour), "home/101", "home/102"); len(p.Blockers) != 2 {
+		t.Fatalf("%+v", p.Blockers)
+	}
+}
+
+// Who cancels the whole cancels what runs, and what was not begun stays so.
+func TestSeveralGuestsCancelled(t *testing.T) {
+	x, h := severalSite(t)
+	p := x.several(1, time.Time{}, "home/101", "home/102")
+	id := x.Create(p)
+	hold := x.pve.HoldTask("vzrestore", "100", "data")
+	h.running.Go(func() {
+		<-hold.Reached()
+		_ = x.Store.Cancel(id, operation.Actor{Who: "ana"}, time.Now())
+	})
+	if err := x.Worker().Work(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	h.running.Wait()
+	rehearse.Want(t, x.Status(id), operation.Cancelled)
+	all, err := x.Store.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := partsOf(all, id)
+	if first := begun["guest:home/102"]; len(begun) != 1 || first.State != operation.Cancelled {
+		t.Errorf("begun: %+v", begun)
+	}
+}

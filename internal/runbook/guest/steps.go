@@ -1,0 +1,121 @@
+package guest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"cairn/internal/backup"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/internal/runbook/step"
+	"cairn/proxmox"
+)
+
+// The kinds of step that act on a guest through Proxmox VE.
+const (
+	kindSnapshot       = "proxmox.snapshot"
+	KindDeleteSnapshot = "proxmox.delete-snapshot"
+	kindRollback       = "proxmox.rollback"
+	kindStart          = "proxmox.start"
+	kindBackup         = "proxmox.backup"
+	kindCheckRollback  = "proxmox.check-rollback"
+)
+
+// args are the arguments of these steps.
+type args struct {
+	Cluster     string `json:"cluster"`
+	VMID        int    `json:"vmid"`
+	Guest       string `json:"guest"` // its name when the plan was made
+	Snapshot    string `json:"snapshot,omitempty"`
+	Description string `json:"description,omitempty"`
+	RAM         bool   `json:"ram,omitempty"`
+	Force       bool   `json:"force,omitempty"`
+	Storage     string `json:"storage,omitempty"`
+	Notes       string `json:"notes,omitempty"`
+	Running     bool   `json:"running,omitempty"` // whether it should run in the end
+	Plain       bool   `json:"plain,omitempty"`   // a backup like those of a job
+	Bytes       int64  `json:"bytes,omitempty"`   // what a backup reads, for the measurement
+	Mark        string `json:"mark,omitempty"`    // how the name of a guest that an operation made ends
+
+	Restore *restoreArgs   `json:"restore,omitempty"` // of a step that makes the guest from a backup
+	Swap    *swapGuestArgs `json:"swap,omitempty"`    // of a step that exchanges two guests
+}
+
+// Executors are those of every kind of step that acts on guests.
+func (l *Runbook) Executors() map[string]operation.Executor {
+	all := l.snapshotSteps()
+	maps.Copy(all, l.restoreSteps())
+	all[kindGuests], all[kindRejob], all[kindAttach], all[kindFetchFile] = &togetherStep{l}, &rejobStep{l}, &attachStep{l}, &guestFileStep{l}
+	all[kindParts] = &partsStep{l}
+	return all
+}
+
+func (l *Runbook) snapshotSteps() map[string]operation.Executor {
+	return map[string]operation.Executor{
+		kindSnapshot: &taskStep{l, "qmsnapshot", "vzsnapshot", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.CreateSnapshot(ctx, a.VMID, proxmox.NewSnapshot{Name: a.Snapshot, Description: a.Description, RAM: a.RAM})
+		}},
+		KindDeleteSnapshot: &taskStep{l, "qmdelsnapshot", "vzdelsnapshot", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.DeleteSnapshot(ctx, a.VMID, a.Snapshot, a.Force)
+		}},
+		kindRollback: &taskStep{l, "qmrollback", "vzrollback", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.Rollback(ctx, a.VMID, a.Snapshot, false)
+		}},
+		kindStart: &taskStep{l, "qmstart", "vzstart", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.Start(ctx, a.VMID)
+		}},
+		kindBackup: &taskStep{l, "vzdump", "vzdump", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.Vzdump(ctx, a.VMID, proxmox.SafetyBackup{Storage: a.Storage, Notes: a.Notes, Plain: a.Plain})
+		}},
+		kindCheckRollback: &checkRollback{l},
+	}
+}
+
+func (t *taskStep) open(s plan.Step) (*proxmox.Client, args, error) {
+	a, err := step.Args[args](s)
+	if err != nil {
+		return nil, a, err
+	}
+	c, err := t.lab.Cluster(a.Cluster)
+	return c, a, err
+}
+
+// checkRollback looks whether the guest is what the snapshot says. It changes
+// nothing, so it may be done any number of times.
+type checkRollback struct{ lab *Runbook }
+
+func (x *checkRollback) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
+	c, a, err := (&taskStep{lab: x.lab}).open(s)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	var f proxmox.RollbackFacts
+	err = patiently(ctx, task, func() (err error) {
+		if f, err = c.RollbackFacts(ctx, a.VMID, a.Snapshot, false); err == nil && !f.Online {
+			return fmt.Errorf("node %s is offline: %w", f.Guest.Node, operation.ErrLost)
+		}
+		return err
+	})
+	if err != nil {
+		return operation.Result{}, err
+	}
+	if f.Guest.Lock != "" {
+		return operation.Result{}, fmt.Errorf("the guest is locked (%s): %s", f.Guest.Lock, proxmox.LockHint(f.Guest))
+	}
+	if f.Tree.Parent != a.Snapshot {
+		return operation.Result{}, fmt.Errorf("the guest descends from %q, not from %q: somebody else worked on it", f.Tree.Parent, a.Snapshot)
+	}
+	if changes := proxmox.Diff(f.Now, f.Then); len(changes) > 0 {
+		return operation.Result{Status: backup.Warning, Text: "its configuration differs from the snapshot's: " + listChanges(changes)}, nil
+	}
+	if f.Guest.Running != a.Running {
+		word := map[bool]string{true: "runs", false: "is stopped"}
+		return operation.Result{Status: backup.Warning, Text: "the guest " + word[f.Guest.Running] + " now, and it was expected that it " + word[a.Running]}, nil
+	}
+	return operation.Result{Text: "configuration and disks are the snapshot's"}, nil
+}
+
+func (x *checkRollback) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
+	return operation.Outcome{State: operation.NotDone}, nil
+}

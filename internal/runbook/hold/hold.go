@@ -1,0 +1,403 @@
+package hold
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cairn/internal/backup"
+	"cairn/internal/history"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/internal/runbook/step"
+)
+
+// The kinds of step that hold what servers take away by themselves, give it back, and
+// look that it is so.
+const (
+	kindHoldServer    = "server.hold"
+	kindReleaseServer = "server.release"
+	kindLookServer    = "server.look"
+)
+
+// Target is what both operations lock: there is one of them at a time.
+const Target = "servers"
+
+// heldArgs are the arguments of these steps. They stand in the journal's plan before
+// anything is changed, so that a crash in the middle loses nothing of what was.
+type heldArgs struct {
+	Server   string `json:"server"`
+	Kind     string `json:"kind,omitempty"` // of a look: empty
+	ID       string `json:"id,omitempty"`
+	Was      string `json:"was,omitempty"`
+	Held     string `json:"held,omitempty"`
+	Says     string `json:"says,omitempty"`
+	Incident int64  `json:"incident,omitempty"`
+}
+
+func (a heldArgs) entry() history.Held {
+	return history.Held{Server: a.Server, Kind: a.Kind, ID: a.ID, Was: a.Was, Held: a.Held, Says: a.Says, Incident: a.Incident}
+}
+
+// Hold plans that the configured servers, or those that are named, take no copy
+// away by themselves while the incident is open.
+func (l *Runbook) Hold(ctx context.Context, only []string) (plan.Plan, error) {
+	p := plan.Plan{Operation: "hold", Target: Target, Confirm: Target, Created: l.now(), Loss: "nothing: no copy is touched",
+		Summary: "Hold what the servers prune, collect and sync by themselves", WayBack: "cairn incident release"}
+	chosen, err := l.chooseServers(only)
+	if err != nil {
+		return p, err
+	}
+	if l.history == nil {
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: "history", Why: "no history is kept, so nothing would remind anybody of what is held", Hint: "make state_dir writable"})
+		return p, nil
+	}
+	i, err := l.history.Incident(ctx)
+	if err != nil {
+		return p, err
+	}
+	if i == nil {
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: "incident", Why: "none is open, and what is held is held for one", Hint: "cairn incident open WHAT"})
+		return p, nil
+	}
+	p.Summary = fmt.Sprintf("Hold what the servers prune, collect and sync by themselves, for incident %d", i.ID)
+	for _, server := range chosen {
+		l.addHolds(ctx, &p, server, i.ID)
+	}
+	for _, name := range l.ownTimers() {
+		p.Notes = append(p.Notes, fmt.Sprintf("%s is run by another tool, which cairn does not hold: stop its timer.", name))
+	}
+	if len(p.Steps) == 0 && len(p.Blockers) == 0 {
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: Target, Why: "there is nothing to hold: no server takes copies away by itself" + heldAlready(ctx, l.history), Hint: "go on: cairn restore"})
+	}
+	p.Fingerprint = l.state(ctx, p)
+	p.Estimate = step.Total(p.Steps)
+	return p, nil
+}
+
+func heldAlready(ctx context.Context, h *history.Store) string {
+	if all, err := h.Held(ctx); err == nil && len(all) > 0 {
+		return fmt.Sprintf(" (%d settings are held already)", len(all))
+	}
+	return ""
+}
+
+// chooseServers are those that are meant by their names, such as nas or pbs.nas.
+func (l *Runbook) chooseServers(only []string) ([]string, error) {
+	all := l.holdable()
+	if len(only) == 0 {
+		return all, nil
+	}
+	var chosen []string
+	for _, name := range only {
+		var fits []string
+		for _, server := range all {
+			if _, short, _ := strings.Cut(server, "."); server == name || short == name {
+				fits = append(fits, server)
+			}
+		}
+		if len(fits) != 1 {
+			return nil, fmt.Errorf("%q names %d of the configured servers: say which of %s", name, len(fits), strings.Join(all, ", "))
+		}
+		chosen = append(chosen, fits[0])
+	}
+	return chosen, nil
+}
+
+// ownTimers are the restic entries that another tool runs.
+func (l *Runbook) ownTimers() []string {
+	var all []string
+	for name, r := range l.config.Restic {
+		if r.RunBy != nil {
+			all = append(all, fmt.Sprintf("restic.%s (%s)", name, r.RunBy.Unit))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// addHolds adds a step for each setting of a server, and a look at it. A server that
+// does not answer may be what has failed: it holds up none of the others.
+func (l *Runbook) addHolds(ctx context.Context, p *plan.Plan, server string, incident int64) {
+	k, err := l.keeper(server)
+	if err != nil {
+		p.Blockers = append(p.Blockers, notRead(server, err))
+		return
+	}
+	found, notes, lacks, err := k.settings(ctx)
+	if err != nil && unreachable(err) {
+		p.Notes = append(p.Notes, fmt.Sprintf("%s does not answer, and nothing of it can be held: %v. Once it answers: cairn incident hold %s", server, err, server))
+		return
+	}
+	if err != nil {
+		b := notRead(server, err)
+		b.Hint = "mend that, or hold the others alone, by their names: cairn incident hold NAME…"
+		p.Blockers = append(p.Blockers, b)
+		return
+	}
+	for _, n := range notes {
+		p.Notes = append(p.Notes, server+": "+n)
+	}
+	for _, lacking := range lacks {
+		why := "the acting token lacks " + lacking.why + ", so this cannot be held: " + lacking.setting
+		if !strings.Contains(lacking.why, " on /") {
+			why = lacking.setting + ": " + lacking.why
+		}
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: server, Why: why, Hint: lacking.hint})
+	}
+	for _, s := range found {
+		a := heldArgs{server, s.Kind, s.ID, s.Was, s.Held, s.Says, incident}
+		l.steps.Add(p, kindHoldServer, "hold "+s.Says+" of "+server, s.Show, a, 0)
+	}
+	if len(found) > 0 {
+		l.steps.Add(p, kindLookServer, "look that "+server+" takes nothing away by itself any more", "GET, as above", heldArgs{Server: server}, 0)
+	}
+}
+
+// Held lists what is held.
+func (l *Runbook) Held(ctx context.Context) ([]history.Held, error) {
+	if l.history == nil {
+		return nil, nil
+	}
+	return l.history.Held(ctx)
+}
+
+// Release plans to make what is held as it was, on all servers or on those that
+// are named.
+func (l *Runbook) Release(ctx context.Context, only []string) (plan.Plan, error) {
+	chosen, err := l.chooseServers(only)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	all, err := l.Held(ctx)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	if len(only) > 0 {
+		all = slices.DeleteFunc(all, func(h history.Held) bool { return !slices.Contains(chosen, h.Server) })
+	}
+	return l.release(ctx, all)
+}
+
+// Undo plans to take one operation back that held something, from its own plan: that
+// is there even where the history is not. ours is false where it held nothing.
+func (l *Runbook) Undo(ctx context.Context, s operation.Status) (p plan.Plan, ours bool, err error) {
+	if s.Record.Plan.Operation == "release" {
+		return p, true, fmt.Errorf("operation %s is not undone: to hold the servers again: cairn incident hold", s.ID())
+	}
+	if s.Record.Plan.Operation != "hold" {
+		return p, false, nil
+	}
+	if s.Open() && s.State != operation.NeedsYou {
+		return p, true, fmt.Errorf("operation %s has not ended (%s): cancel or resume it first; what it holds already: cairn incident release", s.ID(), s.State)
+	}
+	var all []history.Held
+	for i, one := range s.Record.Plan.Steps {
+		var a heldArgs
+		if one.Kind == kindHoldServer && s.Steps[i].State != operation.Waiting && json.Unmarshal(one.Args, &a) == nil {
+			all = append(all, a.entry())
+		}
+	}
+	p, err = l.release(ctx, all)
+	return p, true, err
+}
+
+func (l *Runbook) release(ctx context.Context, all []history.Held) (plan.Plan, error) {
+	p := plan.Plan{Operation: "release", Target: Target, Confirm: Target, Created: l.now(), Loses: true, WayBack: "cairn incident hold, while an incident is open",
+		Summary: "Let the servers prune, collect and sync by themselves again", Loss: "what the retention of the servers no longer holds, as it is configured there"}
+	if len(all) == 0 {
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: Target, Why: "nothing is held on any server", Hint: "nothing is to be done"})
+		return p, nil
+	}
+	for _, h := range all {
+		if err := l.addRelease(ctx, &p, h); err != nil {
+			return p, err
+		}
+	}
+	p.Notes = append(p.Notes, "A prune job whose time has come meanwhile may run within a minute of its release.")
+	if l.history != nil {
+		if i, err := l.history.Incident(ctx); err == nil && i != nil {
+			p.Notes = append(p.Notes, fmt.Sprintf("Incident %d is still open: good copies may age out while their source is bad.", i.ID))
+		}
+	}
+	p.Fingerprint = l.state(ctx, p)
+	p.Estimate = step.Total(p.Steps)
+	return p, nil
+}
+
+// addRelease adds the step for one setting, and says where it is not as it was left.
+func (l *Runbook) addRelease(ctx context.Context, p *plan.Plan, h history.Held) error {
+	k, err := l.keeper(h.Server)
+	if err != nil {
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: h.Server, Why: err.Error(), Hint: "set it by hand: " + h.Says + " was " + h.Was})
+		return nil
+	}
+	now, err := k.read(ctx, h.Kind, h.ID)
+	switch {
+	case errors.Is(err, errGone):
+		p.Notes = append(p.Notes, fmt.Sprintf("%s of %s is there no more: nothing is set.", h.Says, h.Server))
+	case err != nil && ctx.Err() == nil:
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: h.Server, Why: err.Error(), Hint: "once it answers, or the others alone: cairn incident release NAME…"})
+		return nil
+	case err != nil:
+		return err
+	case now == h.Was:
+		p.Notes = append(p.Notes, fmt.Sprintf("%s of %s is as it was already.", h.Says, h.Server))
+	case now != h.Held:
+		p.Notes = append(p.Notes, fmt.Sprintf("%s of %s was changed by somebody while it was held: it is left as it is now.", h.Says, h.Server))
+	}
+	a := heldArgs{h.Server, h.Kind, h.ID, h.Was, h.Held, h.Says, h.Incident}
+	l.steps.Add(p, kindReleaseServer, "make as it was: "+h.Says+" of "+h.Server, showRelease(h.Server, h.ID, h.Was), a, 0)
+	return nil
+}
+
+// state names how the settings of a plan stand now.
+func (l *Runbook) state(ctx context.Context, p plan.Plan) string {
+	var text strings.Builder
+	for _, s := range p.Steps {
+		var a heldArgs
+		if s.Kind == kindLookServer || json.Unmarshal(s.Args, &a) != nil {
+			continue
+		}
+		now, err := "", error(nil)
+		k, err := l.keeper(a.Server)
+		if err == nil {
+			now, err = k.read(ctx, a.Kind, a.ID)
+		}
+		if err != nil {
+			now = "unread"
+		}
+		if errors.Is(err, errGone) {
+			now = "gone"
+		}
+		fmt.Fprintf(&text, "%s %s %s %s\n", a.Server, a.Kind, a.ID, now)
+	}
+	sum := sha256.Sum256([]byte(text.String()))
+	return hex.EncodeToString(sum[:8])
+}
+
+// Executors are those of every kind of step that holds or releases a setting.
+func (l *Runbook) Executors() map[string]operation.Executor {
+	return map[string]operation.Executor{
+		kindHoldServer:    &serverStep{l, l.holdServer},
+		kindReleaseServer: &serverStep{l, l.releaseServer},
+		kindLookServer:    &serverStep{l, l.lookAtServer},
+	}
+}
+
+// serverStep looks before it does anything, so it may be done any number of times.
+type serverStep struct {
+	lab *Runbook
+	do  func(ctx context.Context, k keeper, a heldArgs, of string) (operation.Result, error)
+}
+
+func (x *serverStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (r operation.Result, err error) {
+	a, err := step.Args[heldArgs](s)
+	if err != nil {
+		return r, err
+	}
+	k, err := x.lab.keeper(a.Server)
+	if err != nil {
+		return r, err
+	}
+	return x.do(ctx, k, a, task.Operation)
+}
+
+func (x *serverStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
+	return operation.Outcome{State: operation.NotDone}, nil
+}
+
+// holdServer notes what a setting was before it changes it, and looks afterwards.
+func (l *Runbook) holdServer(ctx context.Context, k keeper, a heldArgs, of string) (r operation.Result, err error) {
+	now, err := k.read(ctx, a.Kind, a.ID)
+	switch {
+	case errors.Is(err, errGone):
+		return operation.Result{Status: backup.Warning, Text: "it is there no more: nothing is to be held"}, nil
+	case err != nil:
+		return r, err
+	case now != a.Was && now != a.Held:
+		return r, fmt.Errorf("%s of %s was changed since the plan was made, and nothing was done to it: look at a new plan", a.Says, a.Server)
+	}
+	entry := a.entry()
+	entry.Since, entry.Operation = l.now(), of
+	if l.history == nil {
+		return r, errors.New("no history is kept: nothing would remind anybody of what is held")
+	}
+	if err := l.history.Hold(ctx, entry); err != nil {
+		return r, err
+	}
+	if now == a.Was {
+		if err := l.change(ctx, k, a, a.Was, a.Held); err != nil {
+			return r, err
+		}
+	}
+	return operation.Result{Text: "it is held, and was: " + a.Says}, nil
+}
+
+// change makes a setting to, and looks that it is so.
+func (l *Runbook) change(ctx context.Context, k keeper, a heldArgs, from, to string) error {
+	failed := k.write(ctx, a.Kind, a.ID, from, to)
+	now, err := k.read(ctx, a.Kind, a.ID)
+	switch {
+	case err != nil:
+		return errors.Join(failed, err)
+	case now == to: // the answer may have been lost on the way
+		return nil
+	case failed != nil && now == from && l.history != nil && to == a.Held:
+		return errors.Join(failed, l.history.Release(ctx, a.entry())) // it was refused: nothing is held
+	case failed != nil:
+		return failed
+	}
+	return fmt.Errorf("%s of %s is not as was asked for, though nothing was refused", a.Says, a.Server)
+}
+
+// releaseServer makes a setting what it was. One that somebody changed while it was
+// held is theirs now.
+func (l *Runbook) releaseServer(ctx context.Context, k keeper, a heldArgs, _ string) (r operation.Result, err error) {
+	now, err := k.read(ctx, a.Kind, a.ID)
+	switch {
+	case errors.Is(err, errGone):
+		r.Status, r.Text = backup.Warning, "it is there no more: nothing was set"
+	case err != nil:
+		return r, err
+	case now == a.Was:
+		r.Text = "it is as it was"
+	case now != a.Held:
+		r.Status, r.Text = backup.Warning, fmt.Sprintf("somebody changed it while it was held: it is left as it is (%s); it was %s", now, a.Was)
+	default:
+		if err := l.change(ctx, k, a, a.Held, a.Was); err != nil {
+			return r, err
+		}
+		r.Text = "it is as it was"
+	}
+	if l.history != nil {
+		err = l.history.Release(ctx, a.entry())
+	}
+	return r, err
+}
+
+// lookAtServer says what a server takes away by itself all the same.
+func (l *Runbook) lookAtServer(ctx context.Context, k keeper, _ heldArgs, _ string) (r operation.Result, err error) {
+	left, _, lacks, err := k.settings(ctx)
+	if err != nil {
+		return r, err
+	}
+	var says []string
+	for _, s := range left {
+		says = append(says, s.Says)
+	}
+	for _, s := range lacks {
+		if !slices.Contains(says, s.setting) {
+			says = append(says, s.setting)
+		}
+	}
+	if len(says) > 0 {
+		return operation.Result{Status: backup.Warning, Text: "it still goes on by itself: " + strings.Join(says, ", ") + "; cairn incident hold takes up what is new"}, nil
+	}
+	return operation.Result{Text: "nothing prunes, collects or syncs there by itself"}, nil
+}

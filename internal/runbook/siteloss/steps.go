@@ -1,0 +1,168 @@
+package siteloss
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"cairn/internal/backup"
+	"cairn/internal/history"
+	"cairn/internal/operation"
+	"cairn/internal/plan"
+	"cairn/internal/runbook/step"
+	"cairn/pbs/datastore"
+	"cairn/restic"
+)
+
+// fetchStep is a step that fetches from off-site. It may be done again: what is
+// there and whole is not fetched a second time.
+type fetchStep struct {
+	lab *Runbook
+	do  func(ctx context.Context, c *restic.Client, a fetchArgs, task *operation.Task) (operation.Result, error)
+}
+
+// Executors are those of every kind of step that brings something back from off-site.
+func (l *Runbook) Executors() map[string]operation.Executor {
+	return map[string]operation.Executor{
+		kindFetch:  &fetchStep{l, l.fetchBackup},
+		kindLayout: &fetchStep{l, l.completeStore},
+		kindHold:   &holdStep{l},
+
+		kindDiskThere:  &fetchStep{l, l.diskThere},
+		kindCheckStore: &fetchStep{l, l.checkStore},
+	}
+}
+
+func (x *fetchStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
+	a, err := step.Args[fetchArgs](s)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	c, err := x.lab.repositories.Client(a.Source)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	result, err := x.do(ctx, c, a, task)
+	return result, step.Stopped(ctx, err)
+}
+
+func (x *fetchStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
+	return operation.Outcome{State: operation.NotDone}, nil
+}
+
+func (l *Runbook) fetchBackup(ctx context.Context, c *restic.Client, a fetchArgs, task *operation.Task) (operation.Result, error) {
+	of, ok := datastore.ParseDir(a.Dir)
+	if !ok {
+		return operation.Result{}, fmt.Errorf("%q is no directory of a backup", a.Dir)
+	}
+	if err := os.MkdirAll(a.Target, 0o700); err != nil {
+		return operation.Result{}, fmt.Errorf("making the directory to fetch to: %w", err)
+	}
+	got, err := a.fetch(c).Run(ctx, restic.How{Lock: task.Lock}, of, func(done, all int) {
+		task.Progress(operation.Progress{Done: int64(done), Total: int64(all), Unit: "chunks", Lines: []string{fmt.Sprintf("%d of %d chunks", done, all)}})
+	})
+	if err != nil {
+		return operation.Result{}, err
+	}
+	// Measured is what was planned with: how far chunks are packed is not known before.
+	out := operation.Result{Bytes: int64(len(got.Need.Chunks)) * chunkMost, Medium: restic.Source(a.Source),
+		Text: fmt.Sprintf("%d files, %d chunks, %s, each read against its name", len(got.Need.Files)+1, len(got.Need.Chunks), backup.SizeText(got.Bytes))}
+	if got.Opaque > 0 {
+		out.Text = fmt.Sprintf("%d files, %d chunks, %s; %d chunks are encrypted and whole by their checksums, what is in them only their key can tell", len(got.Need.Files)+1, len(got.Need.Chunks), backup.SizeText(got.Bytes), got.Opaque)
+	}
+	return out, nil
+}
+
+// completeStore makes what was fetched a datastore that PBS takes over, and looks
+// at last whether each backup in it has all that it needs.
+func (l *Runbook) completeStore(ctx context.Context, c *restic.Client, a fetchArgs, _ *operation.Task) (operation.Result, error) {
+	store := a.fetch(c).At()
+	uid, gid := datastore.Owner()
+	if os.Geteuid() != 0 {
+		uid, gid = os.Getuid(), os.Getgid() // then somebody has to chown it
+	}
+	if err := store.Complete(uid, gid); err != nil {
+		return operation.Result{}, err
+	}
+	if err := enterable(a.Target, store.Path); err != nil {
+		return operation.Result{}, err
+	}
+	all, err := store.Snapshots()
+	if err != nil {
+		return operation.Result{}, err
+	}
+	if len(all) == 0 {
+		return operation.Result{}, fmt.Errorf("there is no whole backup in %s", store.Path)
+	}
+	for _, one := range all {
+		if ctx.Err() != nil {
+			return operation.Result{}, context.Cause(ctx)
+		}
+		if _, err := store.Need(one); err != nil {
+			return operation.Result{}, err
+		}
+	}
+	return operation.Result{Text: fmt.Sprintf("%s holds %d backups", store.Path, len(all))}, nil
+}
+
+// enterable lets the user backup enter the directories on the way to a datastore,
+// which restic made for root alone. The first one stays closed to others where it
+// is an isolated one.
+func enterable(target, store string) error {
+	for dir := path.Dir(filepath.Clean(store)); backup.Within(dir, filepath.Clean(target)) && dir != filepath.Clean(target); dir = path.Dir(dir) {
+		const others = 0o055
+		info, err := os.Stat(dir)
+		if err == nil && info.Mode().Perm()&others != others { // nothing is taken from one that is open, such as /tmp
+			err = os.Chmod(dir, info.Mode()|others)
+		}
+		if err != nil {
+			return fmt.Errorf("letting PBS enter %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// holdStep holds everything: nothing is forgotten, pruned or synchronised away.
+type holdStep struct{ lab *Runbook }
+
+func (x *holdStep) Run(ctx context.Context, _ plan.Step, task *operation.Task) (operation.Result, error) {
+	if x.lab.history == nil {
+		return operation.Result{}, fmt.Errorf("no history is kept, so nothing can be held: stop the timers that forget, prune and synchronise by hand, then restore with cairn restore site-loss --at")
+	}
+	now, err := x.lab.history.HeldBy(ctx)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	if now != nil {
+		return operation.Result{Text: "it was on already: " + now.Why}, nil
+	}
+	err = x.lab.history.SetHold(ctx, &history.Hold{Since: x.lab.now().UTC().Truncate(time.Second), Who: "operation " + task.Operation, Why: "ransomware"})
+	return operation.Result{Text: "until cairn hold off"}, err
+}
+
+func (x *holdStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
+	return operation.Outcome{State: operation.NotDone}, nil
+}
+
+// Fingerprint says that the snapshot is still there that p was made with.
+func (l *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
+	name := strings.TrimPrefix(p.Target, Target)
+	c, err := l.repositories.Client(name)
+	if err != nil {
+		return "", err
+	}
+	facts, err := c.Survey(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, s := range facts.Snapshots {
+		if p.Fingerprint == name+" "+s.ID {
+			return p.Fingerprint, nil
+		}
+	}
+	return "", fmt.Errorf("the snapshot that was planned with is no longer in restic.%s", name)
+}
