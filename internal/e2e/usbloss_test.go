@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -87,17 +88,7 @@ func TestUSBLossToItsEnd(t *testing.T) {
 	}
 	// what the plan asks of a person is typed as it stands; the UUID is not written
 	// into the configuration yet
-	image := filepath.Join(inMemory(t), "new.img")
-	sh(t, "truncate", "-s", "4G", image)
-	device := sh(t, "losetup", "--find", "--show", image)
-	t.Cleanup(func() { _ = exec.Command("losetup", "--detach", device).Run() })
-	typed := blank.ReplaceAllString(strings.Join(personCommands(t, plan), "\n"), "$1="+device)
-	said := sh(t, "env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "bash", "--norc", "-ec", typed)
-	t.Cleanup(func() { _ = exec.Command("umount", "--lazy", l.USB()).Run() })
-	fresh := sh(t, "/sbin/blkid", "-p", "-o", "value", "-s", "UUID", device)
-	if !strings.Contains(said, fresh) {
-		t.Errorf("the UUID %s was not shown:\n%s", fresh, said)
-	}
+	fresh := b.newDisk(strings.Join(personCommands(t, plan), "\n"))
 	if r := b.must(75, "operation", "resume", id); !strings.Contains(r.out+r.err, "has UUID "+fresh) {
 		t.Errorf("a disk that the configuration does not name: %s%s", r.out, r.err)
 	}
@@ -110,6 +101,99 @@ func TestUSBLossToItsEnd(t *testing.T) {
 	b.must(0, "operation", "resume", id)
 	b.want(id, "done")
 
+	sameStore(t, store, images, newest)
+	b.must(0, "backup", "usb", "--no-wait")
+	b.sharesChunks(password)
+	b.usbLossFromPaper(fresh, images, newest)
+	b.sharesChunks(password)
+}
+
+// newDisk puts a new disk in, as a person does who types what is printed, and returns
+// its UUID.
+func (b *bench) newDisk(printed string) (uuid string) {
+	t := b.t
+	t.Helper()
+	image := filepath.Join(inMemory(t), "new.img")
+	sh(t, "truncate", "-s", "4G", image)
+	device := sh(t, "losetup", "--find", "--show", image)
+	t.Cleanup(func() { _ = exec.Command("losetup", "--detach", device).Run() })
+	typed := blank.ReplaceAllString(printed, "$1="+device)
+	if typed == printed {
+		t.Errorf("nobody is asked which disk is the new one:\n%s", printed)
+	}
+	said := sh(t, "env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "bash", "--norc", "-ec", typed)
+	t.Cleanup(func() { _ = exec.Command("umount", "--lazy", b.lab.USB()).Run() })
+	uuid = sh(t, "/sbin/blkid", "-p", "-o", "value", "-s", "UUID", device)
+	if !strings.Contains(said, uuid) {
+		t.Errorf("the UUID %s was not shown:\n%s", uuid, said)
+	}
+	return uuid
+}
+
+// usbLossFromPaper is the same once more, by hand: the disk is lost again, and the
+// printed commands are run as they stand, but for what they say a person writes.
+func (b *bench) usbLossFromPaper(old string, images map[string]string, newest time.Time) {
+	t := b.t
+	t.Helper()
+	store := filepath.Join(b.lab.USB(), "pbs")
+	printed := section(t, b.must(0, "runbook").out, "Disk usb is gone (usb-loss)")
+	b.lab.PBS.Change(func(w *pbs.World) { // the last command waits for PBS to be idle
+		for _, task := range w.Tasks {
+			if task.End == 0 {
+				task.End, task.Status = task.Start+1, "interrupted"
+			}
+		}
+	})
+	sh(t, "umount", "--lazy", b.lab.USB())
+	before, after, found := strings.Cut(printed, "command -v restic")
+	if !found || !strings.Contains(before, "in the configuration: the new UUID in [disk.usb] in place of "+old) {
+		t.Fatalf("the paper says\n%s", printed)
+	}
+	fresh := b.newDisk(before)
+	text, err := os.ReadFile(b.config)
+	must(t, err)
+	write(t, b.config, strings.ReplaceAll(string(text), old, fresh))
+	h := newHalf(t, b)
+	must(t, os.MkdirAll(filepath.Join(h.dir, "etc", "cairn"), 0o755))
+	must(t, os.Symlink(b.config, filepath.Join(h.dir, "etc", "cairn", "config.toml")))
+	must(t, os.Symlink(cairn, filepath.Join(h.dir, "bin", "cairn")))
+	key, err := os.ReadFile(filepath.Join(b.lab.Dir(), "secrets", "restic"))
+	must(t, err)
+	out := h.run("command -v restic"+after, strings.TrimSpace(string(key))+"\n")
+	if !slices.Contains(h.called, "proxmox-backup-manager verify usb") {
+		t.Errorf("what came back was not read: %v\n%s", h.called, out)
+	}
+	sameStore(t, store, images, newest)
+}
+
+// sharesChunks fails the test unless the repository on the disk cuts files as that in
+// the cloud does, and holds a snapshot.
+func (b *bench) sharesChunks(password string) {
+	t := b.t
+	t.Helper()
+	cat := func(repository string, what ...string) string {
+		return sh(t, append([]string{"restic", "-q", "-r", repository, "--no-cache", "-p", password}, what...)...)
+	}
+	polynomial := func(repository string) string {
+		var c struct {
+			Polynomial string `json:"chunker_polynomial"`
+		}
+		must(t, json.Unmarshal([]byte(cat(repository, "cat", "config")), &c))
+		return c.Polynomial
+	}
+	here := filepath.Join(b.lab.USB(), "restic")
+	if a, c := polynomial(here), polynomial(filepath.Join(b.lab.Dir(), "cloud")); a != c || a == "" {
+		t.Errorf("the new repository cuts by %s, the cloud by %s: copies would share nothing", a, c)
+	}
+	var snapshots []struct{ ID string }
+	if err := json.Unmarshal([]byte(cat(here, "snapshots", "--json")), &snapshots); err != nil || len(snapshots) != 1 {
+		t.Errorf("the new repository holds %d snapshots: %v", len(snapshots), err)
+	}
+}
+
+// sameStore reads every chunk of what came back, and compares the images.
+func sameStore(t *testing.T, store string, images map[string]string, newest time.Time) {
+	t.Helper()
 	made, err := pbs.TakeOver("usb", store, backupUser)
 	must(t, err)
 	if len(images) < 10 || len(made.Snapshots) < len(images) {
@@ -129,16 +213,5 @@ func TestUSBLossToItsEnd(t *testing.T) {
 		if s.Time > newest.Unix() {
 			t.Errorf("%s is younger than what was announced", made.Dir(s))
 		}
-	}
-	b.must(0, "backup", "usb", "--no-wait")
-	polynomial := func(repository string) string {
-		var c struct {
-			Polynomial string `json:"chunker_polynomial"`
-		}
-		must(t, json.Unmarshal([]byte(sh(t, "restic", "-q", "-r", repository, "--no-cache", "-p", password, "cat", "config")), &c))
-		return c.Polynomial
-	}
-	if a, c := polynomial(filepath.Join(l.USB(), "restic")), polynomial(filepath.Join(l.Dir(), "cloud")); a != c || a == "" {
-		t.Errorf("the new repository cuts by %s, the cloud by %s: copies would share nothing", a, c)
 	}
 }
