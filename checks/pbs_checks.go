@@ -278,6 +278,9 @@ func lastOf(r backup.Run) time.Time {
 func judgeUsage(s *source, f pbs.Facts, now time.Time) []Problem {
 	u := f.Usage
 	var out []Problem
+	if f.CacheUsage() {
+		return nil
+	}
 	if u.Used+u.Available > 0 {
 		if p := fillProblem("datastore-full", s.name, s.title, float64(u.Used)/float64(u.Used+u.Available), fillWarning, fillCritical); p != nil {
 			p.Hint = "Prune and collect garbage (Datastore > Prune & GC Jobs), or enlarge it"

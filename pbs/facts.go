@@ -14,6 +14,7 @@ type Facts struct {
 	Skew        time.Duration // the server's clock minus ours
 	Datastore   string
 	MountStatus string // "mounted", "notmounted", "nonremovable"; empty: an older server
+	Backend     string // "filesystem", "s3"; empty: an older server
 	Maintenance string // "read-only", "offline", "unmount", …, with its message; empty: none
 	Usage       Usage
 	Namespaces  []string // those that were read; "" is the root
@@ -32,6 +33,10 @@ type Facts struct {
 
 // Mounted says whether the datastore can be read at all.
 func (f Facts) Mounted() bool { return f.MountStatus != "notmounted" }
+
+// CacheUsage says whether Usage is that of the disk before an object store, which
+// PBS fills with what it fetched and empties by itself, not that of the backups.
+func (f Facts) CacheUsage() bool { return f.Backend == "s3" }
 
 // Usage is how full a datastore is.
 type Usage struct {

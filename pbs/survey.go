@@ -160,6 +160,9 @@ func (s *survey) describe(entry, usage store) {
 		if f.MountStatus == "" {
 			f.MountStatus = string(usage.Mount)
 		}
+		if f.Backend = string(entry.Backend); f.Backend == "" {
+			f.Backend = string(usage.Backend)
+		}
 		f.Maintenance = maintenanceWords(string(entry.Maintenance))
 	})
 }

@@ -13,6 +13,7 @@ type store struct {
 	Store       text              `json:"store"`
 	Mount       text              `json:"mount-status"`
 	Maintenance text              `json:"maintenance"`
+	Backend     text              `json:"backend-type"` // since PBS 4
 	Total       number            `json:"total"`
 	Used        number            `json:"used"`
 	Avail       number            `json:"avail"`

@@ -351,6 +351,7 @@ func parseBarman(text []byte, server string) ([]ToolBackup, []string, error) {
 		return nil, nil, err
 	}
 	var backups []ToolBackup
+	began := map[string]bool{} // by Barman itself, and not copied from another
 	for _, b := range list {
 		one := ToolBackup{Label: b.ID, Finished: b.End.time(), Size: int64(b.Size), State: backup.Complete}
 		// The id is the local time of the begin on Barman's host.
@@ -363,7 +364,7 @@ func parseBarman(text []byte, server string) ([]ToolBackup, []string, error) {
 		switch b.Status {
 		case "DONE", "WAITING_FOR_WALS":
 		case "STARTED", "SYNCING", "EMPTY":
-			one.State = backup.InFlight
+			one.State, began[b.ID] = backup.InFlight, b.Status != "SYNCING"
 		case "FAILED":
 			one.State, one.Why = backup.Torn, "Barman did not finish it (FAILED)"
 		default:
@@ -372,6 +373,12 @@ func parseBarman(text []byte, server string) ([]ToolBackup, []string, error) {
 		backups = append(backups, one)
 	}
 	newestFirst(backups)
+	for i := range backups {
+		// Barman makes one at a time, and never takes back what it says of one that died.
+		if b := &backups[i]; i > 0 && b.State == backup.InFlight && !b.Started.IsZero() && began[b.Label] {
+			b.State, b.Why = backup.Torn, "it was cut off: Barman has begun another one since"
+		}
+	}
 	return backups, nil, nil
 }
 

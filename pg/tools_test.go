@@ -179,6 +179,14 @@ func TestChainThatIsBrokenAtItsBegin(t *testing.T) {
 }
 
 func TestBackupThatBarmanDidNotFinish(t *testing.T) {
+	stuck, _, err := parseBarman([]byte(`{"erp":[{"backup_id":"20260104T030000","status":"STARTED"},{"backup_id":"20260103T030000","status":"SYNCING"},
+		{"backup_id":"20260102T030000","status":"STARTED"},{"backup_id":"20260101T030000","status":"WAITING_FOR_WALS","end_time_timestamp":1767236460}]}`), "erp")
+	want := []backup.State{backup.InFlight, backup.InFlight, backup.Torn, backup.Complete}
+	for i, b := range stuck {
+		if err != nil || b.State != want[i] {
+			t.Errorf("%+v %v, want %s", b, err, want[i])
+		}
+	}
 	all, _, err := parseBarman([]byte(`{"erp":[{"backup_id":"20260102T030000","status":"FAILED","backup_name":"nightly"},
 		{"backup_id":"20260101T030000","end_time_timestamp":"1767236460","size_bytes":12,"status":"DONE","retention_status":"VALID","backup_type":"incremental","tablespaces":[]}]}`), "erp")
 	if err != nil || len(all) != 2 || all[0].State != backup.Torn || !strings.Contains(all[0].Why, "FAILED") || all[1].State != backup.Complete {

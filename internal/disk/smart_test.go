@@ -193,6 +193,14 @@ func TestBridgeThatCallsItselfWell(t *testing.T) {
 			t.Errorf("a disk that tells %s answers for itself: %+v", more, h)
 		}
 	}
+	zeros := `{"smartctl":{"exit_status":0},"device":{"type":"sntjmicron","protocol":"NVMe"},"model_name":"X","smart_status":{"passed":true,"nvme":{"value":0}},"temperature":{"current":-273},
+		"nvme_smart_health_information_log":{"critical_warning":0,"temperature":-273,"available_spare":0,"available_spare_threshold":0,"percentage_used":0,"power_on_hours":0,"media_errors":0,"num_err_log_entries":0}}`
+	if h := judgeSmart([]byte(zeros), 0, known, noon); !strings.Contains(h.Err, "all zeros (with -d sntjmicron)") || !h.At.Equal(known.At) {
+		t.Errorf("got %+v", h)
+	}
+	if h := judgeSmart([]byte(strings.Replace(zeros, `"available_spare":0`, `"available_spare":100`, 1)), 0, known, noon); h.Err != "" {
+		t.Errorf("a new disk: %+v", h)
+	}
 	failed := strings.Replace(fmt.Sprintf(alone, ""), `"passed":true`, `"passed":false`, 1)
 	if h := judgeSmart([]byte(failed), 8, known, noon); h.Err != "" || len(h.Findings) == 0 {
 		t.Errorf("a failure is never doubted: %+v", h)

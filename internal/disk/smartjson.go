@@ -105,6 +105,13 @@ type nvmeLog struct {
 	Temperature    number `json:"temperature"`
 }
 
+// blank says that a log was read and holds nothing but zeros. Each disk has spare
+// blocks left, or tells of it.
+func (n *nvmeLog) blank() bool {
+	return n != nil && n.Spare.known && n.Hours.known && n.Spare.value == 0 && n.Hours.value == 0 && n.SpareThreshold.value == 0 && n.Used.value == 0 &&
+		n.Warning.value == 0 && n.MediaErrors.value == 0
+}
+
 type attribute struct {
 	ID     int    `json:"id"`
 	Name   string `json:"name"`
@@ -200,6 +207,8 @@ func (s smartJSON) noData(exit int) string {
 		return "SMART is switched off in the disk; smartctl -s on turns it on"
 	case s.NVMe == nil && len(s.Attributes.Table) == 0 && s.Status.Passed == nil && !s.Endurance.Percent.known && !s.SCSIEndurance.known:
 		return cmp.Or(why, "smartctl read no health of the disk")
+	case s.NVMe.blank() && s.temperature() <= 0:
+		return fmt.Sprintf("the health log is all zeros (with -d %s), which no NVMe disk's is: its USB bridge does not pass it on", cmp.Or(s.Device.Type, "auto"))
 	case s.bridgeAlone():
 		return fmt.Sprintf("the only answer (with -d %s) is a status without any value behind it, which a USB bridge gives by itself: it passes nothing of the disk", cmp.Or(s.Device.Type, "auto"))
 	}
