@@ -260,20 +260,20 @@ const notCopied = "not copied: "
 
 // leftStep ends an operation that could not copy everything: as a failure, so that
 // a timer's mail or unit says so.
-type leftStep struct{ lab *Runbook }
+type leftStep struct{ room *Runbook }
 
 func (x *leftStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	_, a, err := openStep(x.lab, s, sourceOf)
+	_, a, err := openStep(x.room, s, sourceOf)
 	if err != nil {
 		return operation.Result{}, err
 	}
-	left := append(a.Left, x.lab.failuresOf(ctx, task.Operation, backupJob)...)
+	left := append(a.Left, x.room.failuresOf(ctx, task.Operation, backupJob)...)
 	if len(left) == 0 {
 		return operation.Result{Text: "all is copied"}, nil
 	}
-	now := x.lab.now()
+	now := x.room.now()
 	text := notCopied + strings.Join(left, "; ")
-	step.Record(ctx, x.lab.history, backup.Run{Source: "postgres." + a.Source, Job: backupJob, Started: now, Ended: now, Status: backup.Critical, Text: text, ID: task.Operation})
+	step.Record(ctx, x.room.history, backup.Run{Source: "postgres." + a.Source, Job: backupJob, Started: now, Ended: now, Status: backup.Critical, Text: text, ID: task.Operation})
 	return operation.Result{}, errors.New(text)
 }
 
@@ -282,26 +282,26 @@ func (x *leftStep) Find(context.Context, plan.Step, operation.Intent, *operation
 }
 
 // copyStep takes a dump or a base backup.
-type copyStep struct{ lab *Runbook }
+type copyStep struct{ room *Runbook }
 
 func sourceOf(a copyArgs) string { return a.Source }
 
 // Run does it, and records the run in the history as one of ours.
 func (x *copyStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	c, a, err := openStep(x.lab, s, sourceOf)
+	c, a, err := openStep(x.room, s, sourceOf)
 	if err != nil {
 		return operation.Result{}, err
 	}
-	run := backup.Run{Source: "postgres." + a.Source, Job: "backup", Subject: subject(s.Kind, a), Started: x.lab.now(), Status: backup.Unknown, ID: task.Operation + "/" + s.ID}
-	step.Record(ctx, x.lab.history, run)
+	run := backup.Run{Source: "postgres." + a.Source, Job: "backup", Subject: subject(s.Kind, a), Started: x.room.now(), Status: backup.Unknown, ID: task.Operation + "/" + s.ID}
+	step.Record(ctx, x.room.history, run)
 	result, err := x.copy(ctx, c, a, s.Kind, task)
-	run.Ended, run.Status, run.Text = x.lab.now(), result.Status, result.Text
+	run.Ended, run.Status, run.Text = x.room.now(), result.Status, result.Text
 	if err != nil {
 		run.Status, run.Text = backup.Critical, err.Error()
 	}
-	step.Record(ctx, x.lab.history, run)
+	step.Record(ctx, x.room.history, run)
 	if err != nil && a.GoOn && ctx.Err() == nil {
-		x.lab.failed.add(task.Operation, failureText(run))
+		x.room.failed.add(task.Operation, failureText(run))
 		return operation.Result{Status: backup.Critical, Text: err.Error()}, nil
 	}
 	return result, err
@@ -316,8 +316,8 @@ func subject(kind string, a copyArgs) string {
 }
 
 func (x *copyStep) copy(ctx context.Context, c *pg.Client, a copyArgs, kind string, task *operation.Task) (operation.Result, error) {
-	cfg := x.lab.config.Postgres[a.Source]
-	if blocked := x.lab.diskBlockers(ctx, cfg.Disk); len(blocked) > 0 {
+	cfg := x.room.config.Postgres[a.Source]
+	if blocked := x.room.diskBlockers(ctx, cfg.Disk); len(blocked) > 0 {
 		return operation.Result{}, fmt.Errorf("%s: %s; %s", blocked[0].Subject, blocked[0].Why, blocked[0].Hint)
 	}
 	medium := "host"
@@ -346,7 +346,7 @@ func (x *copyStep) copy(ctx context.Context, c *pg.Client, a copyArgs, kind stri
 // Find looks for what the operation made: it appears under its name only when it
 // is complete. What was left unfinished is swept when the step is done again.
 func (x *copyStep) Find(_ context.Context, s plan.Step, _ operation.Intent, task *operation.Task) (operation.Outcome, error) {
-	c, a, err := openStep(x.lab, s, sourceOf)
+	c, a, err := openStep(x.room, s, sourceOf)
 	if err != nil {
 		return operation.Outcome{}, err
 	}
@@ -361,14 +361,14 @@ func (x *copyStep) Find(_ context.Context, s plan.Step, _ operation.Intent, task
 }
 
 // forgetStep removes what was planned, as far as it is still past the retention.
-type forgetStep struct{ lab *Runbook }
+type forgetStep struct{ room *Runbook }
 
 func (x *forgetStep) Run(ctx context.Context, s plan.Step, _ *operation.Task) (operation.Result, error) {
-	c, a, err := openStep(x.lab, s, sourceOf)
+	c, a, err := openStep(x.room, s, sourceOf)
 	if err != nil {
 		return operation.Result{}, err
 	}
-	if why := x.lab.frozen(ctx, c, a.Source); why != "" {
+	if why := x.room.frozen(ctx, c, a.Source); why != "" {
 		return operation.Result{Status: backup.Warning, Text: "nothing was forgotten: " + why}, nil
 	}
 	gone, err := c.Forget(ctx, a.Segment, a.Paths)

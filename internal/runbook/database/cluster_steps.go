@@ -16,8 +16,8 @@ import (
 // clusterStep is a step of a restore of a whole server. All may be done again:
 // what they make carries the operation's id, and what has its name has it.
 type clusterStep struct {
-	lab *Runbook
-	run func(ctx context.Context, c *pg.Client, a clusterArgs, w pg.Work) (operation.Result, error)
+	room *Runbook
+	run  func(ctx context.Context, c *pg.Client, a clusterArgs, w pg.Work) (operation.Result, error)
 }
 
 func (l *Runbook) clusterSteps() map[string]operation.Executor {
@@ -31,11 +31,11 @@ func (l *Runbook) clusterSteps() map[string]operation.Executor {
 }
 
 func (x *clusterStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	_, a, err := openStep(x.lab, s, func(a clusterArgs) string { return a.Source })
+	_, a, err := openStep(x.room, s, func(a clusterArgs) string { return a.Source })
 	if err != nil {
 		return operation.Result{}, err
 	}
-	c, shut, err := x.lab.clusterClient(a.Source, a.Into)
+	c, shut, err := x.room.clusterClient(a.Source, a.Into)
 	if err != nil {
 		return operation.Result{}, err
 	}

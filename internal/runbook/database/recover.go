@@ -142,8 +142,8 @@ func (l *Runbook) addBringBack(ctx context.Context, p *plan.Plan, c *pg.Client, 
 // recoverStep is a step of a recovery. All of them may be done again: what they
 // make lies in a directory of the operation's own.
 type recoverStep struct {
-	lab *Runbook
-	run func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error)
+	room *Runbook
+	run  func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error)
 }
 
 func (l *Runbook) recoverSteps() map[string]operation.Executor {
@@ -210,7 +210,7 @@ func countsText(m pg.DumpManifest) string {
 // Run does the step. Where it fails or is cancelled, the recovered server and its
 // directory go: nothing half-recovered stays behind.
 func (x *recoverStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	c, a, err := openStep(x.lab, s, recoverSource)
+	c, a, err := openStep(x.room, s, recoverSource)
 	if err != nil {
 		return operation.Result{}, err
 	}

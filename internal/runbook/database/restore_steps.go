@@ -15,8 +15,8 @@ import (
 // databaseStep is a step of a restore. Those that touch no live database may be
 // done again after a crash: what they make carries the operation's id.
 type databaseStep struct {
-	lab *Runbook
-	run func(ctx context.Context, c *pg.Client, a databaseArgs, task *operation.Task) (operation.Result, error)
+	room *Runbook
+	run  func(ctx context.Context, c *pg.Client, a databaseArgs, task *operation.Task) (operation.Result, error)
 }
 
 func (l *Runbook) databaseSteps() map[string]operation.Executor {
@@ -30,7 +30,7 @@ func (l *Runbook) databaseSteps() map[string]operation.Executor {
 }
 
 func (x *databaseStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	c, a, err := openStep(x.lab, s, databaseSource)
+	c, a, err := openStep(x.room, s, databaseSource)
 	if err != nil {
 		return operation.Result{}, err
 	}
@@ -135,10 +135,10 @@ func lostText(lost, owners []string) string {
 
 // databaseSwap renames the databases. It is all or nothing, and the names tell
 // afterwards which it was.
-type databaseSwap struct{ lab *Runbook }
+type databaseSwap struct{ room *Runbook }
 
 func (x *databaseSwap) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	c, a, err := openStep(x.lab, s, databaseSource)
+	c, a, err := openStep(x.room, s, databaseSource)
 	if err != nil {
 		return operation.Result{}, err
 	}
@@ -165,7 +165,7 @@ func (x *databaseSwap) Run(ctx context.Context, s plan.Step, task *operation.Tas
 }
 
 func (x *databaseSwap) Find(ctx context.Context, s plan.Step, in operation.Intent, _ *operation.Task) (operation.Outcome, error) {
-	c, a, err := openStep(x.lab, s, databaseSource)
+	c, a, err := openStep(x.room, s, databaseSource)
 	if err != nil {
 		return operation.Outcome{}, err
 	}

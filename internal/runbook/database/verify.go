@@ -107,7 +107,7 @@ func readable(f pg.Facts, part string, all bool) []candidate {
 
 // verifyStep verifies copies, and says at last what was found: one that is bad
 // keeps none of the others from being read.
-type verifyStep struct{ lab *Runbook }
+type verifyStep struct{ room *Runbook }
 
 func (l *Runbook) verifySteps() map[string]operation.Executor {
 	x := &verifyStep{l}
@@ -115,7 +115,7 @@ func (l *Runbook) verifySteps() map[string]operation.Executor {
 }
 
 func (x *verifyStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	c, a, err := openStep(x.lab, s, verifySource)
+	c, a, err := openStep(x.room, s, verifySource)
 	if err != nil {
 		return operation.Result{}, err
 	}
@@ -125,7 +125,7 @@ func (x *verifyStep) Run(ctx context.Context, s plan.Step, task *operation.Task)
 	case kindVerifyTool:
 		return x.tool(ctx, c, a, task)
 	}
-	bad := x.lab.failuresOf(ctx, task.Operation, verifyJob)
+	bad := x.room.failuresOf(ctx, task.Operation, verifyJob)
 	if len(bad) == 0 {
 		return operation.Result{Text: "nothing wrong was found"}, nil
 	}
@@ -133,15 +133,15 @@ func (x *verifyStep) Run(ctx context.Context, s plan.Step, task *operation.Task)
 }
 
 func (x *verifyStep) copy(ctx context.Context, c *pg.Client, a verifyArgs, task *operation.Task) (operation.Result, error) {
-	if blocked := x.lab.diskBlockers(ctx, x.lab.config.Postgres[a.Source].Disk); len(blocked) > 0 {
+	if blocked := x.room.diskBlockers(ctx, x.room.config.Postgres[a.Source].Disk); len(blocked) > 0 {
 		return operation.Result{}, fmt.Errorf("%s: %s; %s", blocked[0].Subject, blocked[0].Why, blocked[0].Hint)
 	}
-	began := x.lab.now()
+	began := x.room.now()
 	e, err := c.VerifyCopy(ctx, a.Path, workOf(task))
 	if ctx.Err() != nil {
 		return operation.Result{}, step.Stopped(ctx, err)
 	}
-	run := backup.Run{Source: "postgres." + a.Source, Job: verifyJob, Subject: a.Path, Started: began, Ended: x.lab.now(), Text: e.Text, ID: task.Operation}
+	run := backup.Run{Source: "postgres." + a.Source, Job: verifyJob, Subject: a.Path, Started: began, Ended: x.room.now(), Text: e.Text, ID: task.Operation}
 	var damage *pg.Damage
 	switch {
 	case errors.As(err, &damage):
@@ -174,12 +174,12 @@ func isOurs(path string) bool {
 }
 
 func (x *verifyStep) tool(ctx context.Context, c *pg.Client, a verifyArgs, task *operation.Task) (operation.Result, error) {
-	began := x.lab.now()
+	began := x.room.now()
 	found, err := c.VerifyTool(ctx, a.Tool, workOf(task))
 	if ctx.Err() != nil {
 		return operation.Result{}, step.Stopped(ctx, err)
 	}
-	ended := x.lab.now()
+	ended := x.room.now()
 	source := pg.ToolSource(a.Tool, a.Source)
 	run := backup.Run{Source: source, Job: verifyJob, Started: began, Ended: ended, ID: task.Operation}
 	good, bad := 0, []string{}
@@ -211,9 +211,9 @@ func (x *verifyStep) tool(ctx context.Context, c *pg.Client, a verifyArgs, task 
 
 // keep records a verdict in the history, where the board finds it.
 func (x *verifyStep) keep(ctx context.Context, op string, run backup.Run) {
-	step.Record(ctx, x.lab.history, run)
+	step.Record(ctx, x.room.history, run)
 	if run.Status != backup.OK {
-		x.lab.failed.add(op, failureText(run))
+		x.room.failed.add(op, failureText(run))
 	}
 }
 

@@ -190,7 +190,7 @@ func blockHolders(mount string, unstored bool, block func(subject, why, hint str
 
 // diskStep is a step that acts on a disk.
 type diskStep struct {
-	lab  *Runbook
+	room *Runbook
 	do   func(ctx context.Context, a diskArgs, task *operation.Task) (operation.Result, error)
 	done func(ctx context.Context, a diskArgs) (bool, error) // nil: it may be done again
 }
@@ -198,9 +198,9 @@ type diskStep struct {
 // Executors are those of every kind of step that takes a disk out.
 func (l *Runbook) Executors() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindSync:    &diskStep{lab: l, do: l.syncDisk},
-		KindUnstore: &diskStep{lab: l, do: l.unmountStore, done: l.storeGone},
-		KindUnmount: &diskStep{lab: l, do: l.unmountDisk, done: func(_ context.Context, a diskArgs) (bool, error) {
+		kindSync:    &diskStep{room: l, do: l.syncDisk},
+		KindUnstore: &diskStep{room: l, do: l.unmountStore, done: l.storeGone},
+		KindUnmount: &diskStep{room: l, do: l.unmountDisk, done: func(_ context.Context, a diskArgs) (bool, error) {
 			still, err := disk.Mounted(a.Mount)
 			return !still, err
 		}},

@@ -29,19 +29,19 @@ func (l *Runbook) AddAttach(p *plan.Plan, cluster, storage, name string) {
 }
 
 // attachStep may be done any number of times.
-type attachStep struct{ lab *Runbook }
+type attachStep struct{ room *Runbook }
 
 func (x *attachStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (r operation.Result, err error) {
 	a, err := step.Args[attachArgs](s)
 	if err != nil {
 		return r, err
 	}
-	c, err := x.lab.Cluster(a.Cluster)
+	c, err := x.room.Cluster(a.Cluster)
 	if err != nil {
 		return r, err
 	}
 	err = patiently(ctx, task, func() (err error) {
-		r.Text, err = x.lab.attach(ctx, c, a)
+		r.Text, err = x.room.attach(ctx, c, a)
 		return err
 	})
 	return r, err

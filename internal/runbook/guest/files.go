@@ -110,14 +110,14 @@ func (l *Runbook) RestoreFile(ctx context.Context, r File) (plan.Plan, error) {
 }
 
 // guestFileStep writes beside and renames, so that a file is whole or not there.
-type guestFileStep struct{ lab *Runbook }
+type guestFileStep struct{ room *Runbook }
 
 func (x *guestFileStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (r operation.Result, err error) {
 	a, err := step.Args[guestFileArgs](s)
 	if err != nil {
 		return r, err
 	}
-	c, err := x.lab.Cluster(a.Cluster)
+	c, err := x.room.Cluster(a.Cluster)
 	if err != nil {
 		return r, err
 	}

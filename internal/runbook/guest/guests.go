@@ -65,7 +65,7 @@ func (l *Runbook) Close() {
 // Keep gives it the history, which knows what was found off-site.
 func (l *Runbook) Keep(h *history.Store) { l.history = h }
 
-// Conduct gives the lab what starts operations: steps that consist of some need it.
+// Conduct gives it what starts operations: steps that consist of some need it.
 func (l *Runbook) Conduct(s Starter) { l.starter = s }
 
 // Guest is a guest that was found: its cluster, and how the cluster lists it.

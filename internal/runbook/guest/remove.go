@@ -85,7 +85,7 @@ func removalState(g proxmox.Guest, config proxmox.Configuration) string {
 }
 
 func (l *Runbook) removalFingerprint(ctx context.Context, s plan.Step) (string, error) {
-	c, a, err := (&taskStep{lab: l}).open(s)
+	c, a, err := (&taskStep{room: l}).open(s)
 	if err != nil {
 		return "", err
 	}

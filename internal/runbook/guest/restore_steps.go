@@ -81,12 +81,12 @@ const shutdownPatience = 180
 // guestStep is a step that may be done any number of times with the same end: it
 // looks first, or sets what is to be set.
 type guestStep struct {
-	lab *Runbook
-	do  func(ctx context.Context, c *proxmox.Client, a args, task *operation.Task) (operation.Result, error)
+	room *Runbook
+	do   func(ctx context.Context, c *proxmox.Client, a args, task *operation.Task) (operation.Result, error)
 }
 
 func (x *guestStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	c, a, err := (&taskStep{lab: x.lab}).open(s)
+	c, a, err := (&taskStep{room: x.room}).open(s)
 	if err != nil {
 		return operation.Result{}, err
 	}

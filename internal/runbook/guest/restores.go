@@ -70,7 +70,7 @@ func (l *Runbook) blockTogether(ctx context.Context, plans []plan.Plan, all []Re
 	need := map[place]map[string]int64{}
 	for _, p := range plans {
 		for _, s := range p.Steps {
-			_, a, err := (&taskStep{lab: l}).open(s)
+			_, a, err := (&taskStep{room: l}).open(s)
 			if err != nil || s.Kind != kindGuestRestore || a.Restore == nil {
 				continue
 			}

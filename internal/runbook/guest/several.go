@@ -88,7 +88,7 @@ func blockersOfPart(p plan.Plan, name string, all []plan.Blocker) (own []plan.Bl
 // movedBy is how many bytes the restore of a plan moves.
 func (l *Runbook) movedBy(p plan.Plan) int64 {
 	for _, s := range p.Steps {
-		if _, a, err := (&taskStep{lab: l}).open(s); err == nil && s.Kind == kindGuestRestore {
+		if _, a, err := (&taskStep{room: l}).open(s); err == nil && s.Kind == kindGuestRestore {
 			return a.Bytes
 		}
 	}
@@ -168,7 +168,7 @@ func partsOf(all []operation.Status, id string) map[string]operation.Status {
 }
 
 // partsStep starts the parts of its own plan, some at once.
-type partsStep struct{ lab *Runbook }
+type partsStep struct{ room *Runbook }
 
 // onePart is one of them on its way.
 type onePart struct {
@@ -187,7 +187,7 @@ func (x *partsStep) Run(ctx context.Context, s plan.Step, task *operation.Task) 
 	if err != nil {
 		return operation.Result{}, err
 	}
-	starter := x.lab.starter
+	starter := x.room.starter
 	if starter == nil {
 		return operation.Result{}, errors.New("nothing is there that starts the restores")
 	}
@@ -215,7 +215,7 @@ func (x *partsStep) Run(ctx context.Context, s plan.Step, task *operation.Task) 
 		if !slices.ContainsFunc(t.all, func(p *onePart) bool { return !p.ended }) {
 			return t.result()
 		}
-		if err := step.Pause(ctx, x.lab.glance); err != nil {
+		if err := step.Pause(ctx, x.room.glance); err != nil {
 			return operation.Result{}, t.stop(ctx, err)
 		}
 	}

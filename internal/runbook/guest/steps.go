@@ -77,16 +77,16 @@ func (t *taskStep) open(s plan.Step) (*proxmox.Client, args, error) {
 	if err != nil {
 		return nil, a, err
 	}
-	c, err := t.lab.Cluster(a.Cluster)
+	c, err := t.room.Cluster(a.Cluster)
 	return c, a, err
 }
 
 // checkRollback looks whether the guest is what the snapshot says. It changes
 // nothing, so it may be done any number of times.
-type checkRollback struct{ lab *Runbook }
+type checkRollback struct{ room *Runbook }
 
 func (x *checkRollback) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	c, a, err := (&taskStep{lab: x.lab}).open(s)
+	c, a, err := (&taskStep{room: x.room}).open(s)
 	if err != nil {
 		return operation.Result{}, err
 	}

@@ -22,9 +22,9 @@ func (l *Runbook) undoSwapGuest(ctx context.Context, s operation.Status) (plan.P
 	if !begun(s, kindConfigure) && !begun(s, kindShutdown) && !begun(s, kindHA) {
 		return plan.Plan{}, fmt.Errorf("operation %s ended before it changed anything: there is nothing to undo", id)
 	}
-	u := undoing{lab: l, past: s}
+	u := undoing{room: l, past: s}
 	for _, step := range s.Record.Plan.Steps {
-		c, a, err := (&taskStep{lab: l}).open(step)
+		c, a, err := (&taskStep{room: l}).open(step)
 		if err != nil {
 			return plan.Plan{}, err
 		}
@@ -39,7 +39,7 @@ func (l *Runbook) undoSwapGuest(ctx context.Context, s operation.Status) (plan.P
 // undoing is an exchange that is to be taken back: away is the guest that took the
 // place, back the one that had it.
 type undoing struct {
-	lab        *Runbook
+	room       *Runbook
 	past       operation.Status
 	client     *proxmox.Client
 	away, back *args
@@ -75,7 +75,7 @@ func (u *undoing) read(c *proxmox.Client, step plan.Step, a args) {
 }
 
 func (u *undoing) plan(ctx context.Context) (plan.Plan, error) {
-	l := u.lab
+	l := u.room
 	away, awayConf, err := u.client.Current(ctx, u.away.VMID)
 	if err != nil {
 		return plan.Plan{}, err
@@ -119,7 +119,7 @@ func nameOption(k proxmox.GuestKind) string {
 }
 
 func (u *undoing) steps(p *plan.Plan, away, back proxmox.Guest) {
-	l := u.lab
+	l := u.room
 	awayPath, backPath := apiPath(Guest{u.away.Cluster, away}), apiPath(Guest{u.back.Cluster, back})
 	one := args{Cluster: u.away.Cluster, VMID: away.VMID, Guest: away.Name}
 	other := args{Cluster: u.back.Cluster, VMID: back.VMID, Guest: back.Name}

@@ -15,7 +15,7 @@ import (
 
 // taskStep is a step that one Proxmox VE task does.
 type taskStep struct {
-	lab   *Runbook
+	room  *Runbook
 	qemu  string // type of the task for a VM
 	lxc   string // and for a container
 	begin func(ctx context.Context, c *proxmox.Client, a args) (upid string, err error)
@@ -60,7 +60,7 @@ func (t *taskStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (
 }
 
 func (t *taskStep) uncertain(ctx context.Context, c *proxmox.Client, a args, mark baseline, task *operation.Task, cause error) (operation.Result, error) {
-	out, err := t.findAfter(ctx, c, a, mark, t.lab.now().Add(t.lab.settle), task)
+	out, err := t.findAfter(ctx, c, a, mark, t.room.now().Add(t.room.settle), task)
 	switch {
 	case err != nil:
 		return operation.Result{}, fmt.Errorf("%w: %w; looking for its task: %w", operation.ErrLost, cause, err)
@@ -158,8 +158,8 @@ func (t *taskStep) Find(ctx context.Context, s plan.Step, in operation.Intent, t
 	}
 	if mark, marked := parseBaseline(in.Remote); marked {
 		// the dead worker sent it before now, and soon after it began the step
-		until := t.lab.now().Add(t.lab.settle)
-		if latest := in.At.Add(outage + t.lab.settle); latest.Before(until) {
+		until := t.room.now().Add(t.room.settle)
+		if latest := in.At.Add(outage + t.room.settle); latest.Before(until) {
 			until = latest
 		}
 		return t.findAfter(ctx, c, a, mark, until, task)
@@ -193,10 +193,10 @@ func (t *taskStep) findAfter(ctx context.Context, c *proxmox.Client, a args, mar
 		if err != nil {
 			return operation.Outcome{}, err
 		}
-		if ours = mark.since(all); len(ours) > 0 || !t.lab.now().Before(until) {
+		if ours = mark.since(all); len(ours) > 0 || !t.room.now().Before(until) {
 			break
 		}
-		if err := step.Pause(ctx, min(time.Second, until.Sub(t.lab.now()))); err != nil {
+		if err := step.Pause(ctx, min(time.Second, until.Sub(t.room.now()))); err != nil {
 			return operation.Outcome{}, err
 		}
 	}

@@ -27,21 +27,21 @@ type Starter interface {
 
 // togetherStep brings guests back, each by an operation of its own, so that one
 // that fails holds up none of the others.
-type togetherStep struct{ lab *Runbook }
+type togetherStep struct{ room *Runbook }
 
 func (x *togetherStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
 	a, err := step.Args[Together](s)
 	if err != nil {
 		return operation.Result{}, err
 	}
-	c, err := x.lab.Cluster(a.Cluster)
+	c, err := x.room.Cluster(a.Cluster)
 	switch {
 	case err != nil:
 		return operation.Result{}, err
-	case x.lab.starter == nil:
+	case x.room.starter == nil:
 		return operation.Result{}, errors.New("nothing is there that starts the restores")
 	}
-	t := &together{lab: x.lab, c: c, a: a, task: task}
+	t := &together{room: x.room, c: c, a: a, task: task}
 	if err := t.recall(ctx); err != nil {
 		return operation.Result{}, err
 	}
@@ -52,7 +52,7 @@ func (x *togetherStep) Run(ctx context.Context, s plan.Step, task *operation.Tas
 		if t.over() {
 			return t.result()
 		}
-		if err := step.Pause(ctx, x.lab.glance); err != nil {
+		if err := step.Pause(ctx, x.room.glance); err != nil {
 			return operation.Result{}, err
 		}
 	}
@@ -65,7 +65,7 @@ func (x *togetherStep) Find(context.Context, plan.Step, operation.Intent, *opera
 
 // together is a number of guests on their way back.
 type together struct {
-	lab  *Runbook
+	room *Runbook
 	c    *proxmox.Client
 	a    Together
 	task *operation.Task
@@ -87,7 +87,7 @@ type returning struct {
 
 // recall finds what an earlier worker began, and in which order guests start.
 func (t *together) recall(ctx context.Context) error {
-	past, err := t.lab.starter.Operations()
+	past, err := t.room.starter.Operations()
 	if err != nil {
 		return err
 	}
@@ -170,13 +170,13 @@ func (t *together) turn(ctx context.Context) error {
 
 // look reads how far a guest's restore is.
 func (t *together) look(ctx context.Context, g *returning) (done int64, err error) {
-	s, err := t.lab.starter.Operation(g.child)
+	s, err := t.room.starter.Operation(g.child)
 	if err != nil {
 		return 0, err
 	}
 	switch {
 	case s.Resumable:
-		return 0, t.lab.starter.Resume(ctx, g.child)
+		return 0, t.room.starter.Resume(ctx, g.child)
 	case s.Open() && s.State != operation.NeedsYou:
 		if s.Progress != nil && s.Progress.Unit == "bytes" {
 			done = s.Progress.Done
@@ -215,7 +215,7 @@ func (t *together) begin(ctx context.Context, g *returning) error {
 	if r.Node, err = t.place(ctx, g); err != nil {
 		return fmt.Errorf("%w: %w", operation.ErrLost, err)
 	}
-	p, err := t.lab.Restore(ctx, r)
+	p, err := t.room.Restore(ctx, r)
 	if err != nil {
 		return fmt.Errorf("%w: %w", operation.ErrLost, err)
 	}
@@ -228,7 +228,7 @@ func (t *together) begin(ctx context.Context, g *returning) error {
 		return nil
 	}
 	p.PartOf, p.Scenario = t.task.Operation, "hypervisor-loss"
-	id, err := t.lab.starter.Start(ctx, p, "part of operation "+t.task.Operation)
+	id, err := t.room.starter.Start(ctx, p, "part of operation "+t.task.Operation)
 	switch {
 	case id != "" && err == nil:
 		g.child = id
@@ -297,7 +297,7 @@ func (t *together) startInOrder(ctx context.Context) error {
 
 // alive looks for a sign of life of a guest that was started.
 func (t *together) alive(ctx context.Context, g *returning) {
-	r, err := t.lab.checkGuest(ctx, t.c, args{Cluster: t.a.Cluster, VMID: g.VMID, Guest: g.Name}, t.task)
+	r, err := t.room.checkGuest(ctx, t.c, args{Cluster: t.a.Cluster, VMID: g.VMID, Guest: g.Name}, t.task)
 	switch {
 	case err != nil:
 		g.warned = "it was started: " + err.Error()
@@ -356,19 +356,19 @@ func (t *together) result() (operation.Result, error) {
 
 // rejobStep makes the backup jobs again that a cluster had, and looks that every
 // guest is in one.
-type rejobStep struct{ lab *Runbook }
+type rejobStep struct{ room *Runbook }
 
 func (x *rejobStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (r operation.Result, err error) {
 	a, err := step.Args[Together](s)
 	if err != nil {
 		return r, err
 	}
-	c, err := x.lab.Cluster(a.Cluster)
+	c, err := x.room.Cluster(a.Cluster)
 	if err != nil {
 		return r, err
 	}
 	err = patiently(ctx, task, func() (err error) {
-		r, err = x.lab.rejob(ctx, c, a)
+		r, err = x.room.rejob(ctx, c, a)
 		return err
 	})
 	return r, err

@@ -292,8 +292,8 @@ func (l *Runbook) Executors() map[string]operation.Executor {
 
 // serverStep looks before it does anything, so it may be done any number of times.
 type serverStep struct {
-	lab *Runbook
-	do  func(ctx context.Context, k keeper, a heldArgs, of string) (operation.Result, error)
+	room *Runbook
+	do   func(ctx context.Context, k keeper, a heldArgs, of string) (operation.Result, error)
 }
 
 func (x *serverStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (r operation.Result, err error) {
@@ -301,7 +301,7 @@ func (x *serverStep) Run(ctx context.Context, s plan.Step, task *operation.Task)
 	if err != nil {
 		return r, err
 	}
-	k, err := x.lab.keeper(a.Server)
+	k, err := x.room.keeper(a.Server)
 	if err != nil {
 		return r, err
 	}

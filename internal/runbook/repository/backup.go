@@ -52,7 +52,7 @@ type BackupRequest struct {
 
 // backupPlan is a plan in the making.
 type backupPlan struct {
-	lab *Runbook
+	room *Runbook
 	plan.Plan
 	BackupRequest
 	cfg    restic.Config
@@ -69,7 +69,7 @@ func (l *Runbook) Backup(ctx context.Context, r BackupRequest) (plan.Plan, error
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	b := &backupPlan{lab: l, BackupRequest: r, cfg: l.config.Restic[r.Name], client: c, runs: l.Runs(ctx, r.Name)}
+	b := &backupPlan{room: l, BackupRequest: r, cfg: l.config.Restic[r.Name], client: c, runs: l.Runs(ctx, r.Name)}
 	b.Plan = plan.Plan{Operation: "backup", Target: restic.Source(r.Name), Confirm: r.Name, Created: l.now(), Loss: "nothing", WayBack: "none is needed: only copies are made"}
 	b.Summary = fmt.Sprintf("Back up %s to restic.%s", strings.Join(b.cfg.Paths, ", "), r.Name)
 	if b.cfg.CopyFrom != "" {
@@ -116,7 +116,7 @@ func (b *backupPlan) sources(ctx context.Context) {
 	if b.cfg.CopyFrom != "" {
 		return
 	}
-	b.Blockers = append(b.Blockers, b.lab.sourceBlockers(ctx, b.Name)...)
+	b.Blockers = append(b.Blockers, b.room.sourceBlockers(ctx, b.Name)...)
 }
 
 func (l *Runbook) sourceBlockers(ctx context.Context, name string) (out []plan.Blocker) {
@@ -174,7 +174,7 @@ func (b *backupPlan) survey(ctx context.Context) (missing bool) {
 
 // locks judges who holds the repository.
 func (b *backupPlan) locks() {
-	now := b.lab.now()
+	now := b.room.now()
 	for _, lock := range b.facts.Locks {
 		switch {
 		case lock.Stale(now) && b.Unlock:
@@ -192,8 +192,8 @@ func (b *backupPlan) locks() {
 
 func (b *backupPlan) steps(ctx context.Context) {
 	b.guard()
-	if b.Unlock && slices.ContainsFunc(b.facts.Locks, func(l restic.Lock) bool { return l.Stale(b.lab.now()) }) {
-		b.lab.steps.Add(&b.Plan, kindUnlock, "remove stale locks", "restic unlock", Args{Source: b.Name}, 0)
+	if b.Unlock && slices.ContainsFunc(b.facts.Locks, func(l restic.Lock) bool { return l.Stale(b.room.now()) }) {
+		b.room.steps.Add(&b.Plan, kindUnlock, "remove stale locks", "restic unlock", Args{Source: b.Name}, 0)
 	}
 	b.copyOrBackup(ctx)
 	if len(b.Blockers) == 0 {
@@ -208,16 +208,16 @@ func (b *backupPlan) guard() {
 		return
 	}
 	show := "stat " + strings.Join(b.cfg.Paths, " ")
-	if d, ok := b.lab.config.Disks[b.cfg.Disk]; ok {
+	if d, ok := b.room.config.Disks[b.cfg.Disk]; ok {
 		show = "findmnt " + d.Mount + " -o UUID; " + show
 	}
-	b.lab.steps.Add(&b.Plan, kindGuard, "look again whether the right disk and all sources are there", show, Args{Source: b.Name}, 0)
+	b.room.steps.Add(&b.Plan, kindGuard, "look again whether the right disk and all sources are there", show, Args{Source: b.Name}, 0)
 }
 
 // tellWriters names what the run would wait for now.
 func (b *backupPlan) tellWriters(ctx context.Context, stores []string) {
-	now := b.lab.now()
-	busy, err := b.lab.writers(ctx, stores, now, now)
+	now := b.room.now()
+	busy, err := b.room.writers(ctx, stores, now, now)
 	switch {
 	case err != nil:
 		b.note("Whether PBS writes to %s now is not known: %v.", strings.Join(stores, ", "), err)
@@ -231,9 +231,9 @@ func (b *backupPlan) copyOrBackup(ctx context.Context) {
 		b.copy(ctx)
 		return
 	}
-	stores := b.lab.readStores(b.Name)
+	stores := b.room.readStores(b.Name)
 	if len(stores) > 0 && !b.NoWait {
-		b.lab.steps.Add(&b.Plan, kindWait, "wait until PBS writes to "+strings.Join(stores, ", ")+" no more", "GET /nodes/localhost/tasks?running=1", Args{Source: b.Name, Stores: stores}, 0)
+		b.room.steps.Add(&b.Plan, kindWait, "wait until PBS writes to "+strings.Join(stores, ", ")+" no more", "GET /nodes/localhost/tasks?running=1", Args{Source: b.Name, Stores: stores}, 0)
 		b.tellWriters(ctx, stores)
 	}
 	host, err := b.client.Host()
@@ -253,7 +253,7 @@ func (b *backupPlan) copyOrBackup(ctx context.Context) {
 	if n := len(b.facts.Snapshots); n > 0 && b.facts.Snapshots[n-1].Summary != nil {
 		size = b.facts.Snapshots[n-1].Summary.Bytes
 	}
-	b.lab.steps.Add(&b.Plan, kindResticBackup, "back up "+strings.Join(b.cfg.Paths, ", "), show+" -- "+strings.Join(b.cfg.Paths, " ")+" → "+b.cfg.Where(),
+	b.room.steps.Add(&b.Plan, kindResticBackup, "back up "+strings.Join(b.cfg.Paths, ", "), show+" -- "+strings.Join(b.cfg.Paths, " ")+" → "+b.cfg.Where(),
 		Args{Source: b.Name, Stores: stores}, size)
 }
 
@@ -297,17 +297,17 @@ func (b *backupPlan) copy(ctx context.Context) {
 			ids, shorts = append(ids, s.ID), append(shorts, s.Short)
 		}
 	}
-	b.lab.steps.Add(&b.Plan, KindCopy, fmt.Sprintf("copy %d snapshots from restic.%s", len(ids), b.cfg.CopyFrom),
+	b.room.steps.Add(&b.Plan, KindCopy, fmt.Sprintf("copy %d snapshots from restic.%s", len(ids), b.cfg.CopyFrom),
 		fmt.Sprintf("restic copy --from-repository-file … %s → %s", strings.Join(shorts, " "), b.cfg.Where()), Args{Source: b.Name, From: b.cfg.CopyFrom, Snapshots: ids}, size)
 }
 
 // newest are the newest snapshots of what is copied from, one a group.
 func (b *backupPlan) newest(ctx context.Context) ([]restic.Snapshot, error) {
-	from, err := b.lab.Client(b.cfg.CopyFrom)
+	from, err := b.room.Client(b.cfg.CopyFrom)
 	if err != nil {
 		return nil, err
 	}
-	if _, blockers := b.lab.rightDisk(ctx, b.cfg.CopyFrom); len(blockers) > 0 {
+	if _, blockers := b.room.rightDisk(ctx, b.cfg.CopyFrom); len(blockers) > 0 {
 		return nil, refusalOf(blockers[0])
 	}
 	facts, err := from.Survey(ctx)
@@ -326,12 +326,12 @@ func (b *backupPlan) newest(ctx context.Context) ([]restic.Snapshot, error) {
 
 // maintain plans what comes after the copy: forget, prune, check.
 func (b *backupPlan) maintain(ctx context.Context) {
-	now := b.lab.now()
+	now := b.room.now()
 	doomed := b.doomed(ctx)
 	if len(doomed) > 0 {
 		b.Loss, b.Loses = fmt.Sprintf("%d snapshots that the retention no longer holds", len(doomed)), true
 		b.WayBack = "none for the snapshots that are forgotten; all else only adds copies"
-		b.lab.steps.Add(&b.Plan, KindForget, fmt.Sprintf("forget %d snapshots that the retention no longer holds", len(doomed)),
+		b.room.steps.Add(&b.Plan, KindForget, fmt.Sprintf("forget %d snapshots that the retention no longer holds", len(doomed)),
 			"restic forget "+strings.Join(short(doomed), " "), Args{Source: b.Name, Snapshots: doomed}, 0)
 		if b.Freed {
 			b.freed(ctx, doomed)
@@ -343,7 +343,7 @@ func (b *backupPlan) maintain(ctx context.Context) {
 	switch waste := len(doomed) > 0 || forgot.Started.After(last.Started) && !strings.HasPrefix(forgot.Text, Refusal); {
 	case !waste:
 	case now.Sub(last.Ended) >= every:
-		b.lab.steps.Add(&b.Plan, KindPrune, "remove the data that no snapshot needs any more", "restic prune", Args{Source: b.Name}, 0)
+		b.room.steps.Add(&b.Plan, KindPrune, "remove the data that no snapshot needs any more", "restic prune", Args{Source: b.Name}, 0)
 	default:
 		b.note("Prune is due in %s (every %s).", backup.Age(every-now.Sub(last.Ended)), backup.Age(every))
 	}
@@ -354,7 +354,7 @@ func (b *backupPlan) maintain(ctx context.Context) {
 func (b *backupPlan) check(now time.Time) {
 	every := orDefault(b.cfg.Every, daily)
 	c := restic.Cover(b.runs, orDefault(b.cfg.CheckWithin, checkWithin), every, now)
-	if b.lab.history == nil { // no run is known: go by the calendar
+	if b.room.history == nil { // no run is known: go by the calendar
 		c.Next = int(now.Unix()/int64(every.Seconds()))%c.Parts + 1
 	} else if now.Sub(c.Oldest) < every && !c.Oldest.IsZero() {
 		b.note("Check: %s.", c)
@@ -362,7 +362,7 @@ func (b *backupPlan) check(now time.Time) {
 	}
 	b.note("Check: %s; this run reads part %s.", c, c.Part())
 	size := b.facts.Size / int64(c.Parts)
-	b.lab.steps.Add(&b.Plan, kindCheck, "check the structure, and read part "+c.Part(), "restic check --read-data-subset="+c.Part(), Args{Source: b.Name, Part: c.Next, Of: c.Parts}, size)
+	b.room.steps.Add(&b.Plan, kindCheck, "check the structure, and read part "+c.Part(), "restic check --read-data-subset="+c.Part(), Args{Source: b.Name, Part: c.Next, Of: c.Parts}, size)
 }
 
 // BackupBlocked records that a run of a repository could not begin, and why. One

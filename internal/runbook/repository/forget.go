@@ -20,7 +20,7 @@ func (b *backupPlan) doomed(ctx context.Context) []string {
 		b.note("No retention is configured (keep): nothing is forgotten.")
 		return nil
 	}
-	if why := b.lab.frozen(ctx, b.Name, b.facts); why != "" {
+	if why := b.room.frozen(ctx, b.Name, b.facts); why != "" {
 		b.note("Forgetting is frozen: %s.", why)
 		return nil
 	}
@@ -32,7 +32,7 @@ func (b *backupPlan) doomed(ctx context.Context) []string {
 		return nil
 	}
 	for _, r := range b.runs {
-		if r.Job == "forget" && strings.HasPrefix(r.Text, Refusal) && b.lab.now().Sub(r.Started) < refusedFor {
+		if r.Job == "forget" && strings.HasPrefix(r.Text, Refusal) && b.room.now().Sub(r.Started) < refusedFor {
 			b.note("It is append-only or immutable, as it turned out on %s: nothing is forgotten or pruned from here.", r.Started.Local().Format("2006-01-02"))
 			return nil
 		}
@@ -47,7 +47,7 @@ func (b *backupPlan) doomed(ctx context.Context) []string {
 		}
 	} else {
 		host, _ := b.client.Host() // as above
-		coming = append(coming, restic.Snapshot{ID: "to be made", Time: b.lab.now(), Hostname: host, Tags: b.client.Tags()})
+		coming = append(coming, restic.Snapshot{ID: "to be made", Time: b.room.now(), Hostname: host, Tags: b.client.Tags()})
 	}
 	there := map[string]bool{}
 	for _, s := range b.facts.Snapshots {
@@ -130,7 +130,7 @@ func (l *Runbook) knownSizes(ctx context.Context, snapshots []restic.Snapshot) {
 
 // freed notes what a prune would free once these snapshots are gone.
 func (b *backupPlan) freed(ctx context.Context, doomed []string) {
-	n, err := b.client.Prunable(ctx, restic.How{Patience: b.lab.patience}, doomed)
+	n, err := b.client.Prunable(ctx, restic.How{Patience: b.room.patience}, doomed)
 	if err != nil {
 		b.note("What a prune would free is not known: %v.", err)
 		return

@@ -13,12 +13,12 @@ import (
 // missing plans to make the repository where that was asked for, and else offers
 // it. One that cannot be seen may be on a disk that is not mounted: that comes first.
 func (b *backupPlan) missing(ctx context.Context, e *restic.Error) (made bool) {
-	if gone, away := b.lab.repositoryAway(ctx, b.Name); away {
+	if gone, away := b.room.repositoryAway(ctx, b.Name); away {
 		b.Blockers = append(b.Blockers, gone)
 		return false
 	}
 	b.note("No repository is at %s now. One on a disk that is not mounted, or in another bucket, looks the same: a new one holds nothing of it.", b.cfg.Where())
-	if held := b.lab.heldBefore(ctx, b.Name); held != "" {
+	if held := b.room.heldBefore(ctx, b.Name); held != "" {
 		b.note("%s. Look for that one first.", held)
 	}
 	if !b.Init {
@@ -35,7 +35,7 @@ func (b *backupPlan) missing(ctx context.Context, e *restic.Error) (made bool) {
 		show = fmt.Sprintf("restic init --from-repository-file … --copy-chunker-params (of restic.%s) → %s", b.cfg.CopyFrom, b.cfg.Where())
 		b.note("It will cut files as restic.%s does, so that copies share their data.", b.cfg.CopyFrom)
 	}
-	b.lab.steps.Add(&b.Plan, KindInit, "make the repository", show, Args{Source: b.Name, From: b.cfg.CopyFrom}, 0)
+	b.room.steps.Add(&b.Plan, KindInit, "make the repository", show, Args{Source: b.Name, From: b.cfg.CopyFrom}, 0)
 	b.copyOrBackup(ctx)
 	b.prove()
 	return true

@@ -21,10 +21,10 @@ import (
 // prove plans to compare what lies here with the new off-site snapshot, where it
 // may hold a datastore or dumps.
 func (b *backupPlan) prove() {
-	if !b.cfg.OffSite() || len(b.lab.storesHere()) == 0 && b.lab.dumps == nil {
+	if !b.cfg.OffSite() || len(b.room.storesHere()) == 0 && b.room.dumps == nil {
 		return
 	}
-	b.lab.steps.Add(&b.Plan, kindProve, "prove that it holds all of each backup", "restic ls --json --recursive; restic cat blob (of dumps' directories: metadata only, no data is fetched)", Args{Source: b.Name}, 0)
+	b.room.steps.Add(&b.Plan, kindProve, "prove that it holds all of each backup", "restic ls --json --recursive; restic cat blob (of dumps' directories: metadata only, no data is fetched)", Args{Source: b.Name}, 0)
 }
 
 // storesHere are the datastores that lie on this host, by configured name.

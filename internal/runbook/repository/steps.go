@@ -18,7 +18,7 @@ import (
 
 // repositoryStep is a step that acts on a repository.
 type repositoryStep struct {
-	lab    *Runbook
+	room   *Runbook
 	job    string // under which its run is recorded; that of a backup where it is only on the way to one
 	only   bool   // it is only on the way to a backup: recorded when it fails
 	writes bool   // to the repository
@@ -41,18 +41,18 @@ const backupJob = "backup"
 // Executors are those of every kind of step that acts on repositories and files.
 func (l *Runbook) Executors() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindGuard:        &repositoryStep{lab: l, job: backupJob, only: true, do: l.guard},
-		kindWait:         &repositoryStep{lab: l, job: backupJob, only: true, do: l.awaitStores},
-		kindUnlock:       &repositoryStep{lab: l, job: backupJob, only: true, writes: true, do: l.unlock},
-		KindInit:         &repositoryStep{lab: l, job: backupJob, only: true, writes: true, makes: true, do: l.initialize, find: l.findRepository},
-		kindResticBackup: &repositoryStep{lab: l, job: backupJob, writes: true, do: l.backUp, find: l.findBackup},
-		KindCopy:         &repositoryStep{lab: l, job: backupJob, writes: true, do: l.copySnapshots, find: l.findCopies},
-		KindForget:       &repositoryStep{lab: l, job: "forget", writes: true, do: l.forgetOld},
-		KindPrune:        &repositoryStep{lab: l, job: "prune", writes: true, do: l.prune},
-		kindCheck:        &repositoryStep{lab: l, job: restic.CheckJob, writes: true, do: l.checkPart}, // a lock, at the least
-		kindProve:        &repositoryStep{lab: l, job: "prove", do: l.prove},
-		KindRestore:      &repositoryStep{lab: l, job: "restore", do: l.restoreFiles},
-		KindVerify:       &repositoryStep{lab: l, job: "restore-check", do: l.verifyFiles},
+		kindGuard:        &repositoryStep{room: l, job: backupJob, only: true, do: l.guard},
+		kindWait:         &repositoryStep{room: l, job: backupJob, only: true, do: l.awaitStores},
+		kindUnlock:       &repositoryStep{room: l, job: backupJob, only: true, writes: true, do: l.unlock},
+		KindInit:         &repositoryStep{room: l, job: backupJob, only: true, writes: true, makes: true, do: l.initialize, find: l.findRepository},
+		kindResticBackup: &repositoryStep{room: l, job: backupJob, writes: true, do: l.backUp, find: l.findBackup},
+		KindCopy:         &repositoryStep{room: l, job: backupJob, writes: true, do: l.copySnapshots, find: l.findCopies},
+		KindForget:       &repositoryStep{room: l, job: "forget", writes: true, do: l.forgetOld},
+		KindPrune:        &repositoryStep{room: l, job: "prune", writes: true, do: l.prune},
+		kindCheck:        &repositoryStep{room: l, job: restic.CheckJob, writes: true, do: l.checkPart}, // a lock, at the least
+		kindProve:        &repositoryStep{room: l, job: "prove", do: l.prove},
+		KindRestore:      &repositoryStep{room: l, job: "restore", do: l.restoreFiles},
+		KindVerify:       &repositoryStep{room: l, job: "restore-check", do: l.verifyFiles},
 		kindSwap:         &swapStep{},
 	}
 }
@@ -62,7 +62,7 @@ func (x *repositoryStep) open(s plan.Step) (*restic.Client, Args, error) {
 	if err != nil {
 		return nil, a, err
 	}
-	c, err := x.lab.Client(a.Source)
+	c, err := x.room.Client(a.Source)
 	return c, a, err
 }
 
@@ -73,17 +73,17 @@ func (x *repositoryStep) Run(ctx context.Context, s plan.Step, task *operation.T
 	if err != nil {
 		return operation.Result{}, err
 	}
-	run := backup.Run{Source: restic.Source(a.Source), Job: x.job, Started: x.lab.now(), Status: backup.Unknown, ID: task.Operation}
+	run := backup.Run{Source: restic.Source(a.Source), Job: x.job, Started: x.room.now(), Status: backup.Unknown, ID: task.Operation}
 	if a.Of > 0 {
 		run.Subject = fmt.Sprintf("%d/%d", a.Part, a.Of)
 	}
 	if !x.only {
-		step.Record(ctx, x.lab.history, run)
+		step.Record(ctx, x.room.history, run)
 	}
-	result, err := x.carry(ctx, work{a, c, task, x.lab.how(task), run.Started})
+	result, err := x.carry(ctx, work{a, c, task, x.room.how(task), run.Started})
 	err = step.Stopped(ctx, err)
 	if !x.only || err != nil {
-		step.Record(ctx, x.lab.history, x.ended(run, result, err))
+		step.Record(ctx, x.room.history, x.ended(run, result, err))
 	}
 	return result, err
 }
@@ -94,12 +94,12 @@ func (x *repositoryStep) carry(ctx context.Context, w work) (result operation.Re
 	if !x.writes {
 		return x.do(ctx, w)
 	}
-	if w.how.Held, err = x.lab.hold(ctx, w.Source, x.makes); err != nil {
+	if w.how.Held, err = x.room.hold(ctx, w.Source, x.makes); err != nil {
 		return result, err
 	}
 	defer closed(w.how.Held)
 	if w.From != "" {
-		if w.how.FromHeld, err = x.lab.hold(ctx, w.From, false); err != nil {
+		if w.how.FromHeld, err = x.room.hold(ctx, w.From, false); err != nil {
 			return result, err
 		}
 		defer closed(w.how.FromHeld)
@@ -108,9 +108,9 @@ func (x *repositoryStep) carry(ctx context.Context, w work) (result operation.Re
 	if ctx.Err() != nil {
 		return result, err
 	}
-	gone := x.lab.onItsDisk(ctx, w.Source, w.how.Held)
+	gone := x.room.onItsDisk(ctx, w.Source, w.how.Held)
 	if gone == nil && w.From != "" {
-		gone = x.lab.onItsDisk(ctx, w.From, w.how.FromHeld)
+		gone = x.room.onItsDisk(ctx, w.From, w.how.FromHeld)
 	}
 	switch {
 	case gone != nil && err != nil:
@@ -122,7 +122,7 @@ func (x *repositoryStep) carry(ctx context.Context, w work) (result operation.Re
 }
 
 func (x *repositoryStep) ended(run backup.Run, result operation.Result, err error) backup.Run {
-	run.Ended, run.Status, run.Text = x.lab.now(), result.Status, result.Text
+	run.Ended, run.Status, run.Text = x.room.now(), result.Status, result.Text
 	if err != nil {
 		run.Status, run.Text = backup.Critical, err.Error()
 	}
@@ -135,11 +135,11 @@ func (x *repositoryStep) Find(ctx context.Context, s plan.Step, in operation.Int
 	if err != nil || x.find == nil {
 		return operation.Outcome{State: operation.NotDone}, err
 	}
-	out, err := x.find(ctx, work{a, c, task, x.lab.how(task), in.At})
+	out, err := x.find(ctx, work{a, c, task, x.room.how(task), in.At})
 	if err != nil || x.only {
 		return out, err
 	}
-	for _, run := range x.lab.Runs(ctx, a.Source) {
+	for _, run := range x.room.Runs(ctx, a.Source) {
 		if run.ID != task.Operation || run.Job != x.job || !run.Running() {
 			continue
 		}
@@ -147,7 +147,7 @@ func (x *repositoryStep) Find(ctx context.Context, s plan.Step, in operation.Int
 		if out.State != operation.Done {
 			failed = errors.New("it was interrupted, and made nothing")
 		}
-		step.Record(ctx, x.lab.history, x.ended(run, out.Result, failed))
+		step.Record(ctx, x.room.history, x.ended(run, out.Result, failed))
 	}
 	return out, nil
 }

@@ -158,7 +158,7 @@ func TestTornAfterACrash(t *testing.T) {
 	id := s.Create(s.plan(BackupRequest{Name: "usb", NoWait: true}))
 	worker := s.Worker()
 	ctx, crash := context.WithCancel(t.Context())
-	backUp := &repositoryStep{lab: s.Runbook, job: backupJob, writes: true, find: s.findBackup, do: func(ctx context.Context, w work) (operation.Result, error) {
+	backUp := &repositoryStep{room: s.Runbook, job: backupJob, writes: true, find: s.findBackup, do: func(ctx context.Context, w work) (operation.Result, error) {
 		w.mayBeTorn(ctx, s.Runbook)
 		if _, err := w.client.Backup(ctx, w.how, w.tag()); err != nil {
 			t.Error(err)

@@ -155,7 +155,7 @@ func (l *Runbook) filesFingerprint(ctx context.Context, p plan.Plan) (string, er
 
 // pointFingerprint says that the snapshot is still there.
 func (l *Runbook) pointFingerprint(ctx context.Context, s plan.Step) (string, error) {
-	c, a, err := (&repositoryStep{lab: l}).open(s)
+	c, a, err := (&repositoryStep{room: l}).open(s)
 	if err != nil {
 		return "", err
 	}

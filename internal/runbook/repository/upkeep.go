@@ -17,7 +17,7 @@ func (l *Runbook) upkeep(ctx context.Context, name, operation, summary string) (
 	if err != nil {
 		return nil, err
 	}
-	b := &backupPlan{lab: l, BackupRequest: BackupRequest{Name: name}, cfg: l.config.Restic[name], client: c, runs: l.Runs(ctx, name)}
+	b := &backupPlan{room: l, BackupRequest: BackupRequest{Name: name}, cfg: l.config.Restic[name], client: c, runs: l.Runs(ctx, name)}
 	b.Plan = plan.Plan{Operation: operation, Target: restic.Source(name), Confirm: name, Created: l.now(), Summary: summary, Loss: "nothing", WayBack: "none is needed: no copy is touched"}
 	if _, b.Blockers = l.rightDisk(ctx, name); len(b.Blockers) > 0 {
 		return b, nil
@@ -126,7 +126,7 @@ func (b *backupPlan) forgetNow() (doomed []string) {
 			b.note("Stays: %s of %s (%s).", s.Short, s.Time.Local().Format("2006-01-02 15:04"), strings.Join(s.Why, ", "))
 		}
 	}
-	l := b.lab
+	l := b.room
 	l.steps.Add(&b.Plan, KindForget, fmt.Sprintf("forget %d snapshots that the retention no longer holds", len(doomed)),
 		"restic forget "+strings.Join(short(doomed), " "), Args{Source: b.Name, Snapshots: doomed}, 0)
 	b.Steps[len(b.Steps)-1].Irreversible = true // here a person asks for it alone, and says so by the name

@@ -43,7 +43,7 @@ func (l *Runbook) RestoreDisk(ctx context.Context, name string) (plan.Plan, erro
 	}
 	p := plan.Plan{Operation: "usb-loss", Target: eject.Target + name, Confirm: name, Created: l.now(), Fingerprint: eject.State(seen),
 		Summary: fmt.Sprintf("A new disk in place of %s on %s, seeded from off-site", name, cfg.Mount)}
-	b := &offSitePlan{Plan: &p, lab: l, ask: Restore{Dir: "/"}, stores: map[string]bool{}}
+	b := &offSitePlan{Plan: &p, room: l, ask: Restore{Dir: "/"}, stores: map[string]bool{}}
 	if seen.Mounted && !seen.Foreign && !seen.DeviceGone && seen.ReadOnly == "" {
 		b.block("disk "+name, fmt.Sprintf("%s is mounted on %s and takes writes: it is not gone", eject.UnitName(name, seen), cfg.Mount), "if it is to be replaced, take it out first: cairn disk eject "+name)
 	}
@@ -98,10 +98,10 @@ func (b *offSitePlan) seed(ctx context.Context, name, mount string) error {
 	}
 	b.note("Snapshot %s of restic.%s, made %s: %d files, %s.", b.snapshot.Short, b.name, b.snapshot.Time.Local().Format("2006-01-02 15:04"), a.Files, backup.SizeText(a.Bytes))
 	there := fetchArgs{Source: b.name, Store: name}
-	b.lab.steps.Add(b.Plan, kindDiskThere, fmt.Sprintf("look that the new disk is mounted, and has room for %s", backup.SizeText(a.Bytes)), "statfs "+mount, fetchArgs{Source: b.name, Store: name, Bytes: a.Bytes}, 0)
-	b.lab.repositories.Add(b.Plan, repository.KindRestore, "restore "+strings.Join(a.Paths, ", ")+" to where it lay", fmt.Sprintf("restic restore %s --target / --include %s", b.snapshot.Short, strings.Join(a.Paths, " --include ")), a)
+	b.room.steps.Add(b.Plan, kindDiskThere, fmt.Sprintf("look that the new disk is mounted, and has room for %s", backup.SizeText(a.Bytes)), "statfs "+mount, fetchArgs{Source: b.name, Store: name, Bytes: a.Bytes}, 0)
+	b.room.repositories.Add(b.Plan, repository.KindRestore, "restore "+strings.Join(a.Paths, ", ")+" to where it lay", fmt.Sprintf("restic restore %s --target / --include %s", b.snapshot.Short, strings.Join(a.Paths, " --include ")), a)
 	if len(other.Paths) > 0 && other.Files > 0 {
-		b.lab.repositories.Add(b.Plan, repository.KindVerify, "compare every byte of "+strings.Join(other.Paths, ", ")+" with the repository", fmt.Sprintf("restic dump %s %s", b.snapshot.Short, strings.Join(other.Paths, " ")), other)
+		b.room.repositories.Add(b.Plan, repository.KindVerify, "compare every byte of "+strings.Join(other.Paths, ", ")+" with the repository", fmt.Sprintf("restic dump %s %s", b.snapshot.Short, strings.Join(other.Paths, " ")), other)
 	}
 	for _, store := range b.storePaths() {
 		if !backup.Within(store, mount) {
@@ -109,8 +109,8 @@ func (b *offSitePlan) seed(ctx context.Context, name, mount string) error {
 		}
 		one := there
 		one.Snapshot, one.Store, one.Target = b.snapshot.ID, store, "/"
-		b.lab.steps.Add(b.Plan, kindCheckStore, "read every chunk of every backup in "+store+" against its name", "sha256 of each chunk", one, a.Bytes-other.Bytes)
-		b.lab.steps.Add(b.Plan, kindLayout, "make it a datastore that PBS takes over", fmt.Sprintf("mkdir %s/.chunks/0000 … ffff; chown -R backup:backup %s", store, store), one, 0)
+		b.room.steps.Add(b.Plan, kindCheckStore, "read every chunk of every backup in "+store+" against its name", "sha256 of each chunk", one, a.Bytes-other.Bytes)
+		b.room.steps.Add(b.Plan, kindLayout, "make it a datastore that PBS takes over", fmt.Sprintf("mkdir %s/.chunks/0000 … ffff; chown -R backup:backup %s", store, store), one, 0)
 		b.note("Then PBS: a datastore of its own finds itself again; a removable one is led to the new disk with proxmox-backup-manager datastore create … --backing-device UUID --reuse-datastore true. proxmox-backup-manager verify NAME reads it once more.")
 	}
 	return nil
@@ -119,14 +119,14 @@ func (b *offSitePlan) seed(ctx context.Context, name, mount string) error {
 // repositories makes the repositories of the disk anew, with the chunker parameters
 // of their off-site copies: else these would hold everything twice.
 func (b *offSitePlan) repositories(name string) {
-	for _, one := range slices.Sorted(maps.Keys(b.lab.config.Restic)) {
-		c := b.lab.config.Restic[one]
+	for _, one := range slices.Sorted(maps.Keys(b.room.config.Restic)) {
+		c := b.room.config.Restic[one]
 		if c.Disk != name || c.RunBy != nil {
 			continue
 		}
 		from := ""
-		for _, copy := range slices.Sorted(maps.Keys(b.lab.config.Restic)) {
-			if b.lab.config.Restic[copy].CopyFrom == one {
+		for _, copy := range slices.Sorted(maps.Keys(b.room.config.Restic)) {
+			if b.room.config.Restic[copy].CopyFrom == one {
 				from = copy
 				break
 			}
@@ -135,7 +135,7 @@ func (b *offSitePlan) repositories(name string) {
 		if from != "" {
 			show = fmt.Sprintf("restic init --from-repository-file … --copy-chunker-params (of restic.%s) → %s", from, c.Where())
 		}
-		b.lab.repositories.Add(b.Plan, repository.KindInit, "make the repository "+one+" on it", show, repository.Args{Source: one, From: from})
+		b.room.repositories.Add(b.Plan, repository.KindInit, "make the repository "+one+" on it", show, repository.Args{Source: one, From: from})
 		b.note("Then: cairn backup %s. Let the nightly backup of the guests run at once.", one)
 	}
 }

@@ -65,14 +65,14 @@ func (b *offSitePlan) guests(ctx context.Context, wanted []string) error {
 		if g.name != "" {
 			name = g.name + " (" + name + ")"
 		}
-		b.note("%s: %d indexes and other files, %d chunks; loses what it wrote in the last %s.", name, len(g.need.Files)+1, len(g.need.Chunks), backup.Age(b.lab.now().Sub(g.backup.Time)))
-		b.lab.steps.Add(b.Plan, kindFetch, "fetch "+name+": its indexes, then their chunks", fmt.Sprintf("restic restore %s --target %s --include %s, then %d chunks; every chunk is read against its name",
+		b.note("%s: %d indexes and other files, %d chunks; loses what it wrote in the last %s.", name, len(g.need.Files)+1, len(g.need.Chunks), backup.Age(b.room.now().Sub(g.backup.Time)))
+		b.room.steps.Add(b.Plan, kindFetch, "fetch "+name+": its indexes, then their chunks", fmt.Sprintf("restic restore %s --target %s --include %s, then %d chunks; every chunk is read against its name",
 			b.snapshot.Short, b.ask.Dir, path.Join(g.store, g.backup.Dir()), len(g.need.Chunks)), a, size)
 	}
 	for _, store := range slices.Sorted(maps.Keys(b.stores)) {
 		at := offsite.Fetch{Store: store, Target: b.ask.Dir}.At().Path
 		a := fetchArgs{Source: b.name, Snapshot: b.snapshot.ID, Store: store, Target: b.ask.Dir}
-		b.lab.steps.Add(b.Plan, kindLayout, "make it a datastore that a new PBS takes over", fmt.Sprintf("mkdir %s/.chunks/0000 … ffff; chown -R backup:backup %s", at, at), a, 0)
+		b.room.steps.Add(b.Plan, kindLayout, "make it a datastore that a new PBS takes over", fmt.Sprintf("mkdir %s/.chunks/0000 … ffff; chown -R backup:backup %s", at, at), a, 0)
 		b.note("On a new PBS: proxmox-backup-manager datastore create NAME %s --reuse-datastore true", at)
 	}
 	return nil
@@ -178,7 +178,7 @@ func (b *offSitePlan) guestOf(ctx context.Context, cluster string, one datastore
 		return one, nil
 	}
 	if _, read := b.known[cluster]; !read {
-		f, err := step.LastKnown[proxmox.Facts](ctx, b.lab.history, "proxmox."+cluster, "cluster "+cluster)
+		f, err := step.LastKnown[proxmox.Facts](ctx, b.room.history, "proxmox."+cluster, "cluster "+cluster)
 		if err != nil {
 			return one, err
 		}
@@ -202,7 +202,7 @@ func (b *offSitePlan) guestOf(ctx context.Context, cluster string, one datastore
 // none or several are.
 func (b *offSitePlan) clusterOf(store string) string {
 	cluster := ""
-	for _, c := range b.lab.config.PBS {
+	for _, c := range b.room.config.PBS {
 		if filepath.Clean(c.Path) != store {
 			continue
 		}
@@ -223,9 +223,9 @@ func (b *offSitePlan) priority(cluster string, one datastore.Snapshot) int {
 	if one.Type == "host" {
 		return 0
 	}
-	return b.lab.config.Guests[cluster+"/"+one.ID].Order()
+	return b.room.config.Guests[cluster+"/"+one.ID].Order()
 }
 
 func (b *offSitePlan) ignored(cluster string, one datastore.Snapshot) bool {
-	return one.Type != "host" && b.lab.config.Guests[cluster+"/"+one.ID].Ignore
+	return one.Type != "host" && b.room.config.Guests[cluster+"/"+one.ID].Ignore
 }

@@ -17,11 +17,11 @@ const Isolated = "/srv/isolated-{id}"
 // isolate adds the hold, and says what keeps what comes back apart.
 func (b *offSitePlan) isolate(ctx context.Context) {
 	b.Summary = fmt.Sprintf("%s, as it was before %s, isolated", b.Summary, b.ask.Infected.Local().Format("2006-01-02 15:04"))
-	b.lab.AddHold(b.Plan, b.name)
+	b.room.AddHold(b.Plan, b.name)
 	b.note("Nothing is taken that was copied at %s or later.", b.ask.Infected.Local().Format("2006-01-02 15:04"))
 	b.note("It comes to lie in %s, which only root enters; nothing of it is swapped in. Start a guest from it with its network unplugged, and look for the way in before anything else.", b.ask.Dir)
 	refused := false
-	for _, r := range b.lab.repositories.Runs(ctx, b.name) {
+	for _, r := range b.room.repositories.Runs(ctx, b.name) {
 		if r.Job == "forget" && strings.HasPrefix(r.Text, repository.Refusal) {
 			refused = true
 			b.note("restic.%s refused to remove anything on %s: this host cannot delete from it.", b.name, r.Started.Local().Format("2006-01-02"))

@@ -27,7 +27,7 @@ func TestASwappedGuestIsFoundOffSite(t *testing.T) {
 	}
 	at := a.past
 	old, own := datastore.Snapshot{Type: "vm", ID: "101", Time: at}, datastore.Snapshot{Type: "vm", ID: "111", Time: at.Add(time.Hour)}
-	b := &offSitePlan{lab: a.Runbook}
+	b := &offSitePlan{room: a.Runbook}
 	for want, all := range map[string][]datastore.Snapshot{"111": {old}, "101": {old, own}} {
 		if got, err := b.guestOf(t.Context(), "home", old, all); err != nil || got.ID != want {
 			t.Errorf("of %d: %s, %v", len(all), got.ID, err)

@@ -57,7 +57,7 @@ type Restore struct {
 // offSitePlan is a restore from off-site in the making.
 type offSitePlan struct {
 	*plan.Plan
-	lab      *Runbook
+	room     *Runbook
 	ask      Restore
 	name     string // of the repository
 	repo     *restic.Client
@@ -101,7 +101,7 @@ func (l *Runbook) Keep(h *history.Store) { l.history = h }
 // that they name, not the whole datastore.
 func (l *Runbook) Restore(ctx context.Context, r Restore) (plan.Plan, error) {
 	p := plan.Plan{Operation: "restore", Target: Target, Created: l.now(), Summary: "Bring back from off-site: " + cmp.Or(strings.Join(r.Targets, ", "), "everything")}
-	b := &offSitePlan{Plan: &p, lab: l, ask: r, stores: map[string]bool{}}
+	b := &offSitePlan{Plan: &p, room: l, ask: r, stores: map[string]bool{}}
 	if b.ask.Dir = cmp.Or(r.Dir, byhand.Rescue); !filepath.IsAbs(b.ask.Dir) {
 		return p, fmt.Errorf("%q is no full path: write the directory to restore to from / on", r.Dir)
 	}
@@ -119,7 +119,7 @@ func (l *Runbook) Restore(ctx context.Context, r Restore) (plan.Plan, error) {
 	if err := b.fill(ctx); err != nil {
 		p.Blockers = append(p.Blockers, repository.Blocked(restic.Source(b.name), err))
 	}
-	b.room()
+	b.space()
 	if !b.oldest.IsZero() {
 		p.LosesSince = b.oldest
 		p.Loss = fmt.Sprintf("what was written since these copies were made, the oldest of them %s: %s", b.oldest.Local().Format("2006-01-02 15:04:05"), backup.Age(l.now().Sub(b.oldest)))
@@ -139,7 +139,7 @@ func (b *offSitePlan) note(format string, args ...any) {
 // choose finds the newest snapshot that may be taken, in the off-site
 // repositories.
 func (b *offSitePlan) choose(ctx context.Context) error {
-	l := b.lab
+	l := b.room
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(l.config.Restic)) {
 		if l.config.Restic[name].OffSite() {
@@ -218,7 +218,7 @@ func (b *offSitePlan) fill(ctx context.Context) error {
 // sorted tells guests, databases and paths apart.
 func (b *offSitePlan) sorted() (guests, databases, paths []string) {
 	for _, one := range b.ask.Targets {
-		source, database, ok := b.lab.database(one)
+		source, database, ok := b.room.database(one)
 		switch {
 		case filepath.IsAbs(one):
 			paths = append(paths, filepath.Clean(one))
@@ -250,10 +250,10 @@ func (b *offSitePlan) everyPath() (first, later []string) {
 
 // storePaths are the datastores that the snapshot was made of.
 func (b *offSitePlan) storePaths() (found []string) {
-	for _, name := range slices.Sorted(maps.Keys(b.lab.config.PBS)) {
-		store := filepath.Clean(b.lab.config.PBS[name].Path)
+	for _, name := range slices.Sorted(maps.Keys(b.room.config.PBS)) {
+		store := filepath.Clean(b.room.config.PBS[name].Path)
 		held := func(top string) bool { return backup.Within(store, filepath.Clean(top)) }
-		if b.lab.config.PBS[name].Path != "" && slices.ContainsFunc(b.snapshot.Paths, held) {
+		if b.room.config.PBS[name].Path != "" && slices.ContainsFunc(b.snapshot.Paths, held) {
 			found = append(found, store)
 		}
 	}
@@ -290,8 +290,8 @@ func (b *offSitePlan) paths(ctx context.Context, all []string) error {
 	b.takes(b.snapshot.Time)
 	words := strings.Join(args.Paths, ", ")
 	b.note("%s: as of %s, %d files, %s.", words, b.snapshot.Time.Local().Format("2006-01-02 15:04"), args.Files, backup.SizeText(args.Bytes))
-	b.lab.repositories.Add(b.Plan, repository.KindRestore, "restore "+words, fmt.Sprintf("restic restore %s --target %s --include %s", b.snapshot.Short, b.ask.Dir, strings.Join(args.Paths, " --include ")), args)
-	b.lab.repositories.Add(b.Plan, repository.KindVerify, "compare every byte of it with the repository", fmt.Sprintf("restic dump %s %s", b.snapshot.Short, strings.Join(args.Paths, " ")), args)
+	b.room.repositories.Add(b.Plan, repository.KindRestore, "restore "+words, fmt.Sprintf("restic restore %s --target %s --include %s", b.snapshot.Short, b.ask.Dir, strings.Join(args.Paths, " --include ")), args)
+	b.room.repositories.Add(b.Plan, repository.KindVerify, "compare every byte of it with the repository", fmt.Sprintf("restic dump %s %s", b.snapshot.Short, strings.Join(args.Paths, " ")), args)
 	return nil
 }
 
@@ -307,9 +307,9 @@ func (b *offSitePlan) takes(t time.Time) {
 	}
 }
 
-// room compares what is free with what all of it takes at the most. Compressed
+// space compares what is free with what all of it takes at the most. Compressed
 // chunks take less than they hold, how much is known when they are there.
-func (b *offSitePlan) room() {
+func (b *offSitePlan) space() {
 	free, _, err := restic.Free(b.ask.Dir)
 	switch {
 	case err != nil:
@@ -328,7 +328,7 @@ const mostPacked = 3
 // what belongs to it: the globals of the same time.
 func (b *offSitePlan) dumpsOf(ctx context.Context, database string) ([]string, error) {
 	source, name, _ := strings.Cut(database, "/")
-	c := b.lab.config.Postgres[source]
+	c := b.room.config.Postgres[source]
 	if c.Dump == nil {
 		b.block("postgres."+database, "no dumps of it are configured", "dump in the postgres entry says where they lay")
 		return nil, nil

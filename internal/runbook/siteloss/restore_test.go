@@ -180,8 +180,8 @@ func TestNoRoomForWhatIsOffSite(t *testing.T) {
 		notes   int
 	}{{1, false, 0}, {2 * free, false, 1}, {100 * free, true, 0}} {
 		p = plan.Plan{}
-		b := &offSitePlan{Plan: &p, lab: a.Runbook, ask: Restore{Dir: a.dir}, size: c.size}
-		if b.room(); p.Blocked() != c.blocked || len(p.Notes) != c.notes {
+		b := &offSitePlan{Plan: &p, room: a.Runbook, ask: Restore{Dir: a.dir}, size: c.size}
+		if b.space(); p.Blocked() != c.blocked || len(p.Notes) != c.notes {
 			t.Errorf("%d bytes of %d free: %v, %v", c.size, free, p.Blockers, p.Notes)
 		}
 	}

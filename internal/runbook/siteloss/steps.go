@@ -21,8 +21,8 @@ import (
 // fetchStep is a step that fetches from off-site. It may be done again: what is
 // there and whole is not fetched a second time.
 type fetchStep struct {
-	lab *Runbook
-	do  func(ctx context.Context, c *restic.Client, a fetchArgs, task *operation.Task) (operation.Result, error)
+	room *Runbook
+	do   func(ctx context.Context, c *restic.Client, a fetchArgs, task *operation.Task) (operation.Result, error)
 }
 
 // Executors are those of every kind of step that brings something back from off-site.
@@ -42,7 +42,7 @@ func (x *fetchStep) Run(ctx context.Context, s plan.Step, task *operation.Task) 
 	if err != nil {
 		return operation.Result{}, err
 	}
-	c, err := x.lab.repositories.Client(a.Source)
+	c, err := x.room.repositories.Client(a.Source)
 	if err != nil {
 		return operation.Result{}, err
 	}
@@ -127,20 +127,20 @@ func enterable(target, store string) error {
 }
 
 // holdStep holds everything: nothing is forgotten, pruned or synchronised away.
-type holdStep struct{ lab *Runbook }
+type holdStep struct{ room *Runbook }
 
 func (x *holdStep) Run(ctx context.Context, _ plan.Step, task *operation.Task) (operation.Result, error) {
-	if x.lab.history == nil {
+	if x.room.history == nil {
 		return operation.Result{}, fmt.Errorf("no history is kept, so nothing can be held: stop the timers that forget, prune and synchronise by hand, then restore with cairn restore site-loss --at")
 	}
-	now, err := x.lab.history.HeldBy(ctx)
+	now, err := x.room.history.HeldBy(ctx)
 	if err != nil {
 		return operation.Result{}, err
 	}
 	if now != nil {
 		return operation.Result{Text: "it was on already: " + now.Why}, nil
 	}
-	err = x.lab.history.SetHold(ctx, &history.Hold{Since: x.lab.now().UTC().Truncate(time.Second), Who: "operation " + task.Operation, Why: "ransomware"})
+	err = x.room.history.SetHold(ctx, &history.Hold{Since: x.room.now().UTC().Truncate(time.Second), Who: "operation " + task.Operation, Why: "ransomware"})
 	return operation.Result{Text: "until cairn hold off"}, err
 }
 
