@@ -380,6 +380,10 @@ func (s *complaints) all() []string {
 	return s.lines
 }
 
+// noTimeout matches what an older server says of a limit that it does not have, and
+// that newer programs switch off before they begin (transaction_timeout, since 17).
+var noTimeout = regexp.MustCompile(`unrecognized configuration parameter "\w+_timeout"`)
+
 func (s *complaints) line(line []byte) {
 	text := string(line)
 	if command, ok := strings.CutPrefix(text, "Command was: "); ok && s.fresh { // what for; of long ones their first line
@@ -388,7 +392,7 @@ func (s *complaints) line(line []byte) {
 	}
 	s.fresh = false
 	s.full = s.full || strings.Contains(text, "No space left")
-	if !strings.Contains(text, "error:") && !strings.Contains(text, "ERROR:") {
+	if !strings.Contains(text, "error:") && !strings.Contains(text, "ERROR:") || noTimeout.MatchString(text) {
 		return
 	}
 	if s.count++; len(s.lines) < mostComplaints {
@@ -412,11 +416,18 @@ func (r *countingReader) Read(p []byte) (int, error) {
 
 var createOptions = regexp.MustCompile(`(?s)^CREATE DATABASE .*? WITH TEMPLATE = template0(.*?)(?: TABLESPACE = (?:"[^"]+"|\S+))?;$`)
 
-// createStatement is the statement that made the database, for another name;
-// empty where the dump does not tell.
-func (f *foreignDump) createStatement(into string) string {
+// libcProvider is what pg_dump writes since version 15 of all databases: older
+// servers have no other provider, and no word for it.
+var libcProvider = regexp.MustCompile(` LOCALE_PROVIDER = libc\b`)
+
+// createStatement is the statement that made the database, for another name and a
+// server of a major version; empty where the dump does not tell.
+func (f *foreignDump) createStatement(into string, major int) string {
 	for _, s := range f.script.Statements {
 		if m := createOptions.FindStringSubmatch(s); m != nil {
+			if major < 15 {
+				m[1] = libcProvider.ReplaceAllString(m[1], "")
+			}
 			return "CREATE DATABASE " + quote(into) + " WITH TEMPLATE = template0" + m[1]
 		}
 	}

@@ -191,7 +191,7 @@ COPY a FROM stdin;
 	if got := strings.Join(d.dressing("new"), "|"); got != "ALTER DATABASE \"new\" OWNER TO a;|GRANT ALL ON DATABASE \"new\"\n  TO x;" {
 		t.Errorf("%s", got)
 	}
-	if got := d.createStatement("new"); got != `CREATE DATABASE "new" WITH TEMPLATE = template0 ENCODING = 'UTF8'` {
+	if got := d.createStatement("new", 15); got != `CREATE DATABASE "new" WITH TEMPLATE = template0 ENCODING = 'UTF8'` {
 		t.Errorf("%s", got)
 	}
 }
@@ -206,6 +206,6 @@ func FuzzScript(f *testing.F) {
 			t.Fatalf("%v, %d of %d", err, out.Len(), len(text))
 		}
 		d := &foreignDump{script: facts}
-		_, _ = d.createStatement("x"), d.dressing("x")
+		_, _ = d.createStatement("x", 15), d.dressing("x")
 	})
 }

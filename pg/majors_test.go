@@ -45,6 +45,9 @@ func TestArchivesOfOtherMajors(t *testing.T) {
 			}
 		}
 	}
+	if got, err := openTOC("testdata/majors/custom-14-by-15.dump", time.UTC); err != nil || majorOf(got.server) != 14 || got.reader() != 15 || got.public != "postgres" || !slices.Equal(got.owners, []string{"shop"}) {
+		t.Errorf("of a server of 14, by pg_dump 15: %+v %v", got, err)
+	}
 	f, err := os.Open("testdata/majors/plain-18.sql")
 	if err != nil {
 		t.Fatal(err)
@@ -103,5 +106,42 @@ func TestBuildThatCannotUnpack(t *testing.T) {
 	var damage *Damage
 	if err == nil || errors.As(err, &damage) || !strings.Contains(err.Error(), "another build of it") {
 		t.Error(err)
+	}
+}
+
+// An older server does not know the limits that a newer pg_restore switches off.
+func TestComplaintsThatMeanNothing(t *testing.T) {
+	said := &complaints{scrub: func(s string) string { return s }}
+	for _, line := range []string{`pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter "transaction_timeout"`, "Command was: SET transaction_timeout = 0;",
+		`psql:<stdin>:9: ERROR:  unrecognized configuration parameter "transaction_timeout"`, `pg_restore: error: could not execute query: ERROR:  role "a" does not exist`, "Command was: ALTER TABLE t OWNER TO a;"} {
+		said.line([]byte(line))
+	}
+	if all := said.all(); len(all) != 1 || !strings.Contains(all[0], `role "a" does not exist (ALTER TABLE t OWNER TO a;)`) {
+		t.Errorf("%q", all)
+	}
+}
+
+// The schema public is nobody's own where a new database has it by itself.
+func TestWhoseTheSchemaPublicIs(t *testing.T) {
+	text := "--\n-- PostgreSQL database dump\n--\nALTER SCHEMA public OWNER TO postgres;\nALTER TABLE public.t OWNER TO shop;\n--\n-- PostgreSQL database dump complete\n--\n"
+	facts, err := readScript(strings.NewReader(text), "", io.Discard, false)
+	if err != nil || facts.Public != "postgres" || !slices.Equal(facts.Owners, []string{"shop"}) {
+		t.Errorf("%+v %v", facts, err)
+	}
+	for _, c := range []struct {
+		public string
+		major  int
+		want   []string
+	}{{"postgres", 14, []string{"shop"}}, {"postgres", 15, []string{"shop", "postgres"}}, {"pg_database_owner", 17, []string{"shop"}}, {"", 17, []string{"shop"}}, {"shop", 17, []string{"shop"}}} {
+		if got := withPublic([]string{"shop"}, c.public, c.major); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	f := foreignDump{script: scriptFacts{Statements: []string{"CREATE DATABASE shop WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C.UTF-8';"}}}
+	if got := f.createStatement("x", 14); got != `CREATE DATABASE "x" WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE = 'C.UTF-8'` {
+		t.Error(got)
+	}
+	if got := f.createStatement("x", 15); !strings.Contains(got, " LOCALE_PROVIDER = libc ") {
+		t.Error(got)
 	}
 }

@@ -61,7 +61,7 @@ func (c *Client) PrepareRestore(ctx context.Context, r RestoreRequest) (RestoreR
 	defer shut(ctx, conn)
 	err = out.rights(ctx, conn)
 	if err == nil && r.Whole() {
-		out.Lacks, err = c.lacks(ctx, conn, m, r.Dump)
+		out.Lacks, err = c.lacks(ctx, conn, m, r.Dump, majorOf(out.Server.Version))
 	}
 	if err != nil {
 		return out, explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err)
@@ -106,8 +106,8 @@ func (r *RestoreReady) rights(ctx context.Context, conn *pgx.Conn) error {
 }
 
 // lacks looks whether the role may give what is restored to those who own it in the dump.
-func (c *Client) lacks(ctx context.Context, conn *pgx.Conn, m DumpManifest, dump string) (*plan.Blocker, error) {
-	owners, err := c.owners(m, dump)
+func (c *Client) lacks(ctx context.Context, conn *pgx.Conn, m DumpManifest, dump string, major int) (*plan.Blocker, error) {
+	owners, err := c.owners(m, dump, major)
 	if err != nil {
 		return nil, err
 	}

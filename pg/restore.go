@@ -310,7 +310,7 @@ func (c *Client) dressUp(ctx context.Context, m DumpManifest, into string) (said
 // createForeign creates the empty database as the dump says that it was, else as
 // the server makes them.
 func (c *Client) createForeign(ctx context.Context, conn *pgx.Conn, f *foreignDump, into string) error {
-	create := f.createStatement(into)
+	create := f.createStatement(into, majorOf(conn.PgConn().ParameterStatus("server_version")))
 	if create == "" {
 		create = "CREATE DATABASE " + quote(into) + " WITH TEMPLATE template0"
 	}

@@ -178,10 +178,11 @@ func ownerOfDump(ctx context.Context, conn *pgx.Conn, m DumpManifest) (owner str
 	return owner, err
 }
 
-// owners are the roles that own something in a dump, as far as it tells.
-func (c *Client) owners(m DumpManifest, dump string) ([]string, error) {
+// owners are the roles that own something in a dump, as far as it tells, and that a
+// server of a major version would have to give it to.
+func (c *Client) owners(m DumpManifest, dump string, major int) ([]string, error) {
 	if m.foreign != nil {
-		return m.foreign.script.Owners, nil
+		return withPublic(m.foreign.script.Owners, m.foreign.script.Public, major), nil
 	}
 	path := m.archive(dump)
 	if m.Format != "custom" {
@@ -191,7 +192,17 @@ func (c *Client) owners(m DumpManifest, dump string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading whose things are in the dump: %w", err)
 	}
-	return t.owners, nil
+	return withPublic(t.owners, t.public, major), nil
+}
+
+// withPublic adds whose the schema public is. Before version 15 every new database
+// has it as it is dumped, the first superuser's; since then it is pg_database_owner's,
+// which whoever makes a database is in it.
+func withPublic(owners []string, public string, major int) []string {
+	if public == "" || major < 15 || public == "pg_database_owner" || slices.Contains(owners, public) {
+		return owners
+	}
+	return append(slices.Clone(owners), public)
 }
 
 // unowned finds the roles to which the acting one cannot give what it restores: it

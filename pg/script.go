@@ -36,7 +36,8 @@ type scriptFacts struct {
 	Tables     []DumpedTable
 	Inserts    bool     // rows come as INSERT, which are not counted
 	Statements []string // about the database itself: CREATE, ALTER, GRANT, COMMENT
-	Owners     []string // roles that own something
+	Owners     []string // roles that own something but the schema public
+	Public     string   // whose that is, where it is said
 	Rights     []string // statements about owners and grants
 	Dropped    int      // commands of psql that were left out
 }
@@ -178,11 +179,17 @@ func (s *script) learn(line []byte) {
 		s.facts.Rights = append(s.facts.Rights, string(bytes.TrimRight(line, "\r\n")))
 	}
 	if m := ownerLine.FindSubmatch(line); m != nil && s.passes() {
+		if bytes.HasPrefix(line, publicOwner) {
+			s.facts.Public = unquoted(string(m[1]))
+			return
+		}
 		if name := unquoted(string(m[1])); len(s.facts.Owners) < 10_000 && !contains(s.facts.Owners, name) {
 			s.facts.Owners = append(s.facts.Owners, name)
 		}
 	}
 }
+
+var publicOwner = []byte("ALTER SCHEMA public OWNER TO ")
 
 func contains(all []string, one string) bool {
 	for _, s := range all {

@@ -21,7 +21,8 @@ type toc struct {
 	format   byte       // 1 custom, 3 tar, 5 directory
 	files    []string   // of a directory: what holds data
 	data     []tocTable // the tables whose rows it holds
-	owners   []string   // the roles that own something in it, sorted
+	owners   []string   // the roles that own something in it, sorted, but for the schema public
+	public   string     // whose that is, where it is said
 	last     int64      // of a custom file: where its last block of data begins; 0: none
 	unplaced bool       // of a custom file: it has data whose place is not recorded
 	end      int64      // length of the toc itself, in bytes
@@ -123,7 +124,11 @@ func (r *tocReader) entries(t *toc) {
 		if r.version >= 1016 {
 			r.int() // kind of relation
 		}
-		if owner := r.name(); owner != "" {
+		switch owner := r.name(); {
+		case owner == "":
+		case kind == "SCHEMA" && tag == "public", tag == "SCHEMA public": // the latter are grants on it
+			t.public = owner
+		default:
 			owners[owner] = true
 		}
 		r.skip(1) // with oids
