@@ -321,3 +321,24 @@ func TestSafetyCopiesKeepNoSchedule(t *testing.T) {
 		}
 	}
 }
+
+// A check that somebody else runs and that failed is told; one that is not known of
+// is no problem, and none is the last run of the backup.
+func TestACheckByOthersThatFailsIsTold(t *testing.T) {
+	p, f := home()
+	cfg := p.Restic["cloud"]
+	cfg.RunBy = &restic.RunBy{Unit: "copy.service"}
+	p.Restic["cloud"] = cfg
+	never(t, Judge(p, f, now), "check-failed")
+	failed := backup.Run{Job: restic.CheckJob, Started: now.Add(-time.Hour), Ended: now.Add(-time.Hour), Status: backup.Critical, Text: "failed with exit code 1", ID: "check.service"}
+	edit(f.Restic, "cloud", func(v *restic.Facts) { v.Runs = []backup.Run{failed} })
+	r := Judge(p, f, now)
+	want(t, r, backup.Warning, "check-failed", "check.service", "exit code 1")
+	never(t, r, "run-failed")
+	if s := sourceOf(t, r, "restic.cloud"); s.LastRun != nil {
+		t.Errorf("the last run is %+v", s.LastRun)
+	}
+	failed.Status = backup.OK
+	edit(f.Restic, "cloud", func(v *restic.Facts) { v.Runs = []backup.Run{failed} })
+	never(t, Judge(p, f, now), "check-failed")
+}

@@ -232,7 +232,8 @@ func resticCopy(s *source, id backup.AssetID, snap *restic.Snapshot) backup.Copy
 // resticRuns tells what runs now and how the last run ended, from the unit's
 // runs and those that cairn made itself.
 func resticRuns(s *source, f restic.Facts, own backup.Run, now time.Time) (running, last *backup.Run) {
-	running, last = latest(append(slices.Clone(f.Runs), own), s.reach.current)
+	backups := slices.DeleteFunc(slices.Clone(f.Runs), func(r backup.Run) bool { return r.Job == restic.CheckJob })
+	running, last = latest(append(backups, own), s.reach.current)
 	if running != nil && !f.Running && running.ID == own.ID && running.Started.Equal(own.Started) {
 		running = nil // it was ours, and no such process is left
 	}

@@ -17,6 +17,7 @@ func (l *lab) judgeRestic(s *source) []Problem {
 	out := judgeLocks(s, f, l.now)
 	out = append(out, s.extra...)
 	out = append(out, judgeRun(s, l.now)...)
+	out = append(out, judgeOthersCheck(s, f, l.now)...)
 	var unread []string
 	for _, i := range f.Incomplete {
 		if i.Subject != "snapshot" {
@@ -83,6 +84,20 @@ func judgeRun(s *source, now time.Time) []Problem {
 	}
 	return []Problem{found(backup.Warning, "run-failed", s.name,
 		fmt.Sprintf("The last run of %s, %s, failed: %s", s.title, when, either(sentence(r.Text), "no reason given")), s.again)}
+}
+
+// judgeOthersCheck tells of a check by somebody else that failed. That none is
+// known of is no problem: whoever runs the repository may look after it.
+func judgeOthersCheck(s *source, f restic.Facts, now time.Time) []Problem {
+	for _, r := range f.Runs {
+		same := func(o backup.Run) bool { return o.Job != r.Job && o.ID == r.ID } // one unit does both: judgeRun tells
+		if r.Job != restic.CheckJob || r.Running() || r.Status == backup.OK || slices.ContainsFunc(f.Runs, same) {
+			continue
+		}
+		return []Problem{found(backup.Warning, "check-failed", s.name, fmt.Sprintf("The last check of %s by %s, %s, did not end well: %s", s.title, either(r.ID, "its unit"), since(lastOf(r), now), either(sentence(r.Text), "no reason given")),
+			"Read its log: damage is found before it is needed. cairn's own look: c on its page", r.ID)}
+	}
+	return nil
 }
 
 func sortedBy[T any](all []T, compare func(a, b T) int) []T {

@@ -125,7 +125,7 @@ func (c *Client) Survey(ctx context.Context) (Facts, error) {
 	defer end()
 	facts, err := c.repository(ctx)
 	c.holders(&facts)
-	c.unit(ctx, &facts)
+	c.others(ctx, &facts)
 	return facts, err
 }
 

@@ -34,9 +34,13 @@ type Config struct {
 	Binary string `toml:"binary"` // empty: restic in PATH
 }
 
-// RunBy names the unit that runs a job which is not ours.
+// RunBy names who runs a job which is not ours, and what tells of it. restic itself
+// keeps no record of a check.
 type RunBy struct {
-	Unit string `toml:"unit"`
+	Unit       string `toml:"unit"`
+	CheckUnit  string `toml:"check_unit"`  // the unit that checks the repository; empty: none is known
+	StatusFile string `toml:"status_file"` // of resticprofile; empty: none
+	Profile    string `toml:"profile"`     // whose entry in it counts
 }
 
 // Match tells which snapshots of a shared repository are ours; empty: all.

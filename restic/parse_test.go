@@ -287,6 +287,57 @@ func TestUnitOfASurvey(t *testing.T) {
 	}
 }
 
+// A check that somebody else runs is known by its unit, or by resticprofile's
+// status file, and never by guessing.
+func TestCheckOfOthers(t *testing.T) {
+	const status = `{"profiles":{"cloud":{"backup":{"success":true,"time":"2026-11-21T03:12:44Z","error":""},"check":{"success":false,"time":"2026-11-20T04:00:00Z","error":"exit status 1\nmore","duration":90}},"usb":{"check":null}}}`
+	run, err := parseStatus("restic.cloud", "cloud", []byte(status))
+	if err != nil || run.Job != CheckJob || run.Status != backup.Critical || run.Text != "failed: exit status 1" || run.Ended.Sub(run.Started) != 90*time.Second || run.Subject != "" {
+		t.Errorf("got %+v, %v", run, err)
+	}
+	if run, err := parseStatus("restic.usb", "usb", []byte(status)); run != nil || err != nil {
+		t.Errorf("it tells of no check: %+v, %v", run, err)
+	}
+	for profile, text := range map[string]string{"gone": status, "a": `{"profiles":{"a":{"check":{"success":true}}}}`, "b": `{"profiles":{"b":{"check":{"time":"yesterday"}}}}`, "": ``} {
+		if run, err := parseStatus("x", profile, []byte(text)); err == nil {
+			t.Errorf("%s: %+v", text, run)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "status.json")
+	write(t, file, status)
+	by := &RunBy{Unit: "copy@cloud.service", CheckUnit: "check@cloud.service", StatusFile: file, Profile: "cloud"}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "systemctl"), "#!/bin/sh\n[ \"$4\" = copy@cloud.service ] || { echo no such unit >&2; exit 1; }\ncat <<'EOF'\n"+unitText+"EOF\n")
+	if err := os.Chmod(filepath.Join(dir, "systemctl"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	c := New("usb", Config{RunBy: by}, secret.Reader{})
+	t.Cleanup(c.Close)
+	var facts Facts
+	c.others(t.Context(), &facts)
+	if len(facts.Runs) != 2 || facts.Runs[0].Job != "backup" || facts.Runs[1].ID != "profile cloud" || len(facts.Incomplete) != 1 || !strings.Contains(facts.Incomplete[0].Subject, "check@cloud") {
+		t.Errorf("got %+v", facts)
+	}
+	by.CheckUnit, by.StatusFile = "copy@cloud.service", file+".gone"
+	facts = Facts{}
+	c.others(t.Context(), &facts)
+	if len(facts.Runs) != 2 || facts.Runs[1].Job != CheckJob || len(facts.Incomplete) != 1 || !strings.Contains(facts.Incomplete[0].Err, "run_by") {
+		t.Errorf("got %+v", facts)
+	}
+}
+
+func FuzzParseStatus(f *testing.F) {
+	f.Add([]byte(`{"profiles":{"a":{"check":{"success":true,"time":"2026-11-20T04:00:00Z","duration":1e300}}}}`))
+	f.Add([]byte(`{"profiles":{"a":{"check":null}}}`))
+	f.Add([]byte(`[]`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if run, err := parseStatus("x", "a", text); err == nil && run != nil && (run.Ended.IsZero() || run.Started.After(run.Ended)) {
+			t.Errorf("got %+v", run)
+		}
+	})
+}
+
 // A repository on a disk that hangs.
 func TestDirectoryThatHangs(t *testing.T) {
 	d, release := newDirectory("/"), make(chan struct{})

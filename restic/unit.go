@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,13 +19,34 @@ const unitLimit = 10 * time.Second
 
 var unitProperties = []string{"LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "ExecMainStartTimestamp", "ExecMainExitTimestamp", "StateChangeTimestamp"}
 
-// unit reads the last run of the unit that run_by names. That it cannot be
-// read is an incompletion: the snapshots tell most.
-func (c *Client) unit(ctx context.Context, facts *Facts) {
-	if c.cfg.RunBy == nil || c.cfg.RunBy.Unit == "" {
+// others reads what tells of jobs that somebody else runs: the last runs of the
+// units that run_by names, and the status file. That one cannot be read is an
+// incompletion: the snapshots tell most.
+func (c *Client) others(ctx context.Context, facts *Facts) {
+	by := c.cfg.RunBy
+	if by == nil {
 		return
 	}
-	name := c.cfg.RunBy.Unit
+	c.unit(ctx, facts, by.Unit, "backup")
+	c.unit(ctx, facts, by.CheckUnit, CheckJob) // it may be the same one
+	if by.StatusFile == "" {
+		return
+	}
+	run, err := readStatusFile(c.source, by.StatusFile, by.Profile)
+	switch {
+	case err != nil:
+		facts.Incomplete = append(facts.Incomplete, Incompletion{"status file", fmt.Sprintf("%v; check run_by in [%s]", err, c.source)})
+	case run != nil && !slices.ContainsFunc(facts.Runs, func(r backup.Run) bool { return r.Job == CheckJob }): // the unit's own word says more
+		run.Text = c.secrets.Scrubber.String(run.Text)
+		facts.Runs = append(facts.Runs, *run)
+	}
+}
+
+// unit reads the last run of a unit.
+func (c *Client) unit(ctx context.Context, facts *Facts, name, job string) {
+	if name == "" {
+		return
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, unitLimit, errLimit)
 	defer cancel()
 	r, err := command.Run(ctx, command.Spec{
@@ -42,8 +64,9 @@ func (c *Client) unit(ctx context.Context, facts *Facts) {
 		return
 	}
 	if run != nil {
+		run.Job = job
 		facts.Runs = append(facts.Runs, *run)
-		facts.Running = facts.Running || run.Running()
+		facts.Running = facts.Running || run.Running() && job == "backup"
 	}
 }
 

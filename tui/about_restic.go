@@ -42,7 +42,7 @@ func (m *Model) repositorySections(p *repositoryPage) []section {
 	runs := f.Runs
 	if p.past != nil {
 		runs = together(p.past.Runs, f.Runs)
-		out = append(out, m.resticCheck(p.past))
+		out = append(out, m.resticCheck(p.past, runs))
 	}
 	return append(out, m.runs("RUNS", runs), m.resticLocks(f), m.resticRepository(p, f), gaps(missing))
 }
@@ -145,11 +145,12 @@ func within(path, dir string) bool {
 }
 
 // resticCheck is how much of the repository was read lately.
-func (m *Model) resticCheck(v *repository.View) section {
+func (m *Model) resticCheck(v *repository.View, runs []backup.Run) section {
 	s := section{title: "CHECK"}
 	c := v.Coverage
-	if v.RunBy != "" && !slices.ContainsFunc(v.Runs, func(r backup.Run) bool { return r.Job == restic.CheckJob }) {
-		s.sentence(doubt, "Somebody else runs it ("+v.RunBy+"): whether its data is ever read is not known. c reads a part.")
+	ours := func(r backup.Run) bool { return r.Job == restic.CheckJob && r.Subject != "" }
+	if v.RunBy != "" && !slices.ContainsFunc(v.Runs, ours) {
+		m.othersCheck(&s, v, runs)
 		return s
 	}
 	tone := plain
@@ -166,6 +167,27 @@ func (m *Model) resticCheck(v *repository.View) section {
 	s.fact("read", say(tone, fmt.Sprintf("%d of %s in the last %s; %s", c.Read, count(c.Parts, "part", "parts"), backup.Age(c.Within), oldest)))
 	s.word("covers", fmt.Sprintf("the whole repository in %s, a part every %s; next is part %s", backup.Age(time.Duration(c.Parts)*v.Every), every(v.Every), c.Part()))
 	return s
+}
+
+// othersCheck says what is known of checks that somebody else runs. restic keeps
+// no record of them.
+func (m *Model) othersCheck(s *section, v *repository.View, runs []backup.Run) {
+	i := slices.IndexFunc(runs, func(r backup.Run) bool { return r.Job == restic.CheckJob })
+	switch {
+	case i >= 0 && runs[i].Running():
+		s.word("by", or(v.CheckedBy, v.RunBy)+": it runs now, since "+m.ago(runs[i].Started))
+	case i >= 0:
+		tone := plain
+		if runs[i].Status != backup.OK {
+			tone = caution
+		}
+		s.fact("by", say(tone, or(v.CheckedBy, v.RunBy)+": last run "+m.ago(runs[i].Ended)+", "+runs[i].Text))
+		s.word("reads", "watched only: how much of the data is not visible from here; c reads a part")
+	case v.CheckedBy != "":
+		s.sentence(plain, "Watched only: checks are run by "+v.CheckedBy+", whose last run is not visible from here. c reads a part.")
+	default:
+		s.sentence(plain, "Watched only: "+v.RunBy+" runs it. Whether it checks is not visible from here, as restic keeps no record of it: run_by.check_unit names the unit that does. c reads a part.")
+	}
 }
 
 func (m *Model) resticLocks(f restic.Facts) section {

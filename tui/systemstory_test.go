@@ -93,6 +93,29 @@ func TestUnlockOnlyWhatIsStale(t *testing.T) {
 	u.did()
 }
 
+// What is known of a check that somebody else runs is said, no more and no less.
+func TestACheckByOthersIsSaidAsFarAsItIsKnown(t *testing.T) {
+	u := atServers(t, 120, 40)
+	u.desk.systems.view.RunBy, u.desk.systems.view.Runs = "copy.service", nil
+	u.does(toUSB...)
+	u.sees("Watched only: copy.service runs it. Whether it checks is not visible from here")
+	u.desk.systems.view.CheckedBy = "check.service"
+	change := func(runs ...backup.Run) {
+		s := systemsLab()
+		seen := s.Facts.Restic["usb"]
+		seen.Value.Runs = runs
+		s.Facts.Restic["usb"] = seen
+		u.send(stateMsg{s})
+		u.settle()
+	}
+	change()
+	u.sees("Watched only: checks are run by check.service, whose last run is not visible from here")
+	change(backup.Run{Job: restic.CheckJob, Started: before(3 * time.Hour), Ended: before(2 * time.Hour), Text: "success"})
+	u.sees("check.service: last run 18:14, 2h ago, success")
+	u.sees("watched only: how much of the data is not visible from here")
+	u.misses("parts in the last")
+}
+
 // A repository that is missing can be made, after its own plan was read; not where
 // anything else stands in the way.
 func TestAMissingRepositoryIsMadeByAPlan(t *testing.T) {

@@ -41,6 +41,10 @@ func (d *decoder) checkRestic(cfg *Config) {
 		d.schedule(at, c.Every, c.Grace, c.Keep)
 		if c.RunBy != nil {
 			d.required(at.with("run_by").with("unit"), c.RunBy.Unit, `the systemd unit that runs it: run_by = { unit = "….service" }`)
+			if c.RunBy.StatusFile != "" {
+				d.absolute(at.with("run_by").with("status_file"), c.RunBy.StatusFile)
+				d.required(at.with("run_by").with("profile"), c.RunBy.Profile, "the profile of resticprofile that writes this repository, as its status file names it")
+			}
 		}
 		if strings.Contains(c.Binary, "/") {
 			d.absolute(at.with("binary"), c.Binary)

@@ -21,6 +21,7 @@ type View struct {
 	Paths      []string // what is backed up there
 	CopyFrom   string   // or the repository that it copies
 	RunBy      string   // the unit that runs it; empty: cairn does
+	CheckedBy  string   // what tells of its checks; empty: nothing
 	Keep       backup.Keep
 	Runs       []backup.Run // newest first
 	Past       bool         // a history is kept: no run in it is a fact
@@ -41,6 +42,9 @@ func (l *Runbook) View(ctx context.Context, name string) (View, error) {
 		Runs: l.Runs(ctx, name), Every: orDefault(cfg.Every, daily)}
 	if cfg.RunBy != nil {
 		v.RunBy = cfg.RunBy.Unit
+		if v.CheckedBy = cfg.RunBy.CheckUnit; v.CheckedBy == "" && cfg.RunBy.StatusFile != "" {
+			v.CheckedBy = "profile " + cfg.RunBy.Profile
+		}
 	}
 	v.Coverage = restic.Cover(v.Runs, orDefault(cfg.CheckWithin, checkWithin), v.Every, l.now())
 	for _, r := range v.Runs { // newest first
