@@ -3,7 +3,11 @@ package runbook
 import (
 	"slices"
 	"testing"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestTheTenScenarios: every one is there once, says what it is, and what it asks
 // for can be asked.

@@ -20,7 +20,11 @@ import (
 	"cairn/internal/secret"
 	"cairn/internal/testkit"
 	"cairn/pbs"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const ejectUUID = "11111111-2222-4333-8444-eeeeeeeeeeee"
 

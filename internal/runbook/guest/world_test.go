@@ -12,7 +12,11 @@ import (
 	"cairn/internal/secret"
 	"cairn/pbs"
 	"cairn/proxmox"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // site is a cluster with guests, and the room that acts on them.
 type site struct {

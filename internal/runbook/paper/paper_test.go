@@ -20,7 +20,11 @@ import (
 	"cairn/pg"
 	"cairn/proxmox"
 	"cairn/restic"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var printedAt = time.Date(2026, 11, 21, 21, 30, 0, 0, time.UTC)
 

@@ -22,7 +22,11 @@ import (
 	"cairn/internal/testkit"
 	"cairn/pbs"
 	"cairn/restic"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // home is a host with files, a repository "usb" of its own and a repository
 // "cloud" that copies it.

@@ -19,7 +19,11 @@ import (
 	"cairn/pg"
 	"cairn/proxmox"
 	"cairn/restic"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // awayLab is a lab of which only the off-site repository is left: two guests in
 // two namespaces, a host's configuration, dumps, and a path.
