@@ -265,7 +265,7 @@ func (l *lab) live(id backup.AssetID) string {
 		switch {
 		case !ok && l.guestListKnown(id.Scope):
 			return "gone"
-		case !ok, !g.current:
+		case !ok, !g.current, g.Unsure:
 			return "?"
 		case g.Running:
 			return "run"

@@ -179,17 +179,8 @@ func taskRuns(f proxmox.Facts, id backup.AssetID, vmid int) bool {
 // pool's metadata too, and whether those that restores read from are there.
 func (l *lab) judgeStorages(s *source, cluster string, f proxmox.Facts) []Problem {
 	var out []Problem
-	done := map[string]bool{}
-	for i := range f.Storages {
-		st := &f.Storages[i]
-		name := st.Name
-		if !st.Shared && st.Node != "" {
-			name += " on " + st.Node
-		}
-		if done[name] || !st.Enabled {
-			continue
-		}
-		done[name] = true
+	for _, st := range toJudge(f) {
+		name := storageName(st)
 		subject := "proxmox." + cluster + "/" + strings.ReplaceAll(name, " on ", "@")
 		if !st.Active {
 			if st.Type == "pbs" && l.restoresFrom(cluster, st.Name) {
@@ -218,8 +209,38 @@ func (l *lab) judgeStorages(s *source, cluster string, f proxmox.Facts) []Proble
 	return out
 }
 
-// restoresFrom says whether restores read from a storage whose PBS answers us:
-// one that does not tells of itself.
+// toJudge are the storages that are in use, a shared one as a node sees it that
+// reaches it: one node that is off hides no storage, and is told of by itself.
+func toJudge(f proxmox.Facts) []*proxmox.Storage {
+	var all []*proxmox.Storage
+	at := map[string]int{}
+	for i := range f.Storages {
+		st := &f.Storages[i]
+		off := slices.ContainsFunc(f.Nodes, func(n proxmox.Node) bool { return n.Name == st.Node && !n.Online })
+		if !st.Enabled || off && !st.Active {
+			continue
+		}
+		known, ok := at[storageName(st)]
+		switch {
+		case !ok:
+			at[storageName(st)] = len(all)
+			all = append(all, st)
+		case st.Active && !all[known].Active:
+			all[known] = st
+		}
+	}
+	return all
+}
+
+// storageName is what a person calls a storage; of one that is not shared each node
+// has its own.
+func storageName(st *proxmox.Storage) string {
+	if !st.Shared && st.Node != "" {
+		return st.Name + " on " + st.Node
+	}
+	return st.Name
+}
+
 // fillOf is the ratio from which a storage's fill level is critical, and what to
 // do about it; no hint: a full one harms neither guests nor backups.
 func fillOf(st *proxmox.Storage) (critical float64, hint string) {
@@ -236,6 +257,8 @@ func fillOf(st *proxmox.Storage) (critical float64, hint string) {
 	return never, ""
 }
 
+// restoresFrom says whether restores read from a storage whose PBS answers us:
+// one that does not tells of itself.
 func (l *lab) restoresFrom(cluster, storage string) bool {
 	return slices.ContainsFunc(l.sources, func(s *source) bool {
 		name, ok := strings.CutPrefix(s.name, "pbs.")

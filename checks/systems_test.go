@@ -242,6 +242,31 @@ func TestProxmox(t *testing.T) {
 	}
 }
 
+// A node that is off lists each storage as not reached: that hides no shared one that
+// another node sees, and is no failure of the storage.
+func TestNodeThatIsOffHidesNoStorage(t *testing.T) {
+	p, f := home()
+	edit(f.Proxmox, "home", func(v *proxmox.Facts) {
+		v.Nodes = append(v.Nodes, proxmox.Node{Name: "pve0"})
+		off := proxmox.Storage{Name: "ceph", Node: "pve0", Type: "rbd", Shared: true, Enabled: true, Content: []string{"images"}}
+		on := off
+		on.Node, on.Active, on.Total, on.Used = "pve1", true, 100*gib, 95*gib
+		backups := v.Storages[0]
+		backups.Shared, v.Storages[0].Shared = true, true
+		backups.Node, backups.Active = "pve0", false
+		v.Storages = append([]proxmox.Storage{backups, off}, append(v.Storages, on)...)
+		v.Guests[0].Running, v.Guests[0].Unsure = false, true
+	})
+	r := Judge(p, f, now)
+	never(t, r, "storage-inactive")
+	want(t, r, backup.Critical, "storage-full", "Storage ceph of", "95 %")
+	for _, a := range r.Assets {
+		if a.ID == guestID("home", 101) && a.Live != "?" {
+			t.Errorf("whether it runs is not known: %q", a.Live)
+		}
+	}
+}
+
 func TestALockWhileItsTaskRuns(t *testing.T) {
 	p, f := home()
 	edit(f.Proxmox, "home", func(v *proxmox.Facts) {

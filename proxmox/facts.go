@@ -47,6 +47,7 @@ type Guest struct {
 	Node        string
 	Kind        GuestKind
 	Running     bool
+	Unsure      bool // whether it runs is not known: its node is off, or does not tell
 	Template    bool
 	Lock        string // such as "backup", "rollback"; empty when unlocked
 	Tags        []string

@@ -216,3 +216,22 @@ func FuzzResources(f *testing.F) {
 		parseLog(raw)
 	})
 }
+
+// PVE calls a guest unknown whose node is off, or does not tell.
+func TestGuestOfWhichNothingIsKnown(t *testing.T) {
+	for status, want := range map[string][2]bool{"running": {true, false}, "stopped": {false, false}, "unknown": {false, true}} {
+		g := resource{Type: "qemu", VMID: 7, Node: "a", Status: text(status)}.facts()
+		if g.Running != want[0] || g.Unsure != want[1] {
+			t.Errorf("%s: %+v", status, g)
+		}
+	}
+}
+
+func TestRunningTaskOfAnyCase(t *testing.T) {
+	for status, want := range map[text]bool{"": true, "RUNNING": true, "running": true, "OK": false, "unexpected status": false} {
+		task, ok := wireTask{UPID: "UPID:pve1:0000A1B2:0F3C2A11:6ABA2CB6:qmstart:101:root@pam:", Status: status}.listed()
+		if !ok || task.Running != want {
+			t.Errorf("%q: %+v", status, task)
+		}
+	}
+}

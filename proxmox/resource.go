@@ -35,7 +35,7 @@ func (r resource) facts() Guest {
 	tags := list(string(r.Tags))
 	slices.Sort(tags)
 	return Guest{VMID: int(r.VMID), Name: string(r.Name), Node: string(r.Node), Kind: GuestKind(r.Type),
-		Running: r.Status == "running", Template: bool(r.Template), Lock: string(r.Lock), Tags: tags,
+		Running: r.Status == "running", Unsure: r.Status == "unknown", Template: bool(r.Template), Lock: string(r.Lock), Tags: tags,
 		HAState: string(r.HAState)}
 }
 

@@ -74,6 +74,8 @@ func (m *Model) pveGuests(f proxmox.Facts) section {
 			state = say(caution, "locked: "+g.Lock)
 		case g.Template:
 			state = say(faint, "template")
+		case g.Unsure:
+			state = say(caution, "not known")
 		case g.Running:
 			state = say(good, "running")
 		}

@@ -196,6 +196,8 @@ func (p *snapshotsPage) head(m *Model, w int) []line {
 	switch {
 	case g.Lock != "":
 		state = say(caution, "locked: "+g.Lock)
+	case g.Unsure:
+		state = say(caution, "not known")
 	case g.Running:
 		state = say(good, "running")
 	}
