@@ -91,11 +91,17 @@ func (r *RecoverReady) fromBase(ctx context.Context, c *Client) (err error) {
 	}
 	r.Recovery.Base, r.Recovery.WAL, r.Recovery.Total = b.Path, c.cfg.WAL.Dir, r.Source.Segments
 	r.Newest = r.Source.Reach
-	if isTarBase(b.Path) {
-		return nil // its version is that of the live server, else it is seen when it is unpacked
+	if !isTarBase(b.Path) { // else its version is that of the live server, or is seen when it is unpacked
+		if r.Recovery.Major, err = baseMajor(b.Path); err != nil {
+			return err
+		}
 	}
-	r.Recovery.Major, err = baseMajor(b.Path)
-	return err
+	if r.Recovery.Target == (Target{}) && !r.Flushes() {
+		if at := c.lastCommit(ctx, r.Recovery.Major, d, r.Source, c.cfg.WAL.Dir, r.Left.Dir); !at.IsZero() {
+			r.Newest = at
+		}
+	}
+	return nil
 }
 
 // fromTool chooses one of another tool's backups.

@@ -145,8 +145,9 @@ func TestWholeServerRecoveredWhileTheLiveOneIsDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	rehearse.Want(t, d.Run(made), operation.StepDone)
-	d.sql(shop, "INSERT INTO b VALUES (2, 'first')", "SELECT pg_switch_wal()")
-	good := d.tables(shop)
+	d.sql(shop, "INSERT INTO b VALUES (2, 'first')")
+	kept := d.moment()
+	d.sql(shop, "SELECT pg_switch_wal()")
 	c, err := d.client("erp")
 	if err != nil {
 		t.Fatal(err)
@@ -154,6 +155,9 @@ func TestWholeServerRecoveredWhileTheLiveOneIsDown(t *testing.T) {
 	if _, err := c.FlushWAL(t.Context(), pg.Work{}); err != nil {
 		t.Fatal(err)
 	}
+	flushed := d.moment()
+	d.sql(shop, "INSERT INTO b VALUES (3, 'never archived')")
+	good := d.tables(shop)
 	live := d.config.Postgres["erp"]
 	live.DSN = "host=127.0.0.1 port=1 user=postgres dbname=postgres"
 	d.config.Postgres["erp"] = live
@@ -165,6 +169,10 @@ func TestWholeServerRecoveredWhileTheLiveOneIsDown(t *testing.T) {
 	rehearse.Contains(t, "loss", p.Loss+strings.Join(p.Notes, ";"), "what was written since ", "the newest point that is archived", "the live data directory is not touched", "does not answer")
 	if dumps, err := d.RestoreCluster(t.Context(), ClusterRestore{Source: "erp"}); err == nil {
 		t.Errorf("there is no dump: %+v", dumps)
+	}
+	// what is lost is what came after the last commit that is archived, row by row
+	if since := p.LosesSince; since.Before(kept.Time) || since.After(flushed.Time) {
+		t.Errorf("announced is the loss of what was written since %s; what was written until %s is archived, and after %s nothing", since, kept, flushed)
 	}
 	s := d.Run(p)
 	rehearse.Want(t, s, operation.StepDone)
