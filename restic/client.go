@@ -189,7 +189,7 @@ func (c *Client) ask(ctx context.Context, facts *Facts, seen glance) error {
 	if err := c.lockList(ctx, facts, seen); err != nil {
 		return err
 	}
-	facts.Keeps = c.keeps(ctx)
+	facts.Keeps, facts.KeepsUnknown = c.keeps(ctx)
 	if c.dir != nil {
 		if facts.Size, err = c.dir.size(ctx); err != nil {
 			facts.Incomplete = append(facts.Incomplete, Incompletion{"size", c.unreadable(ctx, err).Error()})

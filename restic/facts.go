@@ -8,18 +8,19 @@ import (
 
 // Facts is what one survey of a repository found.
 type Facts struct {
-	Name       string     // configured name
-	Version    string     // of the restic binary
-	ID         string     // the repository's id; empty: a brief survey
-	Snapshots  []Snapshot // those that match, oldest first
-	Others     int        // snapshots in the repository that do not match
-	Size       int64      // of the files in data/, bytes; 0: not known, as of every remote repository
-	Locks      []Lock
-	Keeps      string        // why it removes nothing, or keeps for a while what is removed; empty: nothing tells
-	Running    bool          // a backup runs now: run_by's unit is active, or a live lock says so
-	Runs       []backup.Run  // the unit's last run, if run_by names one
-	Copies     []backup.Copy // one per snapshot and path, as Copies makes them
-	Incomplete []Incompletion
+	Name         string     // configured name
+	Version      string     // of the restic binary
+	ID           string     // the repository's id; empty: a brief survey
+	Snapshots    []Snapshot // those that match, oldest first
+	Others       int        // snapshots in the repository that do not match
+	Size         int64      // of the files in data/, bytes; 0: not known, as of every remote repository
+	Locks        []Lock
+	Keeps        string        // why it removes nothing, or keeps for a while what is removed; empty: nothing tells
+	KeepsUnknown string        // why that could not be asked; empty: it was, or there is nothing to ask
+	Running      bool          // a backup runs now: run_by's unit is active, or a live lock says so
+	Runs         []backup.Run  // the unit's last run, if run_by names one
+	Copies       []backup.Copy // one per snapshot and path, as Copies makes them
+	Incomplete   []Incompletion
 }
 
 // Snapshot is one restic snapshot.

@@ -24,11 +24,12 @@ import (
 const lockAsked = 10 * time.Second
 
 // keeps says why the repository removes nothing, or keeps for a while what is
-// removed; empty: nothing tells. It only reads: a rest-server tells nothing before
-// it refuses, and what a provider keeps on his side nobody here can see.
-func (c *Client) keeps(ctx context.Context) string {
+// removed; empty: nothing tells. unknown is why that could not be asked. It only
+// reads: a rest-server tells nothing before it refuses, and what a provider keeps on
+// his side nobody here can see.
+func (c *Client) keeps(ctx context.Context) (keeps, unknown string) {
 	if c.memory.keepsAsked {
-		return c.memory.keeps
+		return c.memory.keeps, ""
 	}
 	text, err := "", error(nil)
 	switch {
@@ -38,7 +39,10 @@ func (c *Client) keeps(ctx context.Context) string {
 		text, err = c.objectLock(ctx)
 	}
 	c.memory.keeps, c.memory.keepsAsked = text, err == nil
-	return text // an error is no reason to say that it does not
+	if err != nil { // which is no reason to say that it does not
+		return "", c.secrets.Scrubber.String(err.Error())
+	}
+	return text, ""
 }
 
 // The attributes of files that chattr sets (linux/fs.h).
@@ -83,8 +87,11 @@ func (c *Client) objectLock(ctx context.Context) (string, error) {
 		account[name] = value
 	}
 	bucket, err := bucketURL(c.cfg.Repository)
-	if err != nil || account["AWS_ACCESS_KEY_ID"] == "" {
+	if err != nil {
 		return "", err
+	}
+	if account["AWS_ACCESS_KEY_ID"] == "" {
+		return "", errors.New("whether its bucket has object lock was not asked: env holds no AWS_ACCESS_KEY_ID")
 	}
 	bucket.RawQuery = "object-lock="
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, bucket.String(), nil)
@@ -95,7 +102,7 @@ func (c *Client) objectLock(ctx context.Context) (string, error) {
 	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
 	answer, err := client.Do(r)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("whether its bucket has object lock could not be asked: %w", err)
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
@@ -105,7 +112,7 @@ func (c *Client) objectLock(ctx context.Context) (string, error) {
 	case answer.StatusCode == http.StatusNotFound:
 		return "", nil // it has none
 	case answer.StatusCode != http.StatusOK:
-		return "", fmt.Errorf("asking for the object lock: %s", answer.Status)
+		return "", fmt.Errorf("whether its bucket has object lock is not visible: %s (s3:GetBucketObjectLockConfiguration)", answer.Status)
 	}
 	return parseObjectLock(text)
 }
@@ -147,11 +154,22 @@ func parseObjectLock(text []byte) (string, error) {
 	case lock.Enabled != "Enabled":
 		return "", nil
 	case r.Days > 0:
-		return fmt.Sprintf("its bucket keeps each object for %d days (object lock, %s): what is forgotten stays there that long", r.Days, strings.ToLower(r.Mode)), nil
+		return lockText(fmt.Sprintf("%d days", r.Days), r.Mode), nil
 	case r.Years > 0:
-		return fmt.Sprintf("its bucket keeps each object for %d years (object lock, %s): what is forgotten stays there that long", r.Years, strings.ToLower(r.Mode)), nil
+		return lockText(fmt.Sprintf("%d years", r.Years), r.Mode), nil
 	}
-	return "its bucket has object lock, with no time for which everything is kept", nil
+	return "its bucket has object lock without a default retention: it holds only objects on which a lock was set one by one, which is not visible from here", nil
+}
+
+// lockText says what a default retention holds, and what it does not: it counts
+// from the upload of each object, and restic uploads a pack once.
+func lockText(long, mode string) string {
+	mode = strings.ToLower(mode)
+	text := fmt.Sprintf("its bucket keeps each object for %s from its upload (object lock, %s): what is forgotten stays at least that long as an old version, and a pack that was uploaded before is held no more", long, mode)
+	if mode == "governance" {
+		text += "; an account with s3:BypassGovernanceRetention can remove it all the same"
+	}
+	return text
 }
 
 // signS3 signs a request (AWS Signature Version 4).

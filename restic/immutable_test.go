@@ -73,15 +73,29 @@ func TestObjectLock(t *testing.T) {
 	if text, err := asked("home-lab", "s3-secret-value"); text != "" || err != nil {
 		t.Errorf("a bucket without a lock: %q, %v", text, err)
 	}
-	if text, err := asked("locked", "s3-secret-value"); !strings.Contains(text, "object lock") || err != nil {
+	if text, err := asked("locked", "s3-secret-value"); !strings.Contains(text, "object lock without a default retention") || err != nil {
 		t.Errorf("a bucket with a lock: %q, %v", text, err)
 	}
 	call(http.MethodPut, "/locked?object-lock=", `<ObjectLockConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>COMPLIANCE</Mode><Days>30</Days></DefaultRetention></Rule></ObjectLockConfiguration>`)
-	if text, err := asked("locked", "s3-secret-value"); !strings.Contains(text, "30 days (object lock, compliance)") || err != nil {
+	if text, err := asked("locked", "s3-secret-value"); !strings.Contains(text, "30 days from its upload (object lock, compliance)") || strings.Contains(text, "Bypass") || err != nil {
 		t.Errorf("a lock of 30 days: %q, %v", text, err)
 	}
-	if text, err := asked("locked", "another"); text != "" || err == nil {
+	if text, err := asked("locked", "another"); text != "" || err == nil || !strings.Contains(err.Error(), "is not visible: 403") {
 		t.Errorf("an account that is refused: %q, %v", text, err)
+	}
+}
+
+// What is not known is said to be that, and a lock that can be got round too.
+func TestWhatAnObjectLockDoesNotHold(t *testing.T) {
+	text, err := parseObjectLock([]byte("<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Years>2</Years></DefaultRetention></Rule></ObjectLockConfiguration>"))
+	if err != nil || !strings.Contains(text, "2 years from its upload") || !strings.Contains(text, "held no more") || !strings.Contains(text, "s3:BypassGovernanceRetention") {
+		t.Errorf("got %q, %v", text, err)
+	}
+	for repository, want := range map[string]string{"s3:https://s3.example.net/home-lab": "env holds no AWS_ACCESS_KEY_ID", "rest:http://127.0.0.1:1/": "", "sftp:nas:/r": ""} {
+		keeps, unknown := client(t, Config{Repository: repository}).keeps(t.Context())
+		if keeps != "" || !strings.Contains(unknown, want) || want == "" && unknown != "" {
+			t.Errorf("%s: %q, %q", repository, keeps, unknown)
+		}
 	}
 }
 

@@ -226,6 +226,14 @@ func (m *Model) resticRepository(p *repositoryPage, f restic.Facts) section {
 			s.word("run by", v.RunBy+": cairn watches only")
 		}
 		removes := "yes, as far as is known"
+		switch local := strings.HasPrefix(v.Where, "/"); {
+		case f.Keeps != "" && local:
+			removes = "no: " + f.Keeps
+		case f.Keeps != "":
+			removes = "yes, and " + f.Keeps
+		case f.KeepsUnknown != "":
+			removes += "; " + f.KeepsUnknown
+		}
 		if !v.AppendOnly.IsZero() {
 			removes = "no: append-only or immutable, as it turned out " + m.ago(v.AppendOnly)
 		}

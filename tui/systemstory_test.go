@@ -93,6 +93,28 @@ func TestUnlockOnlyWhatIsStale(t *testing.T) {
 	u.did()
 }
 
+// Whether a repository may forget is said as far as it is known.
+func TestWhatKeepsARepositoryIsSaid(t *testing.T) {
+	u := atServers(t, 120, 60)
+	change := func(keeps, unknown string) {
+		s := systemsLab()
+		seen := s.Facts.Restic["usb"]
+		seen.Value.Keeps, seen.Value.KeepsUnknown = keeps, unknown
+		s.Facts.Restic["usb"] = seen
+		u.send(stateMsg{s})
+		u.settle()
+	}
+	u.does(toUSB...)
+	u.sees("may forget  yes, as far as is known")
+	change("its directory data is immutable (chattr +i)", "")
+	u.sees("may forget  no: its directory data is immutable")
+	change("", "whether its bucket has object lock is not visible: 403 Forbidden")
+	u.sees("may forget  yes, as far as is known; whether its bucket has object lock is not visible")
+	u.desk.systems.view.Where = "s3:https://s3.example.net/home-lab"
+	change("its bucket keeps each object for 30 days", "")
+	u.sees("may forget  yes, and its bucket keeps each object for 30 days")
+}
+
 // What is known of a check that somebody else runs is said, no more and no less.
 func TestACheckByOthersIsSaidAsFarAsItIsKnown(t *testing.T) {
 	u := atServers(t, 120, 40)

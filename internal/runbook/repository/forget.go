@@ -25,7 +25,7 @@ func (b *backupPlan) doomed(ctx context.Context) []string {
 		return nil
 	}
 	if b.facts.Keeps != "" {
-		b.note("Immutable: %s.", b.facts.Keeps)
+		b.note("What keeps it: %s.", b.facts.Keeps)
 	}
 	if b.facts.Keeps != "" && b.cfg.Dir() != "" {
 		b.note("Nothing is forgotten or pruned from here.")
