@@ -129,6 +129,9 @@ func TestKeysInATerminal(t *testing.T) {
 
 func TestResizesInATerminal(t *testing.T) {
 	s := vt.Start(t, child("console", "first"), 80, 24)
+	s.Send("?") // the first frame is there before anything listens for the size
+	s.See("Keys of: board")
+	s.Send("\x1b")
 	s.See("PROBLEMS")
 	for _, size := range [][2]int{{120, 40}, {60, 16}, {40, 10}, {80, 24}, {200, 50}, {80, 24}} {
 		s.Resize(size[0], size[1])
