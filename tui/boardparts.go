@@ -196,13 +196,21 @@ func (m *Model) failPart(w int) boardPart {
 			method = max(method, rows[i][3].width())
 		}
 	}
+	cols := []column{{title: "IF THIS FAILS NOW", grows: true, most: 28}, {title: "YOU LOSE"}, {title: "BACK IN"}, {title: "HOW", grows: true}}
+	taken := gap
+	for _, n := range natural(cols[:3], rows) {
+		taken += n + gap
+	}
 	for i, s := range all { // a blocker takes the place of both
 		if s.Ready {
-			rows[i][3] = pad(rows[i][3], method).add(span{"  ", plain}).join(rows[i][4])
+			basis := rows[i][4]
+			if taken+method+basis.width() > w && s.Runs > 0 { // rather the number of runs alone than half a word
+				basis = say(faint, count(s.Runs, "run", "runs"))
+			}
+			rows[i][3] = pad(rows[i][3], method).add(span{"  ", plain}).join(basis)
 		}
 		rows[i] = rows[i][:4]
 	}
-	cols := []column{{title: "IF THIS FAILS NOW", grows: true, most: 28}, {title: "YOU LOSE"}, {title: "BACK IN"}, {title: "HOW", grows: true}}
 	head, body := table(cols, rows, w)
 	p := boardPart{head: append(line{{" ", plain}}, head...)}
 	for i, l := range body {

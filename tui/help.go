@@ -20,7 +20,8 @@ func helpScreen(m *Model) screen {
 				"Age: of the newest copy of the asset that is worst off in a source, not of the newest copy of all. Without a schedule: of the newest.",
 				"3-2-1 holds for an asset with 3 copies on 2 media, 1 of them off-site, the live one counted. A late one counts.",
 				"Copies: verified (ver): every byte was read; in snap (in): inside the copy of a datastore or directory; proven: compared with what lies here, dumps by hash, backups by name and size; late names the copy that is.",
-				"You lose: the time since the newest usable copy. Back in: median and p90 of measured runs, or assumed.",
+				"Proven, from least to most: exists (it is listed), metadata read, every byte read (verified), restored, starts, content checked. PITR: how far back any moment of a server can be recovered, from a base backup and its WAL.",
+				"You lose: the time since the newest usable copy. Back in: half of the runs took no longer; p90: nine of ten. Both are measured, or assumed where too few runs were.",
 			} {
 				var lines []line
 				for _, row := range wrap(text, w-1) {

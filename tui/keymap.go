@@ -69,21 +69,32 @@ func (m *Model) ownKeys(s screen) (keys []binding) {
 }
 
 func (m *Model) globals() []binding {
+	back := binding{keys: []string{"esc", "backspace"}, help: "back", do: func(m *Model) tea.Cmd { m.back(); return nil }}
+	if len(m.stack) > 1 {
+		back.label = "back"
+	}
 	all := []binding{
 		m.restoreKey(),
+		back,
 		m.operationsKey(),
 		{keys: []string{"a"}, label: "assets", help: "every asset, with its copies by source", do: goTo(assetsScreen)},
 		{keys: []string{"p"}, label: "problems", help: "every problem, with what to do", do: goTo(problemsScreen)},
 		{keys: []string{"r"}, label: "refresh", help: "ask every system again now", do: func(m *Model) tea.Cmd { return m.refresh("") }},
 		{keys: []string{":"}, label: "go", help: "go to a screen, a source, a guest, a database or a path by name", do: func(m *Model) tea.Cmd { m.prompt = newPalettePrompt(); return nil }},
 		{keys: []string{"?"}, label: "help", help: "the keys of this screen", do: goTo(helpScreen)},
-		{keys: []string{"esc", "backspace"}, help: "back", do: func(m *Model) tea.Cmd { m.back(); return nil }},
 		{keys: []string{"ctrl+l"}, help: "draw the screen again", do: func(*Model) tea.Cmd { return tea.ClearScreen }},
 		{keys: []string{"q"}, label: "quit", help: "quit", do: (*Model).quit},
 		{keys: []string{"ctrl+c"}, help: "quit at once", do: func(*Model) tea.Cmd { return tea.Quit }},
 	}
-	if m.o.Refresh == nil {
-		all[4].why = "nothing here can be asked again"
+	for i := range all {
+		switch all[i].label {
+		case "refresh":
+			if m.o.Refresh == nil {
+				all[i].why = "nothing here can be asked again"
+			}
+		case m.top().id(): // it leads here
+			all[i].label = ""
+		}
 	}
 	return all
 }

@@ -175,7 +175,14 @@ func (p *operationPage) step(m *Model, w int, title string, s operation.StepStat
 	default:
 		right = "begun"
 	}
-	out := []line{ends(line{{mark(s.State) + " ", tone}, {title, plain}}, words(right), w)}
+	var out []line
+	for i, row := range wrap(title, max(w-5-width(right), 1)) {
+		if i == 0 {
+			out = append(out, ends(line{{mark(s.State) + " ", tone}, {row, plain}}, words(right), w))
+			continue
+		}
+		out = append(out, words("    "+row))
+	}
 	if right == "begun" {
 		out = append(out, say(caution, "    how it ended is not known"))
 	}

@@ -83,7 +83,11 @@ func newTargets(f *flow) *listing {
 			if f.scenario.Asks == runbook.AtPath || f.scenario.Asks == runbook.AtGuest {
 				items = append(items, item{id: another, lines: []line{chosen.cell(another, words(anotherText(f.scenario.Asks)))}})
 			}
-			return []line{say(strong, " "+f.scenario.What+": "+f.scenario.Method), line{{" ", plain}}.join(head)}, items
+			var top []line
+			for _, row := range wrap(f.scenario.What+": "+f.scenario.Method, w) {
+				top = append(top, say(strong, " "+row))
+			}
+			return append(top, line{{" ", plain}}.join(head)), items
 		},
 		more: func(m *Model, l *listing) []binding {
 			take := binding{keys: []string{"enter"}, label: "take it", help: "go on with the chosen one; nothing is touched yet", do: func(m *Model) tea.Cmd { return f.pick(m, l.list.chosen) }}
@@ -103,7 +107,7 @@ const another = "another"
 
 func anotherText(a runbook.Aim) string {
 	if a == runbook.AtPath {
-		return "another path …"
+		return "another path, such as a single file …"
 	}
 	return "another one, by its VMID or name, such as one that is gone …"
 }

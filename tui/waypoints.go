@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"slices"
+	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -105,7 +106,7 @@ func (p *wayPointsPage) rows(m *Model, w int) []item {
 
 func (p *wayPointsPage) cells(m *Model, one runbook.Point) []line {
 	if one.ID == runbook.ToTheEnd {
-		return []line{say(good, "you choose"), words("any moment"), provenLine(one), nil, nil, nil, nil, words(one.Source)}
+		return []line{say(good, "you choose"), words("any moment"), words("by its WAL"), nil, nil, nil, nil, words(one.Source)}
 	}
 	lose := words(m.age(one.Taken))
 	if p.after(m, one) {
@@ -226,6 +227,7 @@ func (p *wayPointsPage) keys(m *Model) []binding {
 			p.flow.wish.Point, p.flow.point, p.flow.wish.Options = one.ID, one, map[string]string{}
 			return p.flow.options(m)
 		}},
+		p.insideKey(m, one),
 		{keys: []string{"r"}, label: "read again", help: "read the points again", why: m.deskless(), do: p.start},
 		{keys: []string{"esc", "backspace"}, label: "back", help: "back", do: func(m *Model) tea.Cmd { m.back(); return nil }},
 	}
@@ -233,6 +235,19 @@ func (p *wayPointsPage) keys(m *Model) []binding {
 		p.below.id = or(p.below.id, p.list.chosen)
 		return p.below.moved()
 	})...)
+}
+
+// insideKey opens the files of a repository's snapshot, to take only some of them.
+func (p *wayPointsPage) insideKey(m *Model, one runbook.Point) binding {
+	b := binding{keys: []string{"f"}, help: "look into it, and bring back single files", why: m.deskless(), do: func(m *Model) tea.Cmd { return openFiles(m, one.ID) }}
+	if repo, id, ok := strings.Cut(one.ID, "/"); ok {
+		if _, ok = snapshotOf(m, repo, id); ok {
+			b.label = "files in it"
+			return b
+		}
+	}
+	b.why = or(b.why, "only snapshots of a restic repository can be looked into here")
+	return b
 }
 
 func (p *wayPointsPage) view(m *Model, w, h int) []line {

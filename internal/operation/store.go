@@ -85,9 +85,11 @@ func (s *Store) newID(now time.Time) (string, error) {
 	}
 }
 
-// named puts the operation's id into every text of p that carries it.
+// named puts the operation's id into every text of p that carries it. Its parts get
+// one of their own each.
 func named(p plan.Plan, id string) (plan.Plan, error) {
-	p.ID = ""
+	parts := p.Parts
+	p.ID, p.Parts = "", nil
 	text, err := json.Marshal(p)
 	if err != nil {
 		return p, fmt.Errorf("naming the plan: %w", err)
@@ -96,7 +98,7 @@ func named(p plan.Plan, id string) (plan.Plan, error) {
 	if err := json.Unmarshal([]byte(strings.ReplaceAll(string(text), placeholder, id)), &out); err != nil {
 		return p, fmt.Errorf("naming the plan: %w", err)
 	}
-	out.ID = id
+	out.ID, out.Parts = id, parts
 	return out, nil
 }
 

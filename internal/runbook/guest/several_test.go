@@ -94,8 +94,13 @@ func TestSeveralGuestsByOneOperation(t *testing.T) {
 	s := x.Run(p)
 	rehearse.Want(t, s, operation.StepFailed)
 	rehearse.Contains(t, "text", s.Text, "1 of 2 guests did not come back: web: operation ", "exit code 255")
-	if !strings.HasPrefix(x.pve.Guest(100).Config["hostname"], "dns-restore-") || h.most != 2 {
-		t.Errorf("dns is %+v; %d ran at once", x.pve.Guest(100), h.most)
+	all, err := x.Store.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := partsOf(all, s.ID())["guest:home/102"]
+	if got := x.pve.Guest(100).Config["hostname"]; got != "dns-restore-"+child.ID() || h.most != 2 {
+		t.Errorf("dns is %q, restored by %s; %d ran at once", got, child.ID(), h.most)
 	}
 	rest, err := x.RestoreRest(t.Context(), s)
 	if err != nil || rest.Target != "guest:home/101" || len(rest.Parts) != 0 {
