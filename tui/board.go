@@ -16,6 +16,7 @@ type board struct {
 	beside aside
 	made   moment // of laid
 	moved  bool   // by a person
+	known  bool   // a state had come
 	h      int    // lines that the terminal has for all parts
 	madeH  int    // of laid
 	laid   []boardPart
@@ -120,8 +121,8 @@ func (b *board) view(m *Model, w, h int) []line {
 		left = max(w*3/5, 78, min(80, w-leastBeside-3))
 		right = w - left - 3
 	}
-	if room := m.h - 3; b.h != room { // of the terminal: a note or a prompt moves no row
-		if b.h = room; !b.moved {
+	if room := m.h - 3; b.h != room || b.known != m.known { // of the terminal: a note or a prompt moves no row
+		if b.h, b.known = room, m.known; !b.moved {
 			b.chosen = ""
 		}
 	}

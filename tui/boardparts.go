@@ -158,7 +158,10 @@ func (m *Model) diskRow(d checks.Disk, w int) line {
 		rest = rest.add(span{text + "  ", plain})
 	}
 	rest = rest.add(span{d.Note, plain})
-	bar := max(min(w-out.width()-rest.width(), 24), 8)
+	bar := min(w-out.width()-rest.width(), 24)
+	if bar < 4 { // rather words than a picture of the per cent
+		return words(name).join(rest)
+	}
 	full := max(0, min(bar, int(d.UsedRatio*float64(bar)+0.5)))
 	return out.add(span{strings.Repeat("█", full), tone}, span{strings.Repeat("░", bar-full), faint}).join(rest)
 }

@@ -162,5 +162,5 @@ func (p *optionsPage) view(m *Model, w, _ int) []line {
 		}
 		return append(out, words(" Nothing was touched. Correct it, and enter plans again."))
 	}
-	return append(out, nil, words(" enter shows the plan; nothing is touched before you agree to it."))
+	return append(out, nil, words(" enter shows the plan; nothing is touched yet."))
 }

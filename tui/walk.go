@@ -101,11 +101,15 @@ func (p *walkPage) rows(m *Model, w int) {
 	var items []item
 	if q != nil {
 		for i, c := range q.Choices {
-			row := words(fmt.Sprintf("%d  %s", i+1, c.Title))
-			if c.Seen != "" {
-				row = pad(row, min(36, w/2)).add(span{"  " + c.Seen, faint})
+			var rows []line
+			number := fmt.Sprintf("%d  ", i+1)
+			for _, text := range wrap(c.Title, max(w-4, 1)) {
+				rows, number = append(rows, words(number+text)), "   "
 			}
-			items = append(items, item{id: c.Value, lines: []line{row}})
+			if c.Seen != "" && len(rows) == 1 {
+				rows[0] = pad(rows[0], min(36, w/2)).add(span{"  " + c.Seen, faint})
+			}
+			items = append(items, item{id: c.Value, lines: rows})
 		}
 		p.list.set(items)
 		return
@@ -169,10 +173,13 @@ func (m *Model) wayLines(number int, way incident.Way, w int, whole bool) []line
 }
 
 func (p *walkPage) view(m *Model, w, h int) []line {
-	q, _ := p.next(m)
+	q, advice := p.next(m)
 	p.rows(m, w-1)
 	if q == nil {
 		head := []line{say(strong, " Nothing is touched yet.")}
+		if len(advice.First) > 0 && h <= 18 { // there is no room to say it in full
+			head = []line{cut(line{{" FIRST ", alarm}, {advice.First[0], strong}}, w)}
+		}
 		for i, row := range wrap(p.summary(), w-2) {
 			if i < 2 && h > 18 {
 				head = append(head, say(faint, " "+row))
@@ -187,7 +194,11 @@ func (p *walkPage) view(m *Model, w, h int) []line {
 	for _, row := range wrap(q.Why, w-2) {
 		question = append(question, say(faint, " "+row))
 	}
-	rows := p.list.view(w, min(len(p.list.items), max(h-len(question), 3)))
+	wants := 0
+	for _, it := range p.list.items {
+		wants += len(it.lines)
+	}
+	rows := p.list.view(w, min(wants, max(h-len(question), 3)))
 	room := h - len(question) - len(rows)
 	out := p.answered(w, min(room, len(p.asked)+1))
 	out = append(append(out, question...), rows...)
