@@ -118,8 +118,8 @@ func (l *lab) judgeBroken(s *source, f proxmox.Facts) []Problem {
 		}
 		label := l.label(l.guests[guestID(strings.TrimPrefix(s.name, "proxmox."), g.VMID)])
 		for _, snap := range g.Snapshots {
-			if snap.State != "" {
-				broken = append(broken, fmt.Sprintf("%s %s (%s)", label, snap.Name, snap.State))
+			if snap.State != "" || snap.OfBackup() {
+				broken = append(broken, fmt.Sprintf("%s %s (%s)", label, snap.Name, either(snap.State, "a backup left it, and the next one fails")))
 				grade = append(grade, strconv.Itoa(g.VMID)+"/"+snap.Name)
 			}
 		}

@@ -218,6 +218,9 @@ func TestProxmox(t *testing.T) {
 		"incomplete snapshot": {func(f *proxmox.Facts) {
 			f.Guests[0].Snapshots = []proxmox.Snapshot{{Name: "s", Taken: now, State: "delete"}}
 		}, "snapshot-incomplete", backup.Warning, []string{"(delete)"}},
+		"left by a backup": {func(f *proxmox.Facts) {
+			f.Guests[0].Snapshots = []proxmox.Snapshot{{Name: "vzdump", Description: "vzdump backup snapshot", Taken: now.Add(-time.Hour)}}
+		}, "snapshot-incomplete", backup.Warning, []string{"vzdump (a backup left it"}},
 		"leftover lock":       {func(f *proxmox.Facts) { f.Guests[1].Lock = "rollback" }, "locked", backup.Warning, []string{"mail (102) (rollback)"}},
 		"thin pool":           {func(f *proxmox.Facts) { f.Storages[1].Used = 91 * gib }, "storage-full", backup.Critical, []string{"local-lvm", "91 %"}},
 		"thin metadata":       {func(f *proxmox.Facts) { f.Storages[1].Meta.Used = gib * 85 / 100 }, "storage-metadata", backup.Warning, []string{"metadata", "84 %"}},

@@ -133,6 +133,9 @@ func snapshotCopies(cluster string, guests []Guest) []backup.Copy {
 	var copies []backup.Copy
 	for _, g := range guests {
 		for _, s := range g.Snapshots {
+			if s.OfBackup() {
+				continue // it is gone when the backup is done
+			}
 			c := backup.Copy{Asset: Asset(cluster, g.VMID), Tier: backup.LocalRollback, Source: source(cluster),
 				ID: Asset(cluster, g.VMID).Name + "/" + s.Name, Kind: "snapshot", Medium: backup.LiveMedium,
 				Site: backup.HomeSite, Taken: s.Taken, State: backup.Complete}

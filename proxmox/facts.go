@@ -1,6 +1,7 @@
 package proxmox
 
 import (
+	"strings"
 	"time"
 
 	"cairn/internal/backup"
@@ -79,6 +80,13 @@ type Snapshot struct {
 	Taken       time.Time // zero when PVE does not know
 	RAM         bool      // it holds the memory
 	State       string    // snapstate: "prepare", "delete", …; empty when complete
+}
+
+// OfBackup says whether vzdump made the snapshot, to back a container up from it. It
+// removes it at the end: one that stays was left by a backup that broke off, and the
+// next cannot make its own.
+func (s Snapshot) OfBackup() bool {
+	return s.Name == "vzdump" && strings.HasPrefix(s.Description, "vzdump backup snapshot")
 }
 
 // Storage is a storage as one node sees it.

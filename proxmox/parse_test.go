@@ -235,3 +235,10 @@ func TestRunningTaskOfAnyCase(t *testing.T) {
 		}
 	}
 }
+
+func TestSnapshotOfABackupIsNoCopy(t *testing.T) {
+	guests := []Guest{{VMID: 200, Kind: LXC, Snapshots: []Snapshot{{Name: "vzdump", Description: "vzdump backup snapshot\n", Taken: time.Unix(9, 0)}, {Name: "vzdump", Description: "mine"}}}}
+	if copies := snapshotCopies("lab", guests); len(copies) != 1 || !copies[0].Taken.IsZero() {
+		t.Errorf("got %+v", copies)
+	}
+}
