@@ -55,11 +55,7 @@ func TestWholeServerFromDumps(t *testing.T) {
 	d.sql("postgres", `CREATE ROLE "clerk's"`, `CREATE ROLE staff`, `GRANT staff TO "clerk's"`, `ALTER ROLE "clerk's" SET work_mem = '9MB'`, "CREATE DATABASE second OWNER staff")
 	t.Cleanup(func() { d.sql("postgres", "DROP DATABASE second") })
 	d.sql("second", "CREATE TABLE c AS SELECT g FROM generate_series(1, 300) g", `ALTER TABLE c OWNER TO "clerk's"`)
-	made, err := d.Backup(t.Context(), "erp", "dump")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rehearse.Want(t, d.Run(made), operation.StepDone)
+	d.backUp("dump")
 	good, second := d.tables(shop), d.tables("second")
 	d.sql(shop, "DELETE FROM a")
 	wrong := d.tables(shop)
@@ -137,11 +133,7 @@ func (d *database) swapAllBack(s operation.Status, good, second, wrong string) {
 func TestWholeServerWithATornDump(t *testing.T) {
 	d := newDatabase(t)
 	d.withShop()
-	made, err := d.Backup(t.Context(), "erp", shop)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rehearse.Want(t, d.Run(made), operation.StepDone)
+	d.backUp(shop)
 	before := d.tables(shop)
 	p, err := d.RestoreCluster(t.Context(), ClusterRestore{Source: "erp", Swap: true})
 	if err != nil {

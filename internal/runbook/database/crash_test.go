@@ -12,6 +12,7 @@ import (
 
 	"cairn/internal/command"
 	"cairn/internal/operation"
+	"cairn/internal/plan"
 	"cairn/internal/runbook/rehearse"
 	"cairn/internal/testkit"
 	"cairn/pg"
@@ -47,37 +48,18 @@ func TestKilledWorkerOfARestore(t *testing.T) {
 	d := newDatabase(t)
 	d.withShop()
 	d.sql(shop, "CREATE UNLOGGED TABLE big AS SELECT g AS id, md5(g::text) AS t FROM generate_series(1, 400000) g", "CREATE INDEX ON big (t)")
-	made, err := d.Backup(t.Context(), "erp", shop)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rehearse.Want(t, d.Run(made), operation.StepDone)
+	d.backUp(shop)
 	before := d.tables(shop)
 	p := d.restore(Restore{})
-	id := d.Create(p.Plan)
-	text, err := json.Marshal(workerTask{d.dir, d.own, id, d.port})
-	if err != nil {
-		t.Fatal(err)
-	}
-	worker, err := command.Start(command.Spec{Argv: []string{os.Args[0], "-test.run=^TestPostgresWorkerProcess$"}, Env: []string{workerVariable + "=" + string(text)}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	id, ended := d.killWorker(p.Plan, "pg_restore works on the new database", d.fillsBeside) // the worker alone: its pg_restore lives on
 	beside := pg.BesideName(shop, id)
-	testkit.Until(t, time.Minute, "pg_restore works on the new database", func() bool {
-		return d.ask("postgres", "SELECT count(*)::text FROM pg_stat_activity WHERE application_name = 'cairn "+id+"' AND datname = "+literalOf(beside)+" AND state = 'active'") != "0"
-	})
-	if err := syscall.Kill(worker.Pid(), syscall.SIGKILL); err != nil { // the worker alone: its pg_restore lives on
-		t.Fatal(err)
-	}
-	testkit.Until(t, 10*time.Second, "the operation is seen to be interrupted", func() bool { return d.Status(id).State == operation.Interrupted })
 	resumeWhenFree(t, d, id)
 	s := d.Status(id)
 	rehearse.Want(t, s, operation.StepDone)
 	if d.tables(beside) != before || d.tables(shop) != before {
 		t.Error("the restored one differs, or the live one was touched")
 	}
-	<-worker.Done()
+	<-ended
 	killedWholeServer(t, d, before)
 }
 
@@ -88,29 +70,40 @@ func killedWholeServer(t *testing.T, d *database, before string) {
 	if err != nil || p.Blocked() {
 		t.Fatal(err, p.Blockers)
 	}
-	id := d.Create(p)
-	text, err := json.Marshal(workerTask{d.dir, d.own, id, d.port})
-	if err != nil {
-		t.Fatal(err)
-	}
-	worker, err := command.Start(command.Spec{Argv: []string{os.Args[0], "-test.run=^TestPostgresWorkerProcess$"}, Env: []string{workerVariable + "=" + string(text)}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	id, ended := d.killWorker(p, "the database beside is being filled", d.fillsBeside)
 	beside := pg.BesideName(shop, id)
-	testkit.Until(t, time.Minute, "the database beside is being filled", func() bool {
-		return d.ask("postgres", "SELECT count(*)::text FROM pg_stat_activity WHERE application_name = 'cairn "+id+"' AND datname = "+literalOf(beside)+" AND state = 'active'") != "0"
-	})
-	if err := syscall.Kill(worker.Pid(), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	testkit.Until(t, 10*time.Second, "the operation is seen to be interrupted", func() bool { return d.Status(id).State == operation.Interrupted })
 	resumeWhenFree(t, d, id)
 	rehearse.Want(t, d.Status(id), operation.StepDone)
 	if d.tables(beside) != before || d.tables(shop) != before {
 		t.Error("the restored one differs, or the live one was touched")
 	}
-	<-worker.Done()
+	<-ended
+}
+
+// killWorker begins p in a process of its own and kills that once it is so far. ended
+// is closed when nothing of it is left.
+func (d *database) killWorker(p plan.Plan, what string, far func(id string) bool) (id string, ended <-chan struct{}) {
+	d.T.Helper()
+	id = d.Create(p)
+	text, err := json.Marshal(workerTask{d.dir, d.own, id, d.port})
+	if err != nil {
+		d.T.Fatal(err)
+	}
+	worker, err := command.Start(command.Spec{Argv: []string{os.Args[0], "-test.run=^TestPostgresWorkerProcess$"}, Env: []string{workerVariable + "=" + string(text)}}, nil)
+	if err != nil {
+		d.T.Fatal(err)
+	}
+	testkit.Until(d.T, time.Minute, what, func() bool { return far(id) })
+	if err := syscall.Kill(worker.Pid(), syscall.SIGKILL); err != nil {
+		d.T.Fatal(err)
+	}
+	testkit.Until(d.T, 10*time.Second, "the operation is seen to be interrupted", func() bool { return d.Status(id).State == operation.Interrupted })
+	return id, worker.Done()
+}
+
+// fillsBeside says whether an operation works in the database that it makes beside.
+func (d *database) fillsBeside(id string) bool {
+	return d.ask("postgres", "SELECT count(*)::text FROM pg_stat_activity WHERE application_name = 'cairn "+id+"' AND datname = "+literalOf(pg.BesideName(shop, id))+" AND state = 'active'") != "0"
 }
 
 // resumeWhenFree resumes an operation as soon as its orphans have let the target go.

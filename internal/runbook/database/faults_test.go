@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -93,11 +92,7 @@ func TestMistakesOnAServerWithEverything(t *testing.T) {
 	})
 	standby := d.withStandby()
 	for _, what := range []string{shop, "base"} {
-		made, err := d.Backup(t.Context(), "erp", what)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rehearse.Want(t, d.Run(made), operation.StepDone)
+		d.backUp(what)
 	}
 	copies := func(path string) bool { return !strings.HasSuffix(path, "cairn-proofs.json") }
 	before := d.filesHash(filepath.Join(d.own, "bases"), copies) + d.filesHash(filepath.Join(d.own, "dumps"), copies)
@@ -151,11 +146,7 @@ func (d *database) askSocket(name, query string) (text string) {
 func TestFullDiskInTheMiddleOfARecovery(t *testing.T) {
 	d := newDatabase(t)
 	d.withShop()
-	made, err := d.Backup(t.Context(), "erp", "base")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rehearse.Want(t, d.Run(made), operation.StepDone)
+	d.backUp("base")
 	size, _ := pg.Measure(filepath.Join(d.own, "bases"))
 	d.sql(shop, "CREATE TABLE filler AS SELECT repeat(md5(g::text), 30) FROM generate_series(1, 15000) g")
 	live := d.tables(shop)
@@ -202,11 +193,7 @@ func TestServerStoppedInTheMiddleOfARestore(t *testing.T) {
 	d.withShop()
 	d.sql(shop, "CREATE UNLOGGED TABLE big AS SELECT g AS id, md5(g::text) AS t FROM generate_series(1, 200000) g", "CREATE INDEX ON big (t)")
 	d.sql(shop, "ALTER TABLE big SET LOGGED")
-	made, err := d.Backup(t.Context(), "erp", shop)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rehearse.Want(t, d.Run(made), operation.StepDone)
+	d.backUp(shop)
 	live := d.tables(shop)
 	p := d.restore(Restore{Swap: true})
 	id := d.Create(p.Plan)
@@ -240,11 +227,7 @@ func TestServerStoppedInTheMiddleOfARestore(t *testing.T) {
 func TestKilledWorkerOfARecovery(t *testing.T) {
 	d := newDatabase(t)
 	d.withShop()
-	made, err := d.Backup(t.Context(), "erp", "base")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rehearse.Want(t, d.Run(made), operation.StepDone)
+	d.backUp("base")
 	good, at := d.tables(shop), d.moment()
 	d.sql(shop, "DELETE FROM a")
 	wrong := d.tables(shop)
@@ -252,24 +235,10 @@ func TestKilledWorkerOfARecovery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := d.Create(p)
-	text, err := json.Marshal(workerTask{d.dir, d.own, id, d.port})
-	if err != nil {
-		t.Fatal(err)
-	}
-	worker, err := command.Start(command.Spec{Argv: []string{os.Args[0], "-test.run=^TestPostgresWorkerProcess$"}, Env: []string{workerVariable + "=" + string(text)}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(d.dir, "erp-recover-"+id)
-	testkit.Until(t, time.Minute, "the recovered server runs", func() bool {
-		_, err := os.Stat(filepath.Join(dir, "data", "postmaster.pid"))
+	id, ended := d.killWorker(p, "the recovered server runs", func(id string) bool {
+		_, err := os.Stat(filepath.Join(d.dir, "erp-recover-"+id, "data", "postmaster.pid"))
 		return err == nil
 	})
-	if err := syscall.Kill(worker.Pid(), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	testkit.Until(t, 10*time.Second, "the operation is seen to be interrupted", func() bool { return d.Status(id).State == operation.Interrupted })
 	if d.tables(shop) != wrong {
 		t.Error("the live one was touched")
 	}
@@ -282,5 +251,5 @@ func TestKilledWorkerOfARecovery(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(d.dir, "erp-recover-*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	<-worker.Done()
+	<-ended
 }

@@ -19,11 +19,7 @@ import (
 func TestWhatAKilledServerNeverArchived(t *testing.T) {
 	d := newDatabase(t)
 	d.withShop()
-	made, err := d.Backup(t.Context(), "erp", "base")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rehearse.Want(t, d.Run(made), operation.StepDone)
+	d.backUp("base")
 	d.sql("postgres", "ALTER SYSTEM SET archive_command = 'false'", "SELECT pg_reload_conf()")
 	d.sql(shop, "INSERT INTO b VALUES (2, 'in a whole segment')", "SELECT pg_switch_wal()", "INSERT INTO b VALUES (3, 'in the last, unfinished one')")
 	good := d.tables(shop)

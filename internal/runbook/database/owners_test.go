@@ -28,11 +28,7 @@ func TestNothingGoesLiveWithoutItsOwners(t *testing.T) {
 		d.sql("postgres", "DROP ROLE actor", "DROP ROLE odoo")
 	})
 	d.sql(shop, "ALTER TABLE a OWNER TO odoo", "ALTER TABLE b OWNER TO odoo", "ALTER TABLE b ADD UNIQUE (t)")
-	made, err := d.Backup(t.Context(), "erp", shop)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rehearse.Want(t, d.Run(made), operation.StepDone)
+	d.backUp(shop)
 	cfg := d.config.Postgres["erp"]
 	cfg.Act = &pg.Role{User: "actor"}
 	d.config.Postgres["erp"] = cfg

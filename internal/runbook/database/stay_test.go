@@ -64,11 +64,7 @@ func (d *database) goOn(s operation.Status, n RecoveryNext) operation.Status {
 func TestPauseLookGoOnAndPromote(t *testing.T) {
 	d := newDatabase(t)
 	d.withShop()
-	made, err := d.Backup(t.Context(), "erp", "base")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rehearse.Want(t, d.Run(made), operation.StepDone)
+	d.backUp("base")
 	d.sql(shop, "INSERT INTO b VALUES (2, 'first')")
 	early := d.moment()
 	d.sql(shop, "INSERT INTO b VALUES (3, 'second')")
@@ -140,11 +136,7 @@ func (d *database) promoteAndLook(second, first operation.Status, dir string) {
 func TestWholeServerRecoveredWhileTheLiveOneIsDown(t *testing.T) {
 	d := newDatabase(t)
 	d.withShop()
-	made, err := d.Backup(t.Context(), "erp", "base")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rehearse.Want(t, d.Run(made), operation.StepDone)
+	d.backUp("base")
 	d.sql(shop, "INSERT INTO b VALUES (2, 'first')")
 	kept := d.moment()
 	d.sql(shop, "SELECT pg_switch_wal()")

@@ -125,11 +125,7 @@ func TestBackupDoesWhatItCan(t *testing.T) {
 func TestRestoreSwapAndUndo(t *testing.T) {
 	d := newDatabase(t)
 	d.withShop()
-	made, err := d.Backup(t.Context(), "erp", shop)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rehearse.Want(t, d.Run(made), operation.StepDone)
+	d.backUp(shop)
 	good := d.tables(shop)
 	d.sql(shop, "DROP TABLE b", "DELETE FROM a WHERE id % 2 = 0")
 	wrong := d.tables(shop)
@@ -178,11 +174,7 @@ func TestRestoreSwapAndUndo(t *testing.T) {
 func TestRestoreOfADamagedDumpTouchesNothing(t *testing.T) {
 	d := newDatabase(t)
 	d.withShop()
-	made, err := d.Backup(t.Context(), "erp", shop)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rehearse.Want(t, d.Run(made), operation.StepDone)
+	d.backUp(shop)
 	before := d.tables(shop)
 	p := d.restore(Restore{Swap: true})
 	files, err := filepath.Glob(filepath.Join(d.own, "dumps", "*", "data", "*.gz"))
@@ -211,11 +203,7 @@ func TestRestoreOfADamagedDumpTouchesNothing(t *testing.T) {
 func TestRecoverToTheSecondBefore(t *testing.T) {
 	d := newDatabase(t)
 	d.withShop()
-	made, err := d.Backup(t.Context(), "erp", "base")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rehearse.Want(t, d.Run(made), operation.StepDone)
+	d.backUp("base")
 	d.sql(shop, "INSERT INTO b VALUES (2, 'later')")
 	good := d.tables(shop)
 	target, err := pg.ParseTarget(d.ask(shop, `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') FROM pg_sleep(0.05)`), time.UTC)

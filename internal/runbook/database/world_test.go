@@ -19,6 +19,7 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/command"
+	"cairn/internal/operation"
 	"cairn/internal/plan"
 	"cairn/internal/runbook/rehearse"
 	"cairn/internal/secret"
@@ -264,4 +265,14 @@ func (d *database) restore(r Restore) operationPlan {
 		d.T.Fatal(err)
 	}
 	return operationPlan{p}
+}
+
+// backUp makes what is asked for: a dump of one database, all dumps, or a base backup.
+func (d *database) backUp(what string) {
+	d.T.Helper()
+	made, err := d.Backup(d.T.Context(), "erp", what)
+	if err != nil {
+		d.T.Fatal(err)
+	}
+	rehearse.Want(d.T, d.Run(made), operation.StepDone)
 }
