@@ -133,7 +133,7 @@ func (s *baseScan) probeOurs(path string) (BaseBackup, content) {
 		names[e.Name()] = true
 	}
 	b, c := s.probeDirectory(data, names, "")
-	if !names[manifestName] && c.state == backup.Complete {
+	if !names[manifestName] && c.state == backup.Complete && majorOf(m.Server) >= manifestSince {
 		c = broken(backup.Damaged, "its backup_manifest is missing")
 	}
 	b.Taken, b.Finished, b.Stopped, b.SystemID = m.Started, m.Finished, m.Stopped, m.SystemID

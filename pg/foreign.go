@@ -417,8 +417,11 @@ func (r *countingReader) Read(p []byte) (int, error) {
 var createOptions = regexp.MustCompile(`(?s)^CREATE DATABASE .*? WITH TEMPLATE = template0(.*?)(?: TABLESPACE = (?:"[^"]+"|\S+))?;$`)
 
 // libcProvider is what pg_dump writes since version 15 of all databases: older
-// servers have no other provider, and no word for it.
-var libcProvider = regexp.MustCompile(` LOCALE_PROVIDER = libc\b`)
+// servers have no other provider, and no word for it. LOCALE itself is of 13.
+var (
+	libcProvider = regexp.MustCompile(` LOCALE_PROVIDER = libc\b`)
+	localeOption = regexp.MustCompile(` LOCALE = ('(?:[^']|'')*')`)
+)
 
 // createStatement is the statement that made the database, for another name and a
 // server of a major version; empty where the dump does not tell.
@@ -427,6 +430,9 @@ func (f *foreignDump) createStatement(into string, major int) string {
 		if m := createOptions.FindStringSubmatch(s); m != nil {
 			if major < 15 {
 				m[1] = libcProvider.ReplaceAllString(m[1], "")
+			}
+			if major < 13 {
+				m[1] = localeOption.ReplaceAllString(m[1], " LC_COLLATE = $1 LC_CTYPE = $1")
 			}
 			return "CREATE DATABASE " + quote(into) + " WITH TEMPLATE = template0" + m[1]
 		}

@@ -141,6 +141,9 @@ func TestWhoseTheSchemaPublicIs(t *testing.T) {
 	if got := f.createStatement("x", 14); got != `CREATE DATABASE "x" WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE = 'C.UTF-8'` {
 		t.Error(got)
 	}
+	if got := f.createStatement("x", 12); !strings.HasSuffix(got, ` ENCODING = 'UTF8' LC_COLLATE = 'C.UTF-8' LC_CTYPE = 'C.UTF-8'`) {
+		t.Error(got)
+	}
 	if got := f.createStatement("x", 15); !strings.Contains(got, " LOCALE_PROVIDER = libc ") {
 		t.Error(got)
 	}
