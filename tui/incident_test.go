@@ -493,3 +493,34 @@ func (d *fakeDesk) ReleaseServers(context.Context, []string) (plan.Plan, error) 
 	d.note("plan to release the servers")
 	return d.planned, d.err
 }
+
+// An incident offers to hold the servers first; what is held is offered back on its
+// page, and once more when it is closed. Neither happens without its plan.
+func TestTheServersAreHeldFromTheConsole(t *testing.T) {
+	d := failing()
+	inIncident(d)
+	u := sitAt(t, d, troubled(), 100, 30)
+	u.does("R")
+	u.sees("first: h holds the servers")
+	u.does("h")
+	u.sees("WHAT HAPPENS")
+	u.did("plan to hold the servers")
+	u.does("esc")
+
+	d = failing()
+	inIncident(d)
+	held := finished()
+	held.Record.Plan.ID, held.Record.Plan.Operation, held.Record.By.Incident = "20261121-9", "hold", 3
+	d.operations = append([]operation.Status{held}, d.operations...)
+	state := troubled()
+	state.Facts.Past.Held = []checks.HeldSetting{{Server: "pbs.nas", Kind: "prune", ID: "p1", Says: "prune job p1", Since: before(time.Minute), Incident: 3}}
+	u = sitAt(t, d, state, 100, 30)
+	u.does("R")
+	u.sees("the servers are held")
+	u.does("c", "six hours", "enter")
+	u.sees("The servers are still held.")
+	u.does("right", "enter")
+	if last := d.done[len(d.done)-1]; last != "plan to release the servers" {
+		t.Errorf("asked: %q", d.done)
+	}
+}

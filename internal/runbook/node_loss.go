@@ -83,11 +83,11 @@ func survivors(known proxmox.Facts, dead, left string, online []string, copies [
 			continue
 		}
 		to, at := left, slices.IndexFunc(copies, func(r proxmox.Replication) bool { return r.Guest == g.VMID && slices.Contains(online, r.Target) })
-		outlived := func(d proxmox.Disk) bool { return shared[d.Storage] || at >= 0 && d.Storage != "" }
-		if slices.ContainsFunc(g.Disks, func(d proxmox.Disk) bool { return !strings.HasPrefix(d.Key, "unused") && !outlived(d) }) {
+		local := slices.ContainsFunc(g.Disks, func(d proxmox.Disk) bool { return !strings.HasPrefix(d.Key, "unused") && !shared[d.Storage] })
+		if local && at < 0 {
 			continue
 		}
-		if slices.ContainsFunc(g.Disks, func(d proxmox.Disk) bool { return !shared[d.Storage] }) {
+		if local {
 			to = copies[at].Target
 			since = append(since, fmt.Sprintf("what %s (%d) wrote since its last replication (%s)", g.Name, g.VMID, cmp.Or(copies[at].Schedule, "*/15")))
 		}
