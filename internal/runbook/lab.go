@@ -1,6 +1,7 @@
 // Package runbook knows what is to be done: it turns scenarios and single
-// actions into plans, from fresh reads, and holds the executors of their steps.
-// A file a scenario or operation.
+// actions into plans, from fresh reads, and holds the executors of their steps. Each
+// system has a room of its own below; here they are wired, and here is what leads
+// through several of them.
 package runbook
 
 import (
