@@ -148,21 +148,24 @@ func TestWearByAttribute(t *testing.T) {
 		attributes []string
 		want       float64
 	}{
-		"Samsung 870 EVO":                     {[]string{plain(177, "Wear_Leveling_Count", 99, "3")}, 0.01},
-		"Crucial MX500":                       {[]string{plain(173, "Ave_Block-Erase_Count", 94, "94"), plain(202, "Percent_Lifetime_Remain", 94, "6")}, 0.06},
-		"Kingston A400":                       {[]string{plain(231, "SSD_Life_Left", 95, "95"), plain(233, "Flash_Writes_GiB", 100, "900")}, 0.05},
-		"Intel, worn out":                     {[]string{plain(233, "Media_Wearout_Indicator", 1, "0")}, 0.99},
-		"SandForce does not count it":         {[]string{plain(233, "Media_Wearout_Indicator", 0, "3012"), plain(231, "SSD_Life_Left", 100, "1")}, 0},
-		"smartctl does not know the disk":     {[]string{plain(233, "Media_Wearout_Indicator", 3, "3"), plain(177, "Wear_Leveling_Count", 98, "41")}, 0.02},
-		"SATADOM":                             {[]string{plain(231, "Lifetime_Left", 77, "77")}, 0.23},
-		"CloudSpeed":                          {[]string{plain(245, "Drive_Life_Remaining%", 64, "64")}, 0.36},
-		"SandForce counts nothing":            {[]string{plain(233, "Media_Wearout_Indicator", 0, "3012")}, -1},
-		"WD Blue, whose value counts up":      {[]string{plain(230, "Media_Wearout_Indicator", 1, "163210068006")}, 0.0038},     // 0x002600140026
-		"SanDisk Plus, whose value is 100":    {[]string{plain(230, "Media_Wearout_Indicator", 100, "51832253853476")}, 0.4736}, // 0x2f2423142f24
-		"WD Green, of which 37.06 % are used": {[]string{plain(230, "Media_Wearout_Indicator", 37, "40707920766214")}, 0.3706},  // 0x25060d282506
-		"WD with a raw value of another kind": {[]string{plain(230, "Media_Wearout_Indicator", 3, "65535")}, -1},
-		"Apple counts from 200":               {[]string{plain(173, "Wear_Leveling_Count", 195, "8599765028")}, -1},
-		"spare blocks are no wear":            {[]string{plain(232, "Available_Reservd_Space", 100, "0"), plain(241, "Total_LBAs_Written", 99, "1")}, -1},
+		"Samsung 870 EVO":                       {[]string{plain(177, "Wear_Leveling_Count", 99, "3")}, 0.01},
+		"Crucial MX500":                         {[]string{plain(173, "Ave_Block-Erase_Count", 94, "94"), plain(202, "Percent_Lifetime_Remain", 94, "6")}, 0.06},
+		"Kingston A400":                         {[]string{plain(231, "SSD_Life_Left", 95, "95"), plain(233, "Flash_Writes_GiB", 100, "900")}, 0.05},
+		"Intel, worn out":                       {[]string{plain(233, "Media_Wearout_Indicator", 1, "0")}, 0.99},
+		"SandForce does not count it":           {[]string{plain(233, "Media_Wearout_Indicator", 0, "3012"), plain(231, "SSD_Life_Left", 100, "1")}, 0},
+		"smartctl does not know the disk":       {[]string{plain(233, "Media_Wearout_Indicator", 3, "3"), plain(177, "Wear_Leveling_Count", 98, "41")}, 0.02},
+		"Silicon Motion, whose value stays 100": {[]string{plain(169, "Remaining_Lifetime_Perc", 100, "71"), plain(177, "Wear_Leveling_Count", 100, "0")}, 0.29},
+		"Silicon Motion, worn out":              {[]string{plain(169, "Remaining_Lifetime_Perc", 0, "0")}, 1},
+		"JMicron":                               {[]string{plain(169, "Remaining_Lifetime_Perc", 95, "95")}, 0.05},
+		"SATADOM":                               {[]string{plain(231, "Lifetime_Left", 77, "77")}, 0.23},
+		"CloudSpeed":                            {[]string{plain(245, "Drive_Life_Remaining%", 64, "64")}, 0.36},
+		"SandForce counts nothing":              {[]string{plain(233, "Media_Wearout_Indicator", 0, "3012")}, -1},
+		"WD Blue, whose value counts up":        {[]string{plain(230, "Media_Wearout_Indicator", 1, "163210068006")}, 0.0038},     // 0x002600140026
+		"SanDisk Plus, whose value is 100":      {[]string{plain(230, "Media_Wearout_Indicator", 100, "51832253853476")}, 0.4736}, // 0x2f2423142f24
+		"WD Green, of which 37.06 % are used":   {[]string{plain(230, "Media_Wearout_Indicator", 37, "40707920766214")}, 0.3706},  // 0x25060d282506
+		"WD with a raw value of another kind":   {[]string{plain(230, "Media_Wearout_Indicator", 3, "65535")}, -1},
+		"Apple counts from 200":                 {[]string{plain(173, "Wear_Leveling_Count", 195, "8599765028")}, -1},
+		"spare blocks are no wear":              {[]string{plain(232, "Available_Reservd_Space", 100, "0"), plain(241, "Total_LBAs_Written", 99, "1")}, -1},
 	} {
 		more := ""
 		if strings.HasPrefix(name, "Intel") {

@@ -292,12 +292,17 @@ func (a attribute) used() float64 {
 	case a.Name == wornOfIntel && a.Value.value == 0:
 		return -1 // it ends at 1: who writes 0 does not count
 	case a.Value.known && a.Value.value >= 0 && a.Value.value <= 100:
-		return (100 - a.Value.value) / 100
+		left := a.Value.value
+		if a.Name == leftOfSMI && a.Raw.Value.value >= 1 {
+			left = min(left, a.Raw.Value.value)
+		}
+		return (100 - left) / 100
 	}
 	return -1
 }
 
 const (
+	leftOfSMI   = "Remaining_Lifetime_Perc" // in the raw value too; some of Silicon Motion's controllers leave the normalised one at 100 for good
 	wornOfWD    = 230                       // of WD's and SanDisk's SSDs
 	wornOfIntel = "Media_Wearout_Indicator" // id 233; smartctl names it so on each SSD that its database does not know, whatever it counts there
 )
