@@ -497,3 +497,28 @@ func TestListingWithoutStructType(t *testing.T) {
 		t.Errorf("%+v %t", n, ok)
 	}
 }
+
+// restic's last words of a repository behind ssh or rclone are that the helper
+// ended: why, the helper said before.
+func TestWhatAHelperSaid(t *testing.T) {
+	for name, x := range map[string]struct {
+		lines []string
+		want  Kind
+		words string
+	}{
+		"ssh refuses": {[]string{"subprocess ssh: backup@nas.example: Permission denied (publickey,password).",
+			"Fatal: unable to open repository at sftp:backup@nas.example:/srv: unable to start the sftp session, error: error receiving version packet from server: server unexpectedly closed connection: unexpected EOF"}, Denied, "publickey"},
+		"ssh finds no host": {[]string{"subprocess ssh: ssh: Could not resolve hostname nas.example: Name or service not known", "Fatal: unable to start the sftp session, error: EOF"}, Unreachable, "Name or service"},
+		"rclone knows no remote": {[]string{`rclone: 2026/11/21 20:00:00 CRITICAL: Failed to create file system for "b2:lab": didn't find section in config file`,
+			"Fatal: unable to open repository at rclone:b2:lab: error talking HTTP to rclone: exit status 1"}, Unreachable, "didn't find section"},
+		"no helper": {[]string{"Fatal: wrong password or no key found"}, WrongPassword, "no key"},
+	} {
+		w := words{}
+		for _, line := range x.lines {
+			w.hear(parseStderr([]byte(line)))
+		}
+		if got := w.last(); classify(1, got) != x.want || !strings.Contains(got, x.words) {
+			t.Errorf("%s: %s, %q", name, classify(1, got), got)
+		}
+	}
+}

@@ -156,7 +156,7 @@ func (w *words) hear(line stderrLine) {
 // went wrong first, then a stack trace or advice.
 func (w *words) last() string {
 	if w.exit != "" {
-		return w.exit
+		return w.exit + w.helper()
 	}
 	for _, note := range w.notes {
 		if !strings.HasPrefix(note, "unable to open cache") && !strings.HasPrefix(note, "Warning: ") {
@@ -164,6 +164,19 @@ func (w *words) last() string {
 		}
 	}
 	return cmp.Or(w.retry, "it did not say why")
+}
+
+// helper is what the program said last that restic reaches the repository through,
+// which knows why it cannot: ssh, rclone.
+func (w *words) helper() string {
+	for _, note := range slices.Backward(w.notes) {
+		for _, prefix := range []string{"subprocess ", "rclone: "} {
+			if strings.HasPrefix(note, prefix) {
+				return " (" + note + ")"
+			}
+		}
+	}
+	return ""
 }
 
 // failure makes the *Error of a run of restic that ended with err.
