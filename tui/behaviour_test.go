@@ -505,3 +505,28 @@ func TestEnvironment(t *testing.T) {
 		}
 	}
 }
+
+// TestASmallBoardShowsTheDiskAndWhatIsWorst: where not all tiers have room; the rows
+// stay where they are while something is said or typed.
+func TestASmallBoardShowsTheDiskAndWhatIsWorst(t *testing.T) {
+	u := sit(t, homeLab(), 60, 16)
+	u.at("3 restic cloud")
+	u.sees("disk usb (a)")
+	u.sees("1 more below")
+	u.press("j")
+	u.at("disk usb")
+	before := u.look()
+	u.press("x")
+	u.press("s") // what cannot be done says why, in a row of its own
+	u.at("disk usb")
+	u.press("esc")
+	if after := u.look(); after != before {
+		t.Errorf("rows moved:\n%s%s", before, after)
+	}
+	u.send(tea.WindowSizeMsg{Width: 80, Height: 24})
+	u.at("disk usb") // a person's choice stays
+	u = sit(t, asking(), 120, 40)
+	u.send(stateMsg{homeLab()})
+	u.at("1 Proxmox")
+	u.sees("│ Proxmox snapshots") // the detail beside is not that of a row which is gone
+}

@@ -16,12 +16,13 @@ type board struct {
 	beside aside
 	made   moment // of laid
 	moved  bool   // by a person
-	known  bool   // a state had come
-	h      int    // lines that the terminal has for all parts
-	madeH  int    // of laid
-	laid   []boardPart
-	find   string
-	found  string // the filter for which a row was chosen
+
+	settled bool // all was asked once: before, the cursor stays on the first row
+	h       int  // lines that the terminal has for all parts
+	madeH   int  // of laid
+	laid    []boardPart
+	find    string
+	found   string // the filter for which a row was chosen
 }
 
 func newBoard() *board { return &board{} }
@@ -121,8 +122,8 @@ func (b *board) view(m *Model, w, h int) []line {
 		left = max(w*3/5, 78, min(80, w-leastBeside-3))
 		right = w - left - 3
 	}
-	if room := m.h - 3; b.h != room || b.known != m.known { // of the terminal: a note or a prompt moves no row
-		if b.h, b.known = room, m.known; !b.moved {
+	if room := m.h - 3; b.h != room || !b.settled { // of the terminal: a note or a prompt moves no row
+		if b.h, b.settled = room, m.known && m.state.Asking() == 0; !b.moved {
 			b.chosen = ""
 		}
 	}

@@ -428,6 +428,24 @@ func TestAnIncidentOfAnotherConsole(t *testing.T) {
 }
 
 // TestAPathIsTyped that is no asset of its own, and a word that is no path is refused.
+// TestASnapshotIsLookedInto for single files, on the way back from a loss of files.
+func TestASnapshotIsLookedInto(t *testing.T) {
+	d := failing()
+	repo := "usb"
+	s := troubled()
+	one := s.Facts.Restic[repo].Value.Snapshots[0]
+	d.fails.points = append(d.fails.points, runbook.Point{ID: repo + "/" + one.ID, Taken: before(time.Minute), Source: "restic." + repo, Proven: "exists"})
+	u := sitAt(t, d, s, 80, 24)
+	u.m.open(newWayPoints(&flow{scenario: wayNamed("file-loss"), wish: runbook.Wish{Target: "/srv"}, name: "/srv"}))
+	u.settle()
+	u.does("G")
+	u.sees("f files in it")
+	u.does("f")
+	u.sees("files of")
+	u.does("esc", "g", "f")
+	u.sees("only snapshots of a restic repository")
+}
+
 func TestAPathIsTyped(t *testing.T) {
 	u := sitAt(t, failing(), troubled(), 80, 24)
 	u.does("R", "l", "j", "j", "enter")
