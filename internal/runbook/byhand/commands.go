@@ -191,7 +191,11 @@ func newServerJobs(name string, c pbs.Config, known pbs.Facts) (all []string) {
 		}
 		switch j.Kind {
 		case pbs.PruneJob:
-			all = append(all, "proxmox-backup-manager prune-job create "+at+keepFlags(j.Keep))
+			text := "proxmox-backup-manager prune-job create " + at + keepFlags(j.Keep)
+			if j.Disabled { // such as while an incident holds it
+				text += " --disable true"
+			}
+			all = append(all, text)
 		case pbs.VerifyJob:
 			text := "proxmox-backup-manager verify-job create " + at + " --ignore-verified " + strconv.FormatBool(j.IgnoreVerified)
 			if j.OutdatedAfter > 0 {
