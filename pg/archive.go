@@ -25,6 +25,7 @@ type walDirectory struct {
 	segments  []archived
 	partials  []archived // that pg_receivewal is writing
 	histories map[uint32][]ancestor
+	packed    map[string]bool // ends of the names of compressed segments
 	bytes     int64
 }
 
@@ -56,7 +57,7 @@ func scanArchive(dir string, size int64) (walDirectory, error) {
 
 // gatherWAL makes one archive of what lies in one or more directories.
 func gatherWAL(entries []walEntry, size int64) walDirectory {
-	d := walDirectory{size: size, histories: map[uint32][]ancestor{}}
+	d := walDirectory{size: size, histories: map[uint32][]ancestor{}, packed: map[string]bool{}}
 	if !validSegmentSize(size) {
 		d.size = sizeOf(entries)
 	}
@@ -76,6 +77,7 @@ func gatherWAL(entries []walEntry, size int64) walDirectory {
 			s, ok := e.segmentOf(d.size)
 			if ok && e.whole(d.size) && !seen[s] {
 				seen[s] = true
+				d.packed[e.packed] = true
 				d.segments = append(d.segments, archived{s, e.info.ModTime()})
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"cairn/internal/secret"
+	"cairn/internal/testkit"
 )
 
 // TestDumpsOfOthers restores every form that scripts write, beside, and looks
@@ -52,7 +53,7 @@ DROP DATABASE postgres;
 		file    string
 		counted bool
 	}{{"others_2026-11-21.dump", false}, {"others_2026-11-21", false}, {"others_2026-11-21.tar", false}, {"others_2026-11-21.dump.gz", false},
-		{"others.sql.gz", true}, {"inserts.sql.lz4", false}, {"all.sql.zst", true}, {"others_2026-11-21.tar.bz2", false}, {"others_2026-11-21.dump.xz", false}, {"inserts.sql.bz2", false}} {
+		{"others.sql.gz", true}, {"inserts.sql.lz4", false}, {"all.sql.zst", true}, {"others_2026-11-21.tar.bz2", false}, {"others_2026-11-21.dump.xz", false}} {
 		op := fmt.Sprintf("20261121-8%d", i)
 		r := RestoreRequest{Dump: at(one.file), Database: name, Into: BesideName(name, op), Globals: at("globals.sql")}
 		if _, _, err := client.VerifySource(t.Context(), r, Work{}); err != nil {
@@ -133,6 +134,24 @@ func TestProgramThatUnpacksIsMissing(t *testing.T) {
 				t.Errorf("%s: %v", end, err)
 			}
 		}
+	}
+}
+
+func TestProgramThatUnpacksWALIsMissing(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, segment{1, 1}.name(mib)+".xz"), []byte("x"))
+	put(t, filepath.Join(dir, segment{1, 2}.name(mib)), make([]byte, mib))
+	d, err := scanArchive(dir, mib)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var here, gone Preflight
+	testkit.Program(t, "xz")
+	here.needUnpackers(t.Context(), d)
+	t.Setenv("PATH", t.TempDir())
+	gone.needUnpackers(t.Context(), d)
+	if len(here.Blockers) != 0 || len(gone.Blockers) != 1 || !strings.Contains(gone.Blockers[0].Why, "the program xz is not installed") || gone.Blockers[0].Hint != "apt install xz-utils" {
+		t.Errorf("%+v %+v", here.Blockers, gone.Blockers)
 	}
 }
 

@@ -21,6 +21,24 @@ var unpackers = map[string]struct{ program, from string }{
 	".xz":  {"xz", "xz-utils"},
 }
 
+// walUnpackers are the programs that unpack WAL for a recovery, and their packages.
+var walUnpackers = map[string]struct{ program, from string }{
+	".gz": {"gzip", "gzip"}, ".zst": {"zstd", "zstd"}, ".zstd": {"zstd", "zstd"}, ".lz4": {"lz4", "lz4"}, ".bz2": {"bzip2", "bzip2"}, ".xz": {"xz", "xz-utils"},
+}
+
+// needUnpackers blocks a recovery whose WAL takes a program that is not here.
+func (p *Preflight) needUnpackers(ctx context.Context, d walDirectory) {
+	for _, end := range sortedKeys(d.packed) {
+		by, ok := walUnpackers[end]
+		if !ok {
+			continue
+		}
+		if _, err := command.Run(ctx, command.Spec{Argv: []string{by.program, "--help"}}); errors.Is(err, exec.ErrNotFound) {
+			p.block("WAL archive", fmt.Sprintf("its segments are compressed (%s), and the program %s is not installed", end, by.program), "apt install "+by.from)
+		}
+	}
+}
+
 // MissingProgramError says that a file is compressed in a way that takes a program
 // which is not on this host. It says nothing of the file.
 type MissingProgramError struct{ Path, Program, Package string }

@@ -85,6 +85,7 @@ func (r *RecoverReady) fromBase(ctx context.Context, c *Client) (err error) {
 		return err
 	}
 	r.Recovery.Segment = d.size
+	r.needUnpackers(ctx, d)
 	b := r.Source.Base
 	if id := r.Server.SystemID; id != 0 && b.SystemID != 0 && id != b.SystemID {
 		r.block("base backup", "it is of another server: the system identifiers differ", "see that base.dir is this server's own")
