@@ -295,6 +295,7 @@ func TestFullDisk(t *testing.T) {
 		testkit.Need(t, "root, to mount a small file system")
 	}
 	each(t, func(t *testing.T, version, binary string) {
+		t.Parallel()
 		mount := t.TempDir()
 		if err := syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=4m"); err != nil {
 			testkit.Need(t, "the right to mount a tmpfs: "+err.Error())
@@ -366,7 +367,7 @@ func TestSecretsOfEveryChild(t *testing.T) {
 			t.Fatal(err)
 		}
 		var none bytes.Buffer
-		how := How{Patience: 500 * time.Millisecond}
+		how := How{Patience: 100 * time.Millisecond} // also for the lock that an ended one may leave: the server never tells
 		for verb, act := range map[string]func(context.Context) error{
 			"backup": func(ctx context.Context) error { _, err := to.Backup(ctx, how, "x"); return err },
 			"forget": func(ctx context.Context) error {

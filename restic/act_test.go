@@ -347,7 +347,7 @@ func TestActErrors(t *testing.T) {
 				t.Errorf("a live lock was removed: %v, %v", removed, err)
 			}
 			_ = job.Process.Kill()
-			testkit.Until(t, 5*time.Second, "the backup is gone", func() bool {
+			testkit.Until(t, 20*time.Second, "the backup is gone", func() bool {
 				_, err := os.Stat(fmt.Sprintf("/proc/%d", job.Process.Pid))
 				return err != nil
 			})
