@@ -61,11 +61,11 @@ const lead = 3
 // its short form the sources' words are cut to what tells them apart.
 func matrix(m *Model, short bool, marked *marks) (cols []column, rows [][]line) {
 	sources := matrixSources(m.state.Report)
-	title, most := "ASSET", mostName // of a name
+	title, path, wide := "ASSET", mostName, mostName
 	if len(marked.rows) > 0 {
-		title, most = "        ASSET", mostName-8
+		title, path, wide = "        ASSET", mostName-8, mostName+8
 	}
-	cols = []column{{title: title, grows: true, most: mostName}, {title: "", most: 18}, {title: "LIVE", most: 6}}
+	cols = []column{{title: title, grows: true, most: wide}, {title: "", most: 18}, {title: "LIVE", most: 6}}
 	for _, s := range sources {
 		title := s.title
 		if short {
@@ -77,7 +77,7 @@ func matrix(m *Model, short bool, marked *marks) (cols []column, rows [][]line) 
 	for _, a := range m.state.Report.Assets {
 		name := or(a.Name, a.ID.String())
 		if a.ID.Kind == backup.Path {
-			name = fromEnd(name, most)
+			name = fromEnd(name, path)
 		}
 		row := []line{marked.cell("asset:"+a.ID.String(), words(name)), say(faint, a.Detail), words(or(a.Live, "-"))}
 		for _, s := range sources {
