@@ -2,6 +2,7 @@ package pg
 
 import (
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -17,7 +18,10 @@ func TestFromOneServerIntoAnother(t *testing.T) {
 	c := running(t)
 	placed := filepath.Dir(testkit.Program(t, "no such program", "/usr/lib/postgresql/*/bin/initdb"))
 	other := startCluster(t, placed)
-	t.Cleanup(func() { other.server.Stop(syscall.SIGINT, 20*time.Second) })
+	t.Cleanup(func() {
+		other.server.Stop(syscall.SIGINT, 20*time.Second)
+		_ = os.RemoveAll(other.dir)
+	})
 	for i, way := range []struct{ from, to *cluster }{{other, c}, {c, other}} {
 		name := `moved "é"`
 		way.from.shopOf(t, name)
