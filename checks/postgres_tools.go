@@ -32,7 +32,8 @@ func (l *lab) judgeTool(s *source) []Problem {
 }
 
 // judgeToolWAL judges the WAL that a tool keeps by what we saw of it ourselves: the
-// tools find no missing segment. Where it cannot be seen, it is unknown.
+// tools find no missing segment. Where it should be seen and cannot, it is unknown;
+// what lies elsewhere by intent is said on the server's page, and alarms nobody for good.
 func judgeToolWAL(s *source, t pg.Tool) []Problem {
 	var out []Problem
 	for _, w := range t.WAL {
@@ -47,6 +48,7 @@ func judgeToolWAL(s *source, t pg.Tool) []Problem {
 			}
 		}
 		switch {
+		case w.Away:
 		case w.Unknown != "":
 			out = append(out, found(backup.Unknown, "tool-wal-unknown", s.name, fmt.Sprintf("Whether all WAL of %s%s is there is not known: %s%s", s.title, at, w.Unknown, where(w.Dir)),
 				"Let cairn read it, or run cairn on that host; else nobody looks for missing segments", w.Dir))

@@ -20,6 +20,7 @@ type ToolWAL struct {
 	Repository int    // its number; 0: the tool has but one
 	Dir        string // of the archive; empty: not known
 	Unknown    string // why it could not be looked through; empty: it was
+	Away       bool   // it lies on another host or in an object store, as configured: nothing went wrong
 	Archive    Archive
 }
 
@@ -64,7 +65,7 @@ func (t asked) scanWAL(tool *Tool, segment int64) (all []ToolWAL, seen []walDire
 		return []ToolWAL{{Unknown: err.Error()}}, nil
 	}
 	for _, p := range places {
-		one := ToolWAL{Repository: p.repository, Dir: p.dir, Unknown: p.away}
+		one := ToolWAL{Repository: p.repository, Dir: p.dir, Unknown: p.away, Away: p.away != ""}
 		if one.Unknown == "" {
 			d, dir, err := p.scan(tool, segment)
 			if one.Dir = dir; err != nil {
