@@ -109,6 +109,7 @@ var contract = map[string]string{
 	"assets.parked":                   "bool",
 	"assets.copies_held.status":       "status",
 	"assets.copies_held.count":        "count",
+	"assets.copies_held.compared":     "string",
 	"disks.unit":                      "string",
 	"disks.smart.status":              "status",
 	"disks.smart.reason":              "string",

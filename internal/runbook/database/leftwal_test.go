@@ -1,6 +1,7 @@
 package database
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,7 +38,9 @@ func TestWhatAKilledServerNeverArchived(t *testing.T) {
 	start := func() {
 		if !started {
 			started = true
-			_ = os.Remove(filepath.Join(d.data(), "postmaster.pid")) // the server asks only whether its number is taken, as by one that nobody has buried
+			// The server asks only whether its number is taken, as by one that nobody has buried.
+			_ = os.Remove(filepath.Join(d.data(), "postmaster.pid"))
+			_ = os.Remove(filepath.Join(d.dir, fmt.Sprintf(".s.PGSQL.%d.lock", d.port)))
 			d.start()
 			shared.server = d.server
 			d.sql("postgres", "ALTER SYSTEM RESET archive_command", "SELECT pg_reload_conf()")

@@ -142,6 +142,11 @@ func (d *database) start() {
 	if d.server, err = command.Start(command.Spec{Argv: d.as(filepath.Join(d.bin, "postgres"), "-D", d.data()), Dir: d.dir}, &log); err != nil {
 		d.T.Fatal(err)
 	}
+	defer func() {
+		if d.T.Failed() {
+			d.T.Logf("the server said: %s", log.String())
+		}
+	}()
 	testkit.Until(d.T, 30*time.Second, "the server is up", func() bool {
 		c, err := pgx.Connect(context.Background(), d.dsn("postgres"))
 		if err == nil {
