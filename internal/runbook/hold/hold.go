@@ -185,7 +185,8 @@ func (l *Runbook) Release(ctx context.Context, only []string) (plan.Plan, error)
 }
 
 // Undo plans to take one operation back that held something, from its own plan: that
-// is there even where the history is not. ours is false where it held nothing.
+// is there even where the history is not. What another one held anew since is left to
+// that one, which knows what it was last. ours is false where it held nothing.
 func (l *Runbook) Undo(ctx context.Context, s operation.Status) (p plan.Plan, ours bool, err error) {
 	if s.Record.Plan.Operation == "release" {
 		return p, true, fmt.Errorf("operation %s is not undone: to hold the servers again: cairn incident hold", s.ID())
@@ -196,14 +197,30 @@ func (l *Runbook) Undo(ctx context.Context, s operation.Status) (p plan.Plan, ou
 	if s.Open() && s.State != operation.NeedsYou {
 		return p, true, fmt.Errorf("operation %s has not ended (%s): cancel or resume it first; what it holds already: cairn incident release", s.ID(), s.State)
 	}
+	held, err := l.Held(ctx)
+	if err != nil {
+		return p, true, err
+	}
 	var all []history.Held
+	var anew []string
 	for i, one := range s.Record.Plan.Steps {
 		var a heldArgs
-		if one.Kind == kindHoldServer && s.Steps[i].State != operation.Waiting && json.Unmarshal(one.Args, &a) == nil {
-			all = append(all, a.entry())
+		if one.Kind != kindHoldServer || s.Steps[i].State == operation.Waiting || json.Unmarshal(one.Args, &a) != nil {
+			continue
 		}
+		if at := slices.IndexFunc(held, func(h history.Held) bool { return h.Server == a.Server && h.Kind == a.Kind && h.ID == a.ID }); at >= 0 && held[at].Operation != s.ID() {
+			anew = append(anew, fmt.Sprintf("%s of %s (operation %s)", a.Says, a.Server, held[at].Operation))
+			continue
+		}
+		all = append(all, a.entry())
+	}
+	if len(all) == 0 && len(anew) > 0 {
+		return p, true, fmt.Errorf("all that operation %s held was held anew since: %s; to let it go: cairn incident release", s.ID(), strings.Join(anew, ", "))
 	}
 	p, err = l.release(ctx, all)
+	for _, one := range anew {
+		p.Notes = append(p.Notes, "Held anew since, so that it stays held: "+one+".")
+	}
 	return p, true, err
 }
 
@@ -327,6 +344,11 @@ func (l *Runbook) holdServer(ctx context.Context, k keeper, a heldArgs, of strin
 	entry.Since, entry.Operation = l.now(), of
 	if l.history == nil {
 		return r, errors.New("no history is kept: nothing would remind anybody of what is held")
+	}
+	if now == a.Was { // it is not held: what was noted of an earlier hold is no more what it was
+		if err := l.history.Release(ctx, entry); err != nil {
+			return r, err
+		}
 	}
 	if err := l.history.Hold(ctx, entry); err != nil {
 		return r, err

@@ -14,6 +14,7 @@ import (
 	"cairn/internal/operation"
 	"cairn/internal/plan"
 	"cairn/internal/runbook/rehearse"
+	"cairn/internal/runbook/step"
 	"cairn/internal/secret"
 	"cairn/pbs"
 	"cairn/proxmox"
@@ -372,5 +373,38 @@ func TestACallThatIsRefusedHoldsNothing(t *testing.T) {
 	rehearse.Contains(t, "why", s.Text, "permission check failed")
 	if n := x.heldNow(); n != 0 || standing(x, server) != before {
 		t.Errorf("%d are held:\n%s", n, standing(x, server))
+	}
+}
+
+// TestWhatIsHeldTwiceComesBackAsItWasLast: what somebody set while it was held, and what
+// was then held anew, is what a release sets; the undo of the first hold leaves it. Only
+// a worker that goes on after its call keeps what was noted before it.
+func TestWhatIsHeldTwiceComesBackAsItWasLast(t *testing.T) {
+	x, server := withBackupServer(t, mayHoldAll)
+	first := x.Run(x.holdServers())
+	rehearse.Want(t, first, operation.StepDone)
+	_, err := x.pve.Root("PUT", "/cluster/backup/own", map[string]string{"prune-backups": "keep-daily=90"})
+	rehearse.Must(t, err)
+	server.Change(func(w *labpbs.World) { w.Datastores[0].GC.Schedule = "sun 05:00" })
+	second := x.holdServers()
+	rehearse.Want(t, x.Run(second), operation.StepDone)
+
+	undo := x.undo(first)
+	rehearse.Contains(t, "the undo of the first", rehearse.Notes(undo), "stays held: what backup job own", "stays held: garbage collection of usb")
+	if len(undo.Steps) != 4 {
+		t.Errorf("the undo of the first has %d steps: %+v", len(undo.Steps), undo.Steps)
+	}
+	again, err := step.Args[heldArgs](second.Steps[slices.IndexFunc(second.Steps, func(s plan.Step) bool { return strings.Contains(s.Title, "backup job own") })])
+	rehearse.Must(t, err)
+	k, err := x.keeper(again.Server)
+	rehearse.Must(t, err)
+	if _, err := x.holdServer(t.Context(), k, again, "resumed"); err != nil {
+		t.Fatal(err)
+	}
+	rehearse.Want(t, x.Run(x.releaseServers()), operation.StepDone)
+	now := standing(x, server)
+	rehearse.Contains(t, "released", now, "own keep-daily=90", "gc sun 05:00")
+	if n := x.heldNow(); n != 0 {
+		t.Errorf("%d are held", n)
 	}
 }
