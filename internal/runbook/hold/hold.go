@@ -49,7 +49,7 @@ func (a heldArgs) entry() history.Held {
 func (l *Runbook) Hold(ctx context.Context, only []string) (plan.Plan, error) {
 	p := plan.Plan{Operation: "hold", Target: Target, Confirm: Target, Created: l.now(), Loss: "nothing: no copy is touched",
 		Summary: "Hold what the servers prune, collect and sync by themselves", WayBack: "cairn incident release"}
-	chosen, err := l.chooseServers(only)
+	chosen, err := chooseServers(only, l.holdable())
 	if err != nil {
 		return p, err
 	}
@@ -87,9 +87,8 @@ func heldAlready(ctx context.Context, h *history.Store) string {
 	return ""
 }
 
-// chooseServers are those that are meant by their names, such as nas or pbs.nas.
-func (l *Runbook) chooseServers(only []string) ([]string, error) {
-	all := l.holdable()
+// chooseServers are those of all that are meant by their names, such as nas or pbs.nas.
+func chooseServers(only, all []string) ([]string, error) {
 	if len(only) == 0 {
 		return all, nil
 	}
@@ -102,7 +101,7 @@ func (l *Runbook) chooseServers(only []string) ([]string, error) {
 			}
 		}
 		if len(fits) != 1 {
-			return nil, fmt.Errorf("%q names %d of the configured servers: say which of %s", name, len(fits), strings.Join(all, ", "))
+			return nil, fmt.Errorf("%q names %d of the servers: say which of %s", name, len(fits), strings.Join(all, ", "))
 		}
 		chosen = append(chosen, fits[0])
 	}
@@ -168,13 +167,19 @@ func (l *Runbook) Held(ctx context.Context) ([]history.Held, error) {
 }
 
 // Release plans to make what is held as it was, on all servers or on those that
-// are named.
+// are named: one that left the configuration while it was held is known too.
 func (l *Runbook) Release(ctx context.Context, only []string) (plan.Plan, error) {
-	chosen, err := l.chooseServers(only)
+	all, err := l.Held(ctx)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	all, err := l.Held(ctx)
+	known := l.holdable()
+	for _, h := range all {
+		if !slices.Contains(known, h.Server) {
+			known = append(known, h.Server)
+		}
+	}
+	chosen, err := chooseServers(only, known)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -249,13 +254,12 @@ func (l *Runbook) release(ctx context.Context, all []history.Held) (plan.Plan, e
 
 // addRelease adds the step for one setting, and says where it is not as it was left.
 func (l *Runbook) addRelease(ctx context.Context, p *plan.Plan, h history.Held) error {
-	k, err := l.keeper(h.Server)
-	if err != nil {
-		p.Blockers = append(p.Blockers, plan.Blocker{Subject: h.Server, Why: err.Error(), Hint: "set it by hand: " + h.Says + " was " + h.Was})
-		return nil
-	}
-	now, err := k.read(ctx, h.Kind, h.ID)
+	title, show := "make as it was: "+h.Says+" of "+h.Server, showRelease(h.Server, h.ID, h.Was)
+	now, err := l.readSetting(ctx, h.Server, h.Kind, h.ID)
 	switch {
+	case errors.Is(err, errUnconfigured): // nothing can be asked of it, and that must not keep all others held
+		p.Notes = append(p.Notes, fmt.Sprintf("%v, so %s stays as it is there and is only forgotten here: set by hand what it was, %s.", err, h.Says, show))
+		title, show = "forget that it is held: "+h.Says+" of "+h.Server, "nothing is asked of "+h.Server
 	case errors.Is(err, errGone):
 		p.Notes = append(p.Notes, fmt.Sprintf("%s of %s is there no more: nothing is set.", h.Says, h.Server))
 	case err != nil && ctx.Err() == nil:
@@ -269,8 +273,17 @@ func (l *Runbook) addRelease(ctx context.Context, p *plan.Plan, h history.Held) 
 		p.Notes = append(p.Notes, fmt.Sprintf("%s of %s was changed by somebody while it was held: it is left as it is now.", h.Says, h.Server))
 	}
 	a := heldArgs{h.Server, h.Kind, h.ID, h.Was, h.Held, h.Says, h.Incident}
-	l.steps.Add(p, kindReleaseServer, "make as it was: "+h.Says+" of "+h.Server, showRelease(h.Server, h.ID, h.Was), a, 0)
+	l.steps.Add(p, kindReleaseServer, title, show, a, 0)
 	return nil
+}
+
+// readSetting reads how a setting of a server stands now.
+func (l *Runbook) readSetting(ctx context.Context, server, kind, id string) (string, error) {
+	k, err := l.keeper(server)
+	if err != nil {
+		return "", err
+	}
+	return k.read(ctx, kind, id)
 }
 
 // state names how the settings of a plan stand now.
@@ -281,11 +294,7 @@ func (l *Runbook) state(ctx context.Context, p plan.Plan) string {
 		if s.Kind == kindLookServer || json.Unmarshal(s.Args, &a) != nil {
 			continue
 		}
-		now, err := "", error(nil)
-		k, err := l.keeper(a.Server)
-		if err == nil {
-			now, err = k.read(ctx, a.Kind, a.ID)
-		}
+		now, err := l.readSetting(ctx, a.Server, a.Kind, a.ID)
 		if err != nil {
 			now = "unread"
 		}
@@ -319,6 +328,9 @@ func (x *serverStep) Run(ctx context.Context, s plan.Step, task *operation.Task)
 		return r, err
 	}
 	k, err := x.room.keeper(a.Server)
+	if errors.Is(err, errUnconfigured) && s.Kind == kindReleaseServer {
+		return x.room.forget(ctx, a, err)
+	}
 	if err != nil {
 		return r, err
 	}
@@ -401,6 +413,14 @@ func (l *Runbook) releaseServer(ctx context.Context, k keeper, a heldArgs, _ str
 		err = l.history.Release(ctx, a.entry())
 	}
 	return r, err
+}
+
+// forget ends that a setting is held of a server that cannot be asked any more: why.
+func (l *Runbook) forget(ctx context.Context, a heldArgs, why error) (r operation.Result, err error) {
+	if l.history != nil {
+		err = l.history.Release(ctx, a.entry())
+	}
+	return operation.Result{Status: backup.Warning, Text: fmt.Sprintf("%v: nothing was set; by hand: %s", why, showRelease(a.Server, a.ID, a.Was))}, err
 }
 
 // lookAtServer says what a server takes away by itself all the same.

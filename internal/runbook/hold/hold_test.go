@@ -408,3 +408,29 @@ func TestWhatIsHeldTwiceComesBackAsItWasLast(t *testing.T) {
 		t.Errorf("%d are held", n)
 	}
 }
+
+// TestAServerThatLeftTheConfiguration is forgotten by its name too, says what to set by
+// hand, and keeps none of the others held.
+func TestAServerThatLeftTheConfiguration(t *testing.T) {
+	x, server := withBackupServer(t, mayHoldAll)
+	rehearse.Want(t, x.Run(x.holdServers()), operation.StepDone)
+	held := standing(x, server)
+	delete(x.servers, "nas")
+	if _, err := x.Hold(t.Context(), []string{"nas"}); err == nil {
+		t.Error("a server that is not configured cannot be held")
+	}
+	if p := x.releaseServers("nas"); p.Blocked() || len(p.Steps) != 4 || !strings.Contains(rehearse.Notes(p), "pbs.nas is not configured any more") {
+		t.Errorf("by its name: %+v", p)
+	}
+	p := x.releaseServers()
+	rehearse.Contains(t, "the release", rehearse.Notes(p), "set by hand what it was, PUT /config/prune/p1", "PUT /config/datastore/usb gc-schedule=")
+	s := x.Run(p)
+	rehearse.Want(t, s, operation.StepDone)
+	if s.Outcome() != operation.StepWarned || x.heldNow() != 0 {
+		t.Errorf("%s, %d held: %+v", s.Outcome(), x.heldNow(), s.Steps)
+	}
+	now := standing(x, server)
+	if before, _, _ := strings.Cut(held, "gc "); !strings.HasPrefix(now, before) || !strings.Contains(now, "own keep-daily=7,keep-last=3") {
+		t.Errorf("now:\n%s\nheld:\n%s", now, held)
+	}
+}

@@ -48,7 +48,10 @@ type lack struct{ setting, why, hint string }
 
 func unreachable(err error) bool { return proxmox.IsUnreachable(err) || pbs.IsUnreachable(err) }
 
-var errGone = errors.New("it is there no more")
+var (
+	errGone         = errors.New("it is there no more")
+	errUnconfigured = errors.New("is not configured any more")
+)
 
 // Config is what the configuration says of what takes copies away by itself.
 type Config struct {
@@ -124,6 +127,7 @@ func (l *Runbook) holdable() []string {
 	return all
 }
 
+// keeper is that of a server. The error wraps errUnconfigured where there is none.
 func (l *Runbook) keeper(server string) (keeper, error) {
 	system, name, _ := strings.Cut(server, ".")
 	if c := l.servers[name]; system == "pbs" && c != nil {
@@ -132,7 +136,7 @@ func (l *Runbook) keeper(server string) (keeper, error) {
 	if c := l.clusters[name]; system == "proxmox" && c != nil {
 		return &clusterKeeper{c}, nil
 	}
-	return nil, fmt.Errorf("no server %q is configured any more", server)
+	return nil, fmt.Errorf("%s %w", server, errUnconfigured)
 }
 
 // backupKeeper holds the jobs of a backup server. A setting is a pbs.Standing.
