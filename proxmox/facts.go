@@ -64,12 +64,13 @@ type Guest struct {
 
 // Disk is a volume of a guest.
 type Disk struct {
-	Key      string // scsi0, rootfs, mp0, unused0
-	Storage  string
-	Volume   string // storage:volume
-	Size     int64  // bytes; 0: not known
-	NoBackup bool   // left out of vzdump (backup=0; for a container's mount point: not backup=1)
-	Format   string // qcow2, raw, …; empty when the volume id does not say
+	Key       string // scsi0, rootfs, mp0, unused0
+	Storage   string
+	Volume    string // storage:volume
+	Size      int64  // bytes; 0: not known
+	NoBackup  bool   // left out of vzdump (backup=0; for a container's mount point: not backup=1)
+	NoReplica bool   // left out of replication jobs (replicate=0)
+	Format    string // qcow2, raw, …; empty when the volume id does not say
 }
 
 // Snapshot is a snapshot of a guest.

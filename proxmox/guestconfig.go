@@ -80,6 +80,8 @@ func parseDisk(kind GuestKind, key, value string) (Disk, bool) {
 			d.Format = formatOf(rest)
 		}
 	}
+	replicate, told := options["replicate"]
+	d.NoReplica = told && !truth(replicate)
 	said, set := options["backup"]
 	switch {
 	case unusedDisk.MatchString(key):

@@ -103,6 +103,14 @@ func TestDisks(t *testing.T) {
 	if want := []string{"mp0 tank false ", "mp1 tank true ", "mp2  true ", "mp10 vmstore true raw", "rootfs tank false "}; !slices.Equal(got, want) {
 		t.Errorf("the container's disks are %q", got)
 	}
+	for value, left := range map[string]bool{"tank:vm-1-disk-0,replicate=0,size=1G": true, "tank:vm-1-disk-0,replicate=1": false, "tank:vm-1-disk-0,size=1G": false, "tank:vm-1-disk-0,replicate=off": true} {
+		if d := (Configuration{"scsi0": value}).Disks(QEMU); len(d) != 1 || d[0].NoReplica != left {
+			t.Errorf("%s: %+v", value, d)
+		}
+		if d := (Configuration{"mp0": value + ",mp=/x"}).Disks(LXC); len(d) != 1 || d[0].NoReplica != left {
+			t.Errorf("mp0 %s: %+v", value, d)
+		}
+	}
 	for agent, on := range map[string]bool{"1": true, "0": false, "": false, "enabled=1": true, "enabled=0,fstrim_cloned_disks=1": false, "1,freeze-fs-on-backup=0": true} {
 		if (Configuration{"agent": agent}).agent() != on {
 			t.Errorf("agent %q is not %v", agent, on)

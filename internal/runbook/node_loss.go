@@ -19,9 +19,11 @@ type deadNode struct {
 	name   string
 	left   string // a node that is left: there it is taken out of the cluster
 	online []string
-	quorum bool         // those that are left are more than half
-	moved  []guest.Lost // guests whose disks outlived the node: their configuration moves, and nothing is restored
-	since  []string     // what of them is lost all the same
+	quorum bool          // those that are left are more than half
+	moved  []guest.Lost  // guests whose disks outlived the node: their configuration moves, and nothing is restored
+	since  []string      // what of them is lost all the same
+	unsure map[int]error // of those, whose replica could not be looked for, by VMID: why
+	lacks  []string      // guests with a replication job whose replica is not whole
 	ha     []proxmox.HAResource
 }
 
@@ -57,7 +59,9 @@ func (l *Lab) deadNode(ctx context.Context, r HypervisorRestore, known proxmox.F
 	if err != nil {
 		copies = nil // then what they hold comes back from the backups
 	}
-	d.moved, d.since = survivors(known, d.name, d.left, d.online, copies)
+	d.findSurvivors(known, copies, func(node string, vmid int, disks []proxmox.Disk) ([]proxmox.Disk, error) {
+		return c.MissingOn(ctx, node, vmid, disks)
+	})
 	for i, g := range d.moved {
 		d.moved[i].Priority = l.config.Guests[fmt.Sprintf("%s/%d", r.Cluster, g.VMID)].Order()
 	}
@@ -71,29 +75,65 @@ func (l *Lab) deadNode(ctx context.Context, r HypervisorRestore, known proxmox.F
 	return d
 }
 
-// survivors are the guests of a dead node whose disks are still there: on storages that
-// all nodes share, or as the last replication left them on a node that is left.
-func survivors(known proxmox.Facts, dead, left string, online []string, copies []proxmox.Replication) (moved []guest.Lost, since []string) {
+// lookForDisks says which disks of a guest a node does not have; an error: not known.
+type lookForDisks func(node string, vmid int, disks []proxmox.Disk) (missing []proxmox.Disk, err error)
+
+// findSurvivors finds the guests of the dead node whose disks are still there: on
+// storages that all nodes share, or as the last replication left them on a node that is
+// left.
+func (d *deadNode) findSurvivors(known proxmox.Facts, copies []proxmox.Replication, look lookForDisks) {
 	shared := map[string]bool{}
 	for _, s := range known.Storages {
 		shared[s.Name] = s.Shared
 	}
+	d.unsure = map[int]error{}
 	for _, g := range known.Guests {
-		if g.Node != dead || g.Template || len(g.Disks) == 0 {
+		if g.Node != d.name || g.Template || len(g.Disks) == 0 {
 			continue
 		}
-		to, at := left, slices.IndexFunc(copies, func(r proxmox.Replication) bool { return r.Guest == g.VMID && slices.Contains(online, r.Target) })
-		local := slices.ContainsFunc(g.Disks, func(d proxmox.Disk) bool { return !strings.HasPrefix(d.Key, "unused") && !shared[d.Storage] })
-		if local && at < 0 {
-			continue
+		to := d.left
+		local := slices.DeleteFunc(slices.Clone(g.Disks), func(disk proxmox.Disk) bool { return strings.HasPrefix(disk.Key, "unused") || shared[disk.Storage] })
+		if len(local) > 0 {
+			r, ok := d.replica(g, local, copies, look)
+			if !ok {
+				continue
+			}
+			to = r.Target
+			d.since = append(d.since, fmt.Sprintf("what %s (%d) wrote since its last replication (%s)", g.Name, g.VMID, cmp.Or(r.Schedule, "*/15")))
 		}
-		if local {
-			to = copies[at].Target
-			since = append(since, fmt.Sprintf("what %s (%d) wrote since its last replication (%s)", g.Name, g.VMID, cmp.Or(copies[at].Schedule, "*/15")))
-		}
-		moved = append(moved, guest.Lost{VMID: g.VMID, Kind: g.Kind, Name: g.Name, Node: to, Moved: true})
+		d.moved = append(d.moved, guest.Lost{VMID: g.VMID, Kind: g.Kind, Name: g.Name, Node: to, Moved: true})
 	}
-	return moved, since
+}
+
+// replica is the job that left all local disks of a guest on a node that is left; one
+// whose disks were seen there goes before one of which that is not known.
+func (d *deadNode) replica(g proxmox.Guest, local []proxmox.Disk, copies []proxmox.Replication, look lookForDisks) (found proxmox.Replication, ok bool) {
+	copies = slices.DeleteFunc(slices.Clone(copies), func(r proxmox.Replication) bool { return r.Guest != g.VMID || !slices.Contains(d.online, r.Target) })
+	if len(copies) == 0 {
+		return found, false
+	}
+	called := fmt.Sprintf("%s (%d)", g.Name, g.VMID)
+	// a device that is passed through was on the node; a container's bind mount was too, but is in no backup either
+	if i := slices.IndexFunc(local, func(disk proxmox.Disk) bool {
+		return disk.Storage == "" && g.Kind == proxmox.QEMU || disk.Storage != "" && disk.NoReplica
+	}); i >= 0 {
+		d.lacks = append(d.lacks, fmt.Sprintf("%s is replicated without %s, which was on the dead node only", called, local[i].Key))
+		return found, false
+	}
+	volumes := slices.DeleteFunc(slices.Clone(local), func(disk proxmox.Disk) bool { return disk.Storage == "" })
+	for _, r := range copies {
+		missing, err := look(r.Target, g.VMID, volumes)
+		switch {
+		case err != nil && !ok:
+			found, ok, d.unsure[g.VMID] = r, true, err
+		case err == nil && len(missing) == 0:
+			delete(d.unsure, g.VMID)
+			return r, true
+		case err == nil:
+			d.lacks = append(d.lacks, fmt.Sprintf("%s is replicated to node %s, and yet %s is not there", called, r.Target, missing[0].Volume))
+		}
+	}
+	return found, ok
 }
 
 // keep takes the guests that need no restore out of those that are restored, and of
@@ -115,7 +155,14 @@ func (d *deadNode) notes(p *plan.Plan) {
 		return
 	}
 	for _, g := range d.moved {
-		p.Notes = append(p.Notes, fmt.Sprintf("%s (%d) needs no restore: its disks are still there; its configuration moves to %s, where it is started.", g.Name, g.VMID, g.Node))
+		there := "its disks are still there"
+		if err := d.unsure[g.VMID]; err != nil {
+			there = fmt.Sprintf("its disks are still there as far as its replication job tells (look with pvesm list on %s; it could not be asked: %v)", g.Node, err)
+		}
+		p.Notes = append(p.Notes, fmt.Sprintf("%s (%d) needs no restore: %s; its configuration moves to %s, where it is started.", g.Name, g.VMID, there, g.Node))
+	}
+	for _, why := range d.lacks {
+		p.Notes = append(p.Notes, why+": it is not moved there.")
 	}
 	switch {
 	case len(d.since) > 0 && p.Loss != "":

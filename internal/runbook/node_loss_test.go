@@ -1,6 +1,7 @@
 package runbook
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +35,9 @@ func TestWhatOutlivesANode(t *testing.T) {
 			{VMID: 108, Name: "leftover", Node: "b", Kind: proxmox.QEMU, Disks: disks("nfs", "nfs", "zfs")},
 		},
 	}
-	moved, since := survivors(known, "b", "a", []string{"a", "c"}, []proxmox.Replication{{Guest: 102, Target: "c", Schedule: "*/5"}, {Guest: 107, Target: "d"}})
+	d := &deadNode{name: "b", left: "a", online: []string{"a", "c"}, quorum: true, ha: []proxmox.HAResource{{SID: "vm:100", State: "started"}}}
+	d.findSurvivors(known, []proxmox.Replication{{Guest: 102, Target: "c", Schedule: "*/5"}, {Guest: 107, Target: "d"}}, func(string, int, []proxmox.Disk) ([]proxmox.Disk, error) { return nil, nil })
+	moved, since := d.moved, d.since
 	var got []string
 	for _, g := range moved {
 		got = append(got, g.Name+" to "+g.Node)
@@ -46,7 +49,6 @@ func TestWhatOutlivesANode(t *testing.T) {
 		t.Errorf("%q", since)
 	}
 
-	d := &deadNode{name: "b", left: "a", online: []string{"a", "c"}, quorum: true, moved: moved, since: since, ha: []proxmox.HAResource{{SID: "vm:100", State: "started"}}}
 	guests, missing := d.keep([]guest.Lost{{VMID: 100}, {VMID: 101}}, []string{"copied (102)", "no disk (106)"})
 	if len(guests) != 1 || guests[0].VMID != 101 || !slices.Equal(missing, []string{"no disk (106)"}) {
 		t.Errorf("restored %+v, missing %q", guests, missing)
@@ -67,5 +69,59 @@ func TestWhatOutlivesANode(t *testing.T) {
 	}
 	if guests, missing := (*deadNode)(nil).keep(guests, missing); len(guests) != 1 || len(missing) != 1 {
 		t.Error("without a node that is left nothing is kept out")
+	}
+}
+
+// A replication job alone is no replica: a disk that it leaves out, or that is not on its
+// target, was on the dead node only; and where the target cannot be asked, that is said.
+func TestAReplicationJobIsNoReplica(t *testing.T) {
+	disk := func(name string) proxmox.Disk {
+		return proxmox.Disk{Key: "scsi0", Storage: "zfs", Volume: "zfs:" + name}
+	}
+	left := disk("scratch")
+	left.Key, left.NoReplica = "scsi1", true
+	device := proxmox.Disk{Key: "sata1", Volume: "/dev/disk/by-id/ata-X"}
+	bind := proxmox.Disk{Key: "mp0", Volume: "/srv/media", NoBackup: true, NoReplica: true}
+	for name, c := range map[string]struct {
+		kind    proxmox.GuestKind
+		disks   []proxmox.Disk
+		targets []string
+		moves   string // to this node; empty: it is restored
+		says    string
+	}{
+		"whole":                   {proxmox.QEMU, []proxmox.Disk{disk("there")}, []string{"c"}, "c", "needs no restore: its disks are still there; its"},
+		"a disk is left out":      {proxmox.QEMU, []proxmox.Disk{disk("there"), left}, []string{"c"}, "", "g (100) is replicated without scsi1"},
+		"a device":                {proxmox.QEMU, []proxmox.Disk{disk("there"), device}, []string{"c"}, "", "without sata1"},
+		"a bind mount":            {proxmox.LXC, []proxmox.Disk{disk("there"), bind}, []string{"c"}, "c", "needs no restore"},
+		"never replicated":        {proxmox.QEMU, []proxmox.Disk{disk("there"), disk("gone")}, []string{"c"}, "", "is replicated to node c, and yet zfs:gone is not there"},
+		"only the second is":      {proxmox.QEMU, []proxmox.Disk{disk("only-c")}, []string{"a", "c"}, "c", "needs no restore"},
+		"not asked":               {proxmox.QEMU, []proxmox.Disk{disk("unknown")}, []string{"c"}, "c", "as far as its replication job tells (look with pvesm list on c"},
+		"seen before not asked":   {proxmox.QEMU, []proxmox.Disk{disk("unknown-a")}, []string{"a", "c"}, "c", "its disks are still there; its"},
+		"the target died as well": {proxmox.QEMU, []proxmox.Disk{disk("there")}, []string{"d"}, "", ""},
+	} {
+		look := func(node string, _ int, disks []proxmox.Disk) (missing []proxmox.Disk, err error) {
+			for _, d := range disks {
+				switch d.Volume {
+				case "zfs:unknown", "zfs:unknown-" + node:
+					return nil, errors.New("the token lacks something")
+				case "zfs:gone", map[string]string{"a": "zfs:only-c"}[node]:
+					missing = append(missing, d)
+				}
+			}
+			return missing, nil
+		}
+		var jobs []proxmox.Replication
+		for _, to := range c.targets {
+			jobs = append(jobs, proxmox.Replication{Guest: 100, Target: to})
+		}
+		d := &deadNode{name: "b", left: "a", online: []string{"a", "c"}, quorum: true}
+		d.findSurvivors(proxmox.Facts{Guests: []proxmox.Guest{{VMID: 100, Name: "g", Node: "b", Kind: c.kind, Disks: c.disks}}}, jobs, look)
+		to, p := "", plan.Plan{}
+		if len(d.moved) > 0 {
+			to = d.moved[0].Node
+		}
+		if d.notes(&p); to != c.moves || !strings.Contains(strings.Join(p.Notes, " "), c.says) {
+			t.Errorf("%s: moves to %q, and says %q", name, to, p.Notes)
+		}
 	}
 }
