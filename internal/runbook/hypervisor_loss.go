@@ -122,7 +122,10 @@ func (l *Lab) newestBackups(s byhand.Storage, seen pbs.Facts, anyNamespace bool,
 		if err != nil || b.Type == "host" || b.InFlight || b.Unreadable || b.Verify.State == "failed" || b.Namespace != s.Namespace && !(anyNamespace && s.Namespace == "") {
 			continue
 		}
-		one := guest.Lost{VMID: vmid, Kind: proxmox.QEMU, Name: b.Comment, Taken: b.Time, Bytes: b.Size, Verified: b.Verify.State, Key: b.Fingerprint, Storage: s.Name}
+		one := guest.Lost{VMID: vmid, Kind: proxmox.QEMU, Name: b.Comment, Taken: b.Time, Bytes: b.Size, Verified: b.Verify.State, Storage: s.Name}
+		if b.Encrypted() { // one that is only signed names its key too, and is restored without it
+			one.Key = b.Fingerprint
+		}
 		if b.Type == "ct" {
 			one.Kind = proxmox.LXC
 		}
