@@ -210,7 +210,7 @@ func (x *partsStep) Run(ctx context.Context, s plan.Step, task *operation.Task) 
 	}
 	for {
 		if err := t.turn(ctx); err != nil {
-			return operation.Result{}, err
+			return operation.Result{}, t.stop(ctx, err)
 		}
 		if !slices.ContainsFunc(t.all, func(p *onePart) bool { return !p.ended }) {
 			return t.result()
@@ -254,12 +254,12 @@ func (t *allParts) turn(ctx context.Context) error {
 		}
 		p.plan.PartOf = t.task.Operation
 		id, err := t.starter.Start(ctx, p.plan, "part of operation "+t.task.Operation)
+		p.child = id // where it exists it may run, whatever was heard of it
 		switch {
-		case id != "" && err == nil:
-			p.child = id
+		case err == nil:
 			running++
 		case ctx.Err() != nil:
-			return fmt.Errorf("%w: starting the restore of %s: %w", operation.ErrLost, p.name, err)
+			return fmt.Errorf("starting the restore of %s: %w", p.name, err)
 		default:
 			p.ended, p.failed = true, err.Error()
 		}
@@ -277,7 +277,7 @@ func (t *allParts) look(ctx context.Context, p *onePart) error {
 	switch {
 	case s.Resumable:
 		return t.starter.Resume(ctx, p.child)
-	case s.Open() && s.State != operation.NeedsYou:
+	case atWork(s):
 		if s.Progress != nil && s.Progress.Unit == "bytes" {
 			p.done = max(p.done, s.Progress.Done)
 		}
@@ -296,17 +296,25 @@ func (t *allParts) look(ctx context.Context, p *onePart) error {
 	return nil
 }
 
-// stop asks what runs to stop too, where a person has cancelled the whole.
+// atWork says whether an operation may go on by itself.
+func atWork(s operation.Status) bool { return s.Open() && s.State != operation.NeedsYou }
+
+// stop asks what may run to stop too, where a person has cancelled the whole: also one
+// that was given up because nothing was heard of it.
 func (t *allParts) stop(ctx context.Context, why error) error {
 	if !errors.Is(context.Cause(ctx), operation.ErrCancelled) {
 		return why
 	}
 	var asked []string
 	for _, p := range t.all {
-		if p.child != "" && !p.ended {
-			asked = append(asked, p.name)
-			why = errors.Join(why, t.starter.Cancel(p.child))
+		if p.child == "" {
+			continue
 		}
+		if s, err := t.starter.Operation(p.child); err == nil && !atWork(s) {
+			continue
+		}
+		asked = append(asked, p.name)
+		why = errors.Join(why, t.starter.Cancel(p.child))
 	}
 	if len(asked) == 0 {
 		return why

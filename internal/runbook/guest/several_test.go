@@ -20,10 +20,11 @@ type hands struct {
 	mu      sync.Mutex
 	running sync.WaitGroup
 	now     int
-	most    int // how many ran at once
+	most    int                                          // how many ran at once
+	unheard func(ctx context.Context, p plan.Plan) error // after a start: what is heard of it; nil: all is well
 }
 
-func (h *hands) Start(_ context.Context, p plan.Plan, why string) (string, error) {
+func (h *hands) Start(ctx context.Context, p plan.Plan, why string) (string, error) {
 	id, err := h.Store.Create(p, operation.Actor{Who: "ana", Why: why}, time.Now())
 	if err != nil {
 		return "", err
@@ -40,6 +41,9 @@ func (h *hands) Start(_ context.Context, p plan.Plan, why string) (string, error
 		h.now--
 		h.mu.Unlock()
 	})
+	if h.unheard != nil {
+		return id, h.unheard(ctx, p)
+	}
 	return id, nil
 }
 
@@ -157,5 +161,35 @@ func TestSeveralGuestsCancelled(t *testing.T) {
 	begun := partsOf(all, id)
 	if first := begun["guest:home/102"]; len(begun) != 1 || first.State != operation.Cancelled {
 		t.Errorf("begun: %+v", begun)
+	}
+}
+
+// A cancel that comes while one is being started stops that one and those before it.
+func TestSeveralGuestsCancelledAtAStart(t *testing.T) {
+	x, h := severalSite(t)
+	p := x.several(2, time.Time{}, "home/101", "home/102")
+	id := x.Create(p)
+	first, second := x.pve.HoldTask("vzrestore", "100", "data"), x.pve.HoldTask("qmrestore", "", "data")
+	h.unheard = func(ctx context.Context, p plan.Plan) error {
+		if p.Target != "guest:home/101" {
+			return nil
+		}
+		<-first.Reached()
+		rehearse.Must(t, x.Store.Cancel(id, operation.Actor{Who: "ana"}, time.Now()))
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	defer second.Release()
+	rehearse.Must(t, x.Worker().Work(t.Context(), id))
+	h.running.Wait()
+	s := x.Status(id)
+	rehearse.Want(t, s, operation.Cancelled)
+	rehearse.Contains(t, "the step", s.Steps[0].Text, "asked to stop too: dns, web")
+	all, err := x.Store.List()
+	rehearse.Must(t, err)
+	for target, child := range partsOf(all, id) {
+		if child.Cancel == nil || child.State != operation.Cancelled {
+			t.Errorf("%s is %s: %s", target, child.State, child.Text)
+		}
 	}
 }
