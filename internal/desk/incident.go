@@ -239,9 +239,9 @@ func (d *Desk) unheld(ctx context.Context) func(plan.Plan, error) (plan.Plan, er
 		if err != nil {
 			return p, err
 		}
-		held, err := d.lab.Held(ctx, p)
-		if held != nil {
-			p.Blockers = append(p.Blockers, *held)
+		frozen, err := d.lab.Frozen(ctx, p)
+		if frozen != nil {
+			p.Blockers = append(p.Blockers, *frozen)
 		}
 		return p, err
 	}

@@ -94,17 +94,19 @@ func (l *Lab) Keep(h *history.Store) {
 // Fingerprint reads the target of p anew and names its state, as the plan did. It
 // fails where an incident was opened since that p must wait for.
 func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
-	if held, err := l.Held(ctx, p); err != nil {
+	if frozen, err := l.Frozen(ctx, p); err != nil {
 		return "", err
-	} else if held != nil {
-		return "", errors.New(held.Why)
+	} else if frozen != nil {
+		return "", errors.New(frozen.Why)
 	}
 	system, _, _ := strings.Cut(p.Target, ".")
 	switch system {
 	case hold.Target:
 		return l.ServerJobs.Fingerprint(ctx, p)
 	case "proxmox", "pbs":
-		return p.Fingerprint, nil // it is gone: there is no state to compare
+		// a lost host has no state to compare; of several guests (RestoreTogether) the
+		// operation of each compares its own before it begins
+		return p.Fingerprint, nil
 	case "restic":
 		return l.Repositories.Fingerprint(ctx, p)
 	case "offsite":

@@ -309,7 +309,7 @@ func (l *Runbook) unmountDisk(ctx context.Context, a diskArgs, _ *operation.Task
 	return operation.Result{Text: fmt.Sprintf("disk %s is unmounted: you may pull it", cmp.Or(a.Unit, a.Disk))}, nil
 }
 
-// DiskAssumptions are how long a step takes where nothing was measured: from runs
+// assumptions are how long a step takes where nothing was measured: from runs
 // on ordinary disks, halved.
 var assumptions = step.Assumptions{
 	kindSync:    {Fixed: 10 * time.Second},

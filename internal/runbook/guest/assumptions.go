@@ -6,7 +6,7 @@ import (
 	"cairn/internal/runbook/step"
 )
 
-// GuestAssumptions are how long a step takes where nothing was measured: from runs
+// assumptions are how long a step takes where nothing was measured: from runs
 // on ordinary disks, halved.
 var assumptions = step.Assumptions{
 	kindSnapshot:       {Fixed: 5 * time.Second},

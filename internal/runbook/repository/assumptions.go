@@ -6,7 +6,7 @@ import (
 	"cairn/internal/runbook/step"
 )
 
-// RepositoryAssumptions are how long a step takes where nothing was measured: from runs
+// assumptions are how long a step takes where nothing was measured: from runs
 // on ordinary disks, halved.
 var assumptions = step.Assumptions{
 	kindGuard:        {Fixed: time.Second},

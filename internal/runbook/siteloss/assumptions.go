@@ -6,7 +6,7 @@ import (
 	"cairn/internal/runbook/step"
 )
 
-// OffSiteAssumptions are how long a step takes where nothing was measured: from runs
+// assumptions are how long a step takes where nothing was measured: from runs
 // on ordinary disks, halved.
 var assumptions = step.Assumptions{
 	kindFetch:      {Fixed: 10 * time.Second, Rate: 5 << 20}, // over a line of 40 Mbit/s

@@ -13,39 +13,39 @@ import (
 	"cairn/internal/secret"
 )
 
-// TestAnIncidentHoldsWhatTakesCopiesAway: and nothing else, not even a step of the
+// TestAnIncidentFreezesWhatTakesCopiesAway: and nothing else, not even a step of the
 // same kind that belongs to a way back.
-func TestAnIncidentHoldsWhatTakesCopiesAway(t *testing.T) {
+func TestAnIncidentFreezesWhatTakesCopiesAway(t *testing.T) {
 	ctx := t.Context()
 	past := rehearse.NewHistory(t, t.TempDir())
 	l := Open(&config.Config{}, secret.Reader{}, nil, time.Now)
 	defer l.Close()
-	held := func(kind, scenario string) *plan.Blocker {
-		b, err := l.Held(ctx, plan.Plan{Scenario: scenario, Steps: []plan.Step{{Kind: "restic.guard"}, {Kind: kind}}})
+	frozen := func(kind, scenario string) *plan.Blocker {
+		b, err := l.Frozen(ctx, plan.Plan{Scenario: scenario, Steps: []plan.Step{{Kind: "restic.guard"}, {Kind: kind}}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return b
 	}
-	if b := held(repository.KindPrune, ""); b != nil {
+	if b := frozen(repository.KindPrune, ""); b != nil {
 		t.Errorf("without a history: %+v", b)
 	}
 	l.Keep(past)
 	if err := past.SetHold(ctx, &history.Hold{Since: time.Now(), Who: "ana"}); err != nil {
 		t.Fatal(err)
 	}
-	if b := held(repository.KindCopy, ""); b != nil {
+	if b := frozen(repository.KindCopy, ""); b != nil {
 		t.Errorf("a hold without an incident: %+v", b)
 	}
 	if _, err := past.OpenIncident(ctx, history.Incident{What: "web01 is gone", Who: "ana", Opened: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	for kind := range takesAway {
-		b := held(kind, "")
+		b := frozen(kind, "")
 		if b == nil || !strings.Contains(b.Why, "incident 1 is open") || !strings.Contains(b.Why, "web01 is gone") || b.Hint == "" {
 			t.Errorf("%s: %+v", kind, b)
 		}
-		if b := held(kind, "usb-loss"); b != nil {
+		if b := frozen(kind, "usb-loss"); b != nil {
 			t.Errorf("%s in a way back: %+v", kind, b)
 		}
 	}
@@ -53,7 +53,7 @@ func TestAnIncidentHoldsWhatTakesCopiesAway(t *testing.T) {
 		if l.Executors()[kind] == nil {
 			t.Errorf("there is no kind %s", kind)
 		}
-		if b := held(kind, ""); b != nil {
+		if b := frozen(kind, ""); b != nil {
 			t.Errorf("%s: %+v", kind, b)
 		}
 	}

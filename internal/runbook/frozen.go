@@ -24,8 +24,8 @@ var takesAway = map[string]string{
 	eject.KindUnmount:        "it takes the disk with the copies away",
 }
 
-// Held says what of p must wait, because an incident is open; nil: nothing must.
-func (l *Lab) Held(ctx context.Context, p plan.Plan) (*plan.Blocker, error) {
+// Frozen says what of p must wait, because an incident is open; nil: nothing must.
+func (l *Lab) Frozen(ctx context.Context, p plan.Plan) (*plan.Blocker, error) {
 	if l.history == nil || p.Scenario != "" {
 		return nil, nil
 	}
