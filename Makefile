@@ -38,7 +38,7 @@ tools:
 
 # Speed and cost against their budgets, as one table: docs/performance.md.
 bench: build
-	$(GO) test -tags bench -count=1 -v -run '^TestBudgets$$' ./internal/e2e
+	$(GO) test -tags bench -count=1 -timeout 60m -v -run '^TestBudgets$$' ./internal/e2e
 
 # The picture in the README, drawn from the program itself.
 picture: build

@@ -97,15 +97,15 @@ func TestAnotherContentOffSiteIsTold(t *testing.T) {
 }
 
 // A copy that restic made has the very tree of the snapshot here, or it is another.
-func TestACopiedPathIsProvenByItsTree(t *testing.T) {
+func TestACopiedPathIsListedWithItsTree(t *testing.T) {
 	p, f := home()
 	cloud := f.Restic["cloud"].Value.Snapshots
 	path := cloud[3].Paths[0]
-	for name, want := range map[string]string{"cafe": ByHash, "beef": "", "": ""} {
+	for name, want := range map[string]string{"cafe": AsListedHere, "beef": "", "": ""} {
 		edit(f.Restic, "cloud", func(v *restic.Facts) { v.Snapshots = slices.Clone(v.Snapshots); v.Snapshots[3].Tree = "cafe" })
 		edit(f.Restic, "usb", func(v *restic.Facts) { v.Snapshots = slices.Clone(v.Snapshots); v.Snapshots[0].Tree = name })
 		h := heldIn(assetOf(t, Judge(p, f, now), "path:"+path), "restic.cloud")
-		if h == nil || h.How != want || (h.Proof == backup.MetadataRead) != (want != "") {
+		if h == nil || h.How != want || h.Proof != backup.Exists {
 			t.Errorf("%q: got %+v", name, h)
 		}
 	}

@@ -29,6 +29,7 @@ type OffSiteProof struct {
 
 // How a copy was compared with what is off-site, in words for people.
 const (
+	AsListedHere  = "listed with the tree that a snapshot here has" // nothing of it was read there
 	ByNameAndSize = "by name and size"
 	ByHash        = "by hash"              // the ids of all its pieces there are the SHA-256 of those here
 	ByReading     = "by hash of all bytes" // it was read there
@@ -166,7 +167,7 @@ func (l *lab) holding(s *source, g *group) holding {
 		}
 	}
 	if h.Tier == backup.OffSite && newest != nil && h.Proof < backup.MetadataRead && l.sameTree(s.name, newest.ID) {
-		h.Proof, h.ProvedAt, h.How = backup.MetadataRead, s.reach.at, ByHash
+		h.How = AsListedHere
 	}
 	tolerated := s.away != "" && l.disks[s.disk].tolerated
 	switch {
@@ -186,7 +187,7 @@ func (l *lab) holding(s *source, g *group) holding {
 
 // sameTree says whether a repository at home holds a snapshot with the same tree:
 // its id is the SHA-256 of all that is below, names, times and content, and a copy
-// by restic keeps it.
+// by restic keeps it. It tells that the right thing was copied, not that it is still there.
 func (l *lab) sameTree(source, id string) bool {
 	tree := ""
 	for _, s := range l.facts.Restic[strings.TrimPrefix(source, "restic.")].Value.Snapshots {

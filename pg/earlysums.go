@@ -14,6 +14,7 @@ import (
 type earlySums struct {
 	dir      string // of the whole dump
 	finished chan string
+	ending   chan struct{} // closed where nothing more is to be begun
 	closing  sync.Once
 	done     <-chan struct{}
 	known    map[string]DumpedFile // by path; only to be read when done
@@ -21,10 +22,15 @@ type earlySums struct {
 
 // sumEarly begins; most is how many tables the dump has.
 func sumEarly(dir string, most int) *earlySums {
-	e := &earlySums{dir: dir, finished: make(chan string, most), known: map[string]DumpedFile{}}
+	e := &earlySums{dir: dir, finished: make(chan string, most), ending: make(chan struct{}), known: map[string]DumpedFile{}}
 	e.done = async(func() {
 		for item := range e.finished {
-			e.sum(item)
+			select {
+			case <-e.ending: // the rest is read side by side
+				return
+			default:
+				e.sum(item)
+			}
 		}
 	})
 	return e
@@ -58,9 +64,10 @@ func (e *earlySums) sum(item string) {
 	}
 }
 
-// end waits for the file that is being hashed. It may be called again.
+// end waits for the file that is being hashed, and leaves those that are not begun
+// to the rest. It may be called again.
 func (e *earlySums) end() {
-	e.closing.Do(func() { close(e.finished) })
+	e.closing.Do(func() { close(e.ending); close(e.finished) })
 	<-e.done
 }
 

@@ -8,8 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/bits"
 	"strconv"
+
+	"github.com/restic/chunker"
 )
 
 // Piece is the id of a part of a file in a repository: the SHA-256 of its content.
@@ -23,52 +24,19 @@ func parsePiece(text string) (p Piece, err error) {
 	return p, err
 }
 
-// Cutter cuts files into pieces where a repository does: after a byte at which a
-// fingerprint (of Rabin) of the 64 bytes before it ends in 20 zero bits. The
-// repository's own polynomial makes the fingerprint, so the same file has the same
-// pieces in it each time, and their ids tell its content without one byte of it
-// being fetched. Made by Client.Cutter.
-type Cutter struct {
-	polynomial uint64
-	degree     int
-	leave      [256]uint64 // what a byte adds to the fingerprint when it leaves the window
-	reduce     [256]uint64 // what brings a fingerprint back below the degree, by its bits above
-}
-
-const (
-	window      = 64
-	shortPiece  = 512 << 10 // no piece but a file's last one is shorter
-	longPiece   = 8 << 20
-	averageMask = 1<<20 - 1
-)
+// Cutter cuts files into pieces where a repository does: the repository's own
+// polynomial says where, so the same file has the same pieces in it each time, and
+// their ids tell its content without one byte of it being fetched. Made by
+// Client.Cutter.
+type Cutter struct{ polynomial chunker.Pol }
 
 // newCutter makes a Cutter of a polynomial over GF(2), in bits.
 func newCutter(polynomial uint64) (*Cutter, error) {
-	c := &Cutter{polynomial: polynomial, degree: bits.Len64(polynomial) - 1}
-	if c.degree < 20 || c.degree > 55 {
-		return nil, fmt.Errorf("the polynomial %x has degree %d", polynomial, c.degree)
-	}
-	for b := range 256 {
-		left := c.next(0, byte(b))
-		for range window - 1 {
-			left = c.next(left, 0)
-		}
-		c.leave[b] = left
-	}
-	for b := range 256 {
-		high := uint64(b) << c.degree
-		c.reduce[b] = high ^ c.mod(high)
+	c := &Cutter{chunker.Pol(polynomial)}
+	if d := c.polynomial.Deg(); d < 20 || d > 55 {
+		return nil, fmt.Errorf("the polynomial %x has degree %d", polynomial, d)
 	}
 	return c, nil
-}
-
-func (c *Cutter) next(print uint64, b byte) uint64 { return c.mod(print<<8 | uint64(b)) }
-
-func (c *Cutter) mod(x uint64) uint64 {
-	for over := bits.Len64(x) - 1 - c.degree; over >= 0; over = bits.Len64(x) - 1 - c.degree {
-		x ^= c.polynomial << over
-	}
-	return x
 }
 
 // Same says whether two cutters cut in the same places.
@@ -77,46 +45,17 @@ func (c *Cutter) Same(o *Cutter) bool { return c.polynomial == o.polynomial }
 // Pieces reads a file to its end and returns the ids of its pieces.
 func (c *Cutter) Pieces(r io.Reader) ([]Piece, error) {
 	var out []Piece
-	buf := make([]byte, 2*longPiece)
-	from, to := 0, 0
-	for ended := false; ; {
-		if to-from < longPiece && !ended {
-			to = copy(buf, buf[from:to])
-			from = 0
-			n, err := io.ReadFull(r, buf[to:])
-			to += n
-			if ended = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF); err != nil && !ended {
-				return nil, err
-			}
-		}
-		if from == to {
+	cut, buf := chunker.New(r, c.polynomial), make([]byte, chunker.MaxSize)
+	for {
+		piece, err := cut.Next(buf)
+		if errors.Is(err, io.EOF) {
 			return out, nil
 		}
-		n := c.cut(buf[from:to])
-		out = append(out, sha256.Sum256(buf[from:from+n]))
-		from += n
-	}
-}
-
-// cut returns how long the first piece of what is left of a file is. data holds at
-// least the longest piece, or all that is left.
-func (c *Cutter) cut(data []byte) int {
-	if len(data) <= shortPiece {
-		return len(data)
-	}
-	data = data[:min(len(data), longPiece)]
-	print, top := uint64(0), uint(c.degree-8)
-	for _, b := range data[shortPiece-window : shortPiece-1] {
-		print = print<<8 ^ uint64(b) ^ c.reduce[byte(print>>top)]
-	}
-	for i := shortPiece - 1; i < len(data); i++ { // the byte that leaves was cleared before it is shifted out
-		print = print<<8 ^ uint64(data[i]) ^ c.reduce[byte(print>>top)]
-		if print&averageMask == 0 {
-			return i + 1
+		if err != nil {
+			return nil, err
 		}
-		print ^= c.leave[data[i-window+1]]
+		out = append(out, sha256.Sum256(piece.Data))
 	}
-	return len(data)
 }
 
 // Cutter reads how the repository cuts files.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"github.com/restic/chunker"
 )
 
 // pseudo makes bytes that do not compress and are the same each time.
@@ -24,7 +26,7 @@ func pseudo(n int) []byte {
 // repository's config says: each piece must be the one that restic made.
 func TestPiecesAreThoseOfRestic(t *testing.T) {
 	dir := t.TempDir()
-	files := map[string][]byte{"empty": nil, "small": []byte("small"), "shortest": pseudo(shortPiece), "random": pseudo(9 << 20), "zeros": make([]byte, longPiece+shortPiece),
+	files := map[string][]byte{"empty": nil, "small": []byte("small"), "shortest": pseudo(chunker.MinSize), "random": pseudo(9 << 20), "zeros": make([]byte, chunker.MaxSize+chunker.MinSize),
 		"sub/\xff\n\"odd": []byte("odd"), "sub/text": bytes.Repeat([]byte("the same line again\n"), 100_000)}
 	for name, text := range files {
 		write(t, filepath.Join(dir, name), string(text))

@@ -95,8 +95,11 @@ func offSite(one checks.Asset) offSiteLine {
 // provenWord says how a copy off-site is proven. One that lies in no other copy,
 // such as a snapshot of a path, is its own.
 func provenWord(compared string) string {
-	if compared == "" {
+	switch compared {
+	case "":
 		return "listed"
+	case checks.AsListedHere:
+		return compared
 	}
 	return "proven " + compared
 }
