@@ -126,16 +126,17 @@ func (r *RecoverReady) fromTool(ctx context.Context, c *Client) error {
 	}
 	archive := walDirectory{size: r.Server.SegmentBytes}
 	if len(seen) > 0 {
-		archive = seen[0]
+		archive = seen[0].wal
 	}
 	if archive = r.findLeft(c, BaseBackup{}, archive); len(seen) > 0 {
-		seen[0] = archive
+		seen[0].wal = archive
 	}
 	r.Recovery.Segment = archive.size
 	b, source, err := tool.choose(seen, r.Recovery.Target, c.now(), r.Flushes())
 	if err != nil {
 		return err
 	}
+	r.before(b)
 	size := b.Size
 	for _, d := range r.Server.Databases {
 		size += max(0, d.Bytes)
@@ -144,6 +145,18 @@ func (r *RecoverReady) fromTool(ctx context.Context, c *Client) error {
 	r.Source = source
 	r.Source.Base = BaseBackup{Path: tool.Name + ":" + b.Label, Taken: b.Started, Finished: b.Finished, Size: size}
 	return nil
+}
+
+// before takes the version of a backup that a tool tells: one from before an upgrade
+// needs the programs of then, and what the server left is of another cluster.
+func (r *RecoverReady) before(b ToolBackup) {
+	now := cmp.Or(r.Server.SystemID, controlID(r.dead))
+	r.Recovery.Major = cmp.Or(b.Major, r.Recovery.Major)
+	if b.SystemID == 0 || now == 0 || b.SystemID == now {
+		return
+	}
+	r.Notes = append(r.Notes, fmt.Sprintf("Backup %s is of the server before its upgrade, when it was PostgreSQL %d: what it left in its pg_wal since is not used.", b.Label, r.Recovery.Major))
+	r.Left, r.Recovery.Left = LeftWAL{}, ""
 }
 
 func (c Config) names(tool string) bool {

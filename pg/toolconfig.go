@@ -71,6 +71,8 @@ func (c ini) include(pattern string) {
 // walPlace is where another tool keeps the WAL of a server.
 type walPlace struct {
 	repository int      // its number; 0: the tool has but one
+	cluster    int      // that its WAL is of, of those that a stanza ever was; 0: there is but one
+	former     bool     // that cluster is from before an upgrade: nothing comes to it any more
 	dir        string   // of the archive
 	also       []string // where WAL waits to be taken into it; they may be missing
 	labels     string   // pattern of the files that tell of each backup; empty: the tool tells

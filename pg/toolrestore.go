@@ -27,7 +27,7 @@ const (
 
 // toolBackups asks a configured tool for its backups, newest first, and looks
 // through the archives of WAL that can be read here.
-func (c *Client) toolBackups(ctx context.Context, name string, segment int64) (Tool, []walDirectory, error) {
+func (c *Client) toolBackups(ctx context.Context, name string, segment int64) (Tool, []seenWAL, error) {
 	for _, t := range c.cfg.tools() {
 		if t.name != name {
 			continue
@@ -36,7 +36,7 @@ func (c *Client) toolBackups(ctx context.Context, name string, segment int64) (T
 		if t.ask(ctx, &tool, c.now); tool.Err != "" {
 			return tool, nil, fmt.Errorf("%s cannot be asked: %s", t.name, tool.Err)
 		}
-		var seen []walDirectory
+		var seen []seenWAL
 		if t.places != nil {
 			tool.WAL, seen = t.scanWAL(&tool, segment)
 		}
@@ -46,18 +46,20 @@ func (c *Client) toolBackups(ctx context.Context, name string, segment int64) (T
 }
 
 // choose takes the newest backup from which the target can be reached with the WAL
-// that we saw; where none of it could be seen, the newest that ended before.
-func (t Tool) choose(seen []walDirectory, target Target, now time.Time, flushed bool) (ToolBackup, Source, error) {
+// that we saw; where none of it could be seen, the newest that ended before. What
+// was before an upgrade is gone back to for a time that somebody names, or where
+// there is no backup since.
+func (t Tool) choose(seen []seenWAL, target Target, now time.Time, flushed bool) (ToolBackup, Source, error) {
 	var failed error
-	for i, w := range t.readable() {
-		bases := walPlace{repository: w.Repository}.bases(&t)
-		if !slices.ContainsFunc(bases, func(b BaseBackup) bool { return b.StartWAL != "" }) {
-			continue // it does not tell what they need
+	for _, one := range seen {
+		bases := one.place.bases(&t)
+		if !slices.ContainsFunc(bases, func(b BaseBackup) bool { return b.StartWAL != "" }) || one.place.former && failed != nil && target.Time.IsZero() {
+			continue // it does not tell what they need, or would silently lead back too far
 		}
-		source, err := seen[i].choose(bases, target, now, flushed)
+		source, err := one.wal.choose(bases, target, now, flushed && !one.place.former)
 		if err == nil {
 			at := slices.IndexFunc(t.Backups, func(b ToolBackup) bool {
-				return b.Label == source.Base.Path && walPlace{repository: w.Repository}.of(b)
+				return b.Label == source.Base.Path && one.place.of(b)
 			})
 			return t.Backups[at], source, nil
 		}
@@ -68,11 +70,6 @@ func (t Tool) choose(seen []walDirectory, target Target, now time.Time, flushed 
 	}
 	b, err := t.chooseBackup(target, now)
 	return b, Source{}, err
-}
-
-// readable are the archives of WAL that could be looked through.
-func (t Tool) readable() []ToolWAL {
-	return slices.DeleteFunc(slices.Clone(t.WAL), func(w ToolWAL) bool { return w.Unknown != "" })
 }
 
 // chooseBackup takes the newest backup that ended before the target.

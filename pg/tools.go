@@ -70,6 +70,9 @@ type ToolBackup struct {
 	Needs    []string // labels that it is worth nothing without
 
 	Repository        int    // that it lies in; 0: the tool has but one
+	Cluster           int    // which of the clusters that the stanza ever was (pgBackRest's database.id); 0: not said
+	SystemID          int64  // of that cluster; 0: not said
+	Major             int    // version of that cluster; 0: not said
 	StartWAL, StopWAL string // first and last segment that it needs; empty: not said
 }
 
@@ -238,6 +241,12 @@ type pgBackRestStanza struct {
 		Key    number           `json:"key"`
 		Status pgBackRestStatus `json:"status"`
 	} `json:"repo"`
+	Clusters []struct { // that the stanza ever was: stanza-upgrade adds one
+		ID         number `json:"id"`
+		Repository number `json:"repo-key"`
+		SystemID   number `json:"system-id"`
+		Version    string `json:"version"`
+	} `json:"db"`
 	Backup []struct {
 		Label     string   `json:"label"`
 		Type      string   `json:"type"`
@@ -252,6 +261,7 @@ type pgBackRestStanza struct {
 			Stop  string `json:"stop"`
 		} `json:"archive"`
 		Database struct {
+			ID         number `json:"id"`
 			Repository number `json:"repo-key"`
 		} `json:"database"`
 		Info struct {
@@ -281,7 +291,12 @@ func parsePgBackRest(text []byte, stanza string) ([]ToolBackup, []string, error)
 		var backups []ToolBackup
 		for _, b := range s.Backup {
 			one := ToolBackup{Label: b.Label, Kind: b.Type, Started: b.Timestamp.Start.time(), Finished: b.Timestamp.Stop.time(), Size: int64(b.Info.Repository.Delta), State: backup.Complete, Needs: b.Reference,
-				Repository: int(b.Database.Repository), StartWAL: b.Archive.Start, StopWAL: b.Archive.Stop}
+				Repository: int(b.Database.Repository), Cluster: int(b.Database.ID), StartWAL: b.Archive.Start, StopWAL: b.Archive.Stop}
+			for _, c := range s.Clusters {
+				if c.ID == b.Database.ID && c.Repository == b.Database.Repository {
+					one.SystemID, one.Major = int64(c.SystemID), majorOf(c.Version)
+				}
+			}
 			if failed, _ := b.Error.(bool); failed {
 				one.State, one.Why = backup.Damaged, "page checksums failed while it was taken"
 			}

@@ -24,7 +24,8 @@ func said(t testing.TB, name string) []byte {
 func TestWhatOtherToolsSay(t *testing.T) {
 	backups, problems, err := parsePgBackRest(said(t, "pgbackrest-info.json"), "lab")
 	if err != nil || len(problems) != 0 || len(backups) != 2 || backups[0].Kind != "incr" || backups[0].Needs[0] != backups[1].Label ||
-		backups[1].Finished.Unix() != 1795290708 || backups[1].Size != 60453296 || backups[0].State != backup.Complete {
+		backups[1].Finished.Unix() != 1795290708 || backups[1].Size != 60453296 || backups[0].State != backup.Complete ||
+		backups[0].Cluster != 1 || backups[0].SystemID != 7710714004821139535 || backups[0].Major != 15 {
 		t.Errorf("%+v %v %v", backups, problems, err)
 	}
 	for _, name := range []string{"pgbackrest-info-no-backup.json", "pgbackrest-info-no-stanza.json"} {

@@ -58,27 +58,46 @@ func (c *Client) lookAtWAL(ctx context.Context, t asked, tool *Tool, segment int
 	}
 }
 
-// scanWAL does so, and returns what it saw of each archive that it could read.
-func (t asked) scanWAL(tool *Tool, segment int64) (all []ToolWAL, seen []walDirectory) {
+// seenWAL is an archive that was looked through.
+type seenWAL struct {
+	place walPlace
+	wal   walDirectory
+}
+
+// scanWAL does so, and returns what it saw of each archive that it could read:
+// those of the clusters before an upgrade come last, and are not told of.
+func (t asked) scanWAL(tool *Tool, segment int64) (all []ToolWAL, seen []seenWAL) {
 	places, err := t.places()
 	if err != nil {
 		return []ToolWAL{{Unknown: err.Error()}}, nil
 	}
+	var former []seenWAL
 	for _, p := range places {
 		one := ToolWAL{Repository: p.repository, Dir: p.dir, Unknown: p.away, Away: p.away != ""}
 		if one.Unknown == "" {
-			d, dir, err := p.scan(tool, segment)
-			if one.Dir = dir; err != nil {
+			clusters, err := p.clusters()
+			for i, p := range clusters {
+				d, unread := p.scan(tool, segment)
+				if unread == nil {
+					p.missing(tool, d)
+				}
+				switch {
+				case i > 0 && unread == nil:
+					former = append(former, seenWAL{p, d})
+				case i == 0:
+					if one.Dir, err = p.dir, unread; err == nil {
+						one.Archive = d.judge(p.bases(tool))
+						seen = append(seen, seenWAL{p, d})
+					}
+				}
+			}
+			if err != nil {
 				one.Unknown = whyUnread(err)
-			} else {
-				p.missing(tool, d)
-				one.Archive = d.judge(p.bases(tool))
-				seen = append(seen, d)
 			}
 		}
 		all = append(all, one)
 	}
-	return all, seen
+	return all, append(seen, former...)
 }
 
 func whyUnread(err error) string {
@@ -93,27 +112,41 @@ func whyUnread(err error) string {
 
 var archiveID = regexp.MustCompile(`^[0-9.]+-([0-9]+)$`)
 
-// scan lists the archive. pgBackRest has a directory in it for each cluster that
-// the stanza ever was: the newest is the one that counts.
-func (p walPlace) scan(tool *Tool, segment int64) (walDirectory, string, error) {
-	dir := p.dir
-	if p.repository > 0 {
-		names, err := os.ReadDir(dir)
-		if err != nil {
-			return walDirectory{}, dir, err
-		}
-		newest := 0
-		for _, n := range names {
-			if m := archiveID.FindStringSubmatch(n.Name()); m != nil && n.IsDir() {
-				if id, _ := strconv.Atoi(m[1]); id > newest { // the pattern made sure
-					newest, dir = id, filepath.Join(p.dir, n.Name())
-				}
-			}
+// clusters are the archives of a place, that of the server as it is first.
+// pgBackRest has a directory for each cluster that the stanza ever was, and an
+// upgrade begins to count WAL anew: what lies in one says nothing of another.
+func (p walPlace) clusters() ([]walPlace, error) {
+	if p.repository == 0 {
+		return []walPlace{p}, nil
+	}
+	names, err := os.ReadDir(p.dir)
+	if err != nil {
+		return nil, err
+	}
+	var all []walPlace
+	for _, n := range names {
+		if m := archiveID.FindStringSubmatch(n.Name()); m != nil && n.IsDir() {
+			one := p
+			one.cluster, _ = strconv.Atoi(m[1]) // the pattern made sure
+			one.dir = filepath.Join(p.dir, n.Name())
+			all = append(all, one)
 		}
 	}
-	entries, err := listArchive(dir, 1)
+	slices.SortFunc(all, func(a, b walPlace) int { return cmp.Compare(b.cluster, a.cluster) })
+	for i := range all {
+		all[i].former = i > 0
+	}
+	if len(all) == 0 {
+		all = []walPlace{p}
+	}
+	return all, nil
+}
+
+// scan lists one archive.
+func (p walPlace) scan(tool *Tool, segment int64) (walDirectory, error) {
+	entries, err := listArchive(p.dir, 1)
 	if err != nil {
-		return walDirectory{}, dir, err
+		return walDirectory{}, err
 	}
 	for _, also := range p.also {
 		more, _ := listArchive(also, 0) // it is only there where WAL comes that way
@@ -123,7 +156,7 @@ func (p walPlace) scan(tool *Tool, segment int64) (walDirectory, string, error) 
 		entries[i].unnamed = p.repository == 0
 	}
 	p.label(tool)
-	return gatherWAL(entries, segment), dir, nil
+	return gatherWAL(entries, segment), nil
 }
 
 // label finds out of each backup which WAL it needs, where the tool did not say.
@@ -138,9 +171,10 @@ func (p walPlace) label(tool *Tool) {
 	}
 }
 
-// of says whether a backup lies in this place.
+// of says whether a backup lies in this place, and is of its cluster.
 func (p walPlace) of(b ToolBackup) bool {
-	return p.repository == 0 || b.Repository == 0 || b.Repository == p.repository
+	return (p.repository == 0 || b.Repository == 0 || b.Repository == p.repository) &&
+		(p.cluster == 0 || b.Cluster == 0 && !p.former || b.Cluster == p.cluster)
 }
 
 // missing marks the backups of which WAL is gone that they need to become

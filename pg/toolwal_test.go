@@ -115,7 +115,7 @@ func TestWALThatCannotBeSeen(t *testing.T) {
 	two.Repository = 2
 	tool := Tool{Name: "pgbackrest", Backups: []ToolBackup{backupOf("a", 1, 1), two}}
 	places := []walPlace{{repository: 1, dir: torn}, {repository: 2, dir: whole}}
-	var seen []walDirectory
+	var seen []seenWAL
 	tool.WAL, seen = asked{places: func() ([]walPlace, error) { return places, nil }}.scanWAL(&tool, mib)
 	target := Target{Time: now.Add(3 * time.Minute)}
 	b, s, err := tool.choose(seen, target, now.Add(time.Hour), false)
@@ -129,5 +129,55 @@ func TestWALThatCannotBeSeen(t *testing.T) {
 	tool.WAL = []ToolWAL{{Unknown: "away"}}
 	if b, _, err := tool.choose(nil, target, now.Add(time.Hour), false); err != nil || b.Label != "a" {
 		t.Errorf("where nothing is seen, the tool's word counts: %+v %v", b, err)
+	}
+}
+
+// After stanza-upgrade WAL is counted anew, in a directory of its own.
+func TestBackupsFromBeforeAnUpgrade(t *testing.T) {
+	dir := t.TempDir()
+	p := walPlace{repository: 1, dir: dir}
+	pgBackRestWAL(t, filepath.Join(dir, "15-1"), ".gz", 1, 10, 11, 12, 14)
+	pgBackRestWAL(t, filepath.Join(dir, "16-2"), ".gz", 1, 20, 21, 22)
+	of := func(cluster int, label string, first, last uint64) ToolBackup {
+		b := backupOf(label, first, last)
+		b.Cluster = cluster
+		return b
+	}
+	backups := []ToolBackup{of(2, "new", 20, 21), of(1, "torn", 12, 13), of(1, "old", 10, 11)}
+	tool := Tool{Name: "pgbackrest", Backups: backups}
+	all, seen := asked{places: func() ([]walPlace, error) { return []walPlace{p}, nil }}.scanWAL(&tool, mib)
+	if len(all) != 1 || all[0].Dir != filepath.Join(dir, "16-2") || all[0].Archive.Segments != 3 || len(all[0].Archive.Gaps) != 0 || !all[0].Archive.From.Equal(now.Add(21*time.Minute)) {
+		t.Errorf("%+v", all)
+	}
+	for i, want := range []backup.State{backup.Complete, backup.Damaged, backup.Complete} {
+		if b := tool.Backups[i]; b.State != want || want == backup.Damaged && !strings.Contains(b.Why, "15-1") {
+			t.Errorf("%+v", b)
+		}
+	}
+	for label, target := range map[string]Target{"old": {Time: now.Add(12 * time.Minute)}, "new": {Time: now.Add(22 * time.Minute)}} {
+		if b, _, err := tool.choose(seen, target, now.Add(time.Hour), true); err != nil || b.Label != label {
+			t.Errorf("%s: %+v %v", label, b, err)
+		}
+	}
+	if b, _, err := tool.choose(seen, Target{}, now.Add(time.Hour), true); err != nil || b.Label != "new" {
+		t.Errorf("%+v %v", b, err)
+	}
+	if b, _, err := tool.choose(seen, Target{LSN: "0/100000"}, now.Add(time.Hour), true); err == nil {
+		t.Errorf("LSNs of before the upgrade are none of now: %+v", b)
+	}
+	tool.Backups = tool.Backups[1:]
+	if b, _, err := tool.choose(seen, Target{}, now.Add(time.Hour), true); err != nil || b.Label != "old" {
+		t.Errorf("there is no backup since: %+v %v", b, err)
+	}
+	if b, _, err := tool.choose(seen, Target{Time: now.Add(16 * time.Minute)}, now.Add(time.Hour), true); err == nil {
+		t.Errorf("its archive ends before: %+v", b)
+	}
+	ready := RecoverReady{Left: LeftWAL{Segments: 1}, Recovery: Recovery{Major: 16, Left: "/left"}}
+	ready.Server.SystemID = 2
+	if ready.before(ToolBackup{SystemID: 2, Major: 16}); ready.Left.Segments != 1 || ready.Recovery.Major != 16 || len(ready.Notes) != 0 {
+		t.Errorf("%+v", ready)
+	}
+	if ready.before(ToolBackup{SystemID: 1, Major: 15}); ready.Left.Segments != 0 || ready.Recovery.Left != "" || ready.Recovery.Major != 15 || len(ready.Notes) != 1 {
+		t.Errorf("%+v", ready)
 	}
 }
