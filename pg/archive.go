@@ -27,6 +27,16 @@ type walDirectory struct {
 	histories map[uint32][]ancestor
 	packed    map[string]bool // ends of the names of compressed segments
 	bytes     int64
+	last      walEntry // file of the newest segment; without a path: there is none
+}
+
+// systemID is the system identifier that the newest segment tells; 0: it does not.
+func (d walDirectory) systemID() int64 {
+	if d.last.path == "" {
+		return 0
+	}
+	p, _ := readPage(d.last.path, d.last.packed)
+	return p.systemID
 }
 
 // readArchive scans the directory of a WAL archive. size is the server's
@@ -38,6 +48,11 @@ func readArchive(dir string, size int64, bases []BaseBackup) (Archive, error) {
 		return Archive{}, fmt.Errorf("reading the WAL archive: %w", err)
 	}
 	return d.judge(bases), nil
+}
+
+// compare puts segments into their order: timeline, then number.
+func (s segment) compare(o segment) int {
+	return cmp.Or(cmp.Compare(s.timeline, o.timeline), cmp.Compare(s.number, o.number))
 }
 
 type walEntry struct {
@@ -78,13 +93,14 @@ func gatherWAL(entries []walEntry, size int64) walDirectory {
 			if ok && e.whole(d.size) && !seen[s] {
 				seen[s] = true
 				d.packed[e.packed] = true
+				if l, ok := d.last.segmentOf(d.size); !ok || s.compare(l) > 0 {
+					d.last = e
+				}
 				d.segments = append(d.segments, archived{s, e.info.ModTime()})
 			}
 		}
 	}
-	slices.SortFunc(d.segments, func(a, b archived) int {
-		return cmp.Or(cmp.Compare(a.timeline, b.timeline), cmp.Compare(a.number, b.number))
-	})
+	slices.SortFunc(d.segments, func(a, b archived) int { return a.compare(b.segment) })
 	return d
 }
 

@@ -35,9 +35,10 @@ type leftFiles struct {
 const pgWAL = "pg_wal"
 
 // readLeft reads the pg_wal of a server that is down. A segment counts only where
-// its first page says that it is the one of its name: the server keeps old ones
-// under the names of some to come.
-func readLeft(dir string, size int64) (leftFiles, error) {
+// its first page says that it is the one of its name, and of the server with that
+// system identifier (0: not asked): the server keeps old ones under the names of
+// some to come, and another server's have the same names.
+func readLeft(dir string, size, id int64) (leftFiles, error) {
 	entries, err := listArchive(dir, 0)
 	if err != nil {
 		return leftFiles{}, fmt.Errorf("reading the WAL that the server left: %w", err)
@@ -54,7 +55,7 @@ func readLeft(dir string, size int64) (leftFiles, error) {
 		if e.kind != walSegment || !ok || e.info.Size() != size {
 			continue
 		}
-		if p, ok := readPage(e.path, ""); ok && p.size == size && p.is(s) {
+		if p, ok := readPage(e.path, ""); ok && p.size == size && p.is(s) && (id == 0 || p.systemID == id) {
 			l.segments = append(l.segments, archived{s, e.info.ModTime()})
 		}
 	}
@@ -74,9 +75,7 @@ func (l leftFiles) beyond(d walDirectory) leftFiles {
 // with is an archive together with what the server left.
 func (d walDirectory) with(l leftFiles) walDirectory {
 	d.segments = append(slices.Clone(d.segments), l.beyond(d).segments...)
-	slices.SortFunc(d.segments, func(a, b archived) int {
-		return cmp.Or(cmp.Compare(a.timeline, b.timeline), cmp.Compare(a.number, b.number))
-	})
+	slices.SortFunc(d.segments, func(a, b archived) int { return a.compare(b.segment) })
 	known := map[uint32][]ancestor{}
 	for _, e := range l.histories {
 		if text, err := readUnpacked(e.path, ""); err == nil {
@@ -91,10 +90,10 @@ func (d walDirectory) with(l leftFiles) walDirectory {
 }
 
 // leftOf tells of the WAL that a server which is down left in its data directory,
-// beyond an archive.
-func leftOf(data string, d walDirectory) (LeftWAL, leftFiles, error) {
+// beyond an archive. id is the system identifier that it must have.
+func leftOf(data string, d walDirectory, id int64) (LeftWAL, leftFiles, error) {
 	out := LeftWAL{Dir: filepath.Join(data, pgWAL)}
-	l, err := readLeft(out.Dir, d.size)
+	l, err := readLeft(out.Dir, d.size, id)
 	if err != nil {
 		return out, l, err
 	}
@@ -173,6 +172,30 @@ func controlID(data string) int64 {
 	return int64(binary.LittleEndian.Uint64(id[:]))
 }
 
+// whose data directory it is, as far as the system identifiers tell.
+type whose int
+
+const (
+	thisServer whose = iota
+	otherServer
+	unknownServer
+)
+
+// sameServer compares the system identifier of a server with that of a data
+// directory; 0: not known. WAL of another server must not be replayed, and its files
+// have the same names: what cannot be compared is not used. why follows the path.
+func sameServer(server, here int64) (w whose, why string) {
+	switch {
+	case here == 0:
+		return unknownServer, "does not tell whose it is: global/pg_control cannot be read, and what its pg_wal holds that was never archived is not used. Run cairn as root, or as the user that owns it."
+	case server == 0:
+		return unknownServer, fmt.Sprintf("has the system identifier %d, and neither the backups nor the newest WAL segment tell that of the server: what its pg_wal holds that was never archived is not used. If it is this server's, copy that into the WAL archive and plan again.", here)
+	case server != here:
+		return otherServer, "is of another server than the backups (the system identifiers differ): its pg_wal is not used."
+	}
+	return thisServer, ""
+}
+
 // findLeft looks for WAL that a dead server left, and adds it to what a recovery
 // uses; newest is the newest backup. It returns the archive with that.
 func (r *RecoverReady) findLeft(c *Client, newest BaseBackup, d walDirectory) walDirectory {
@@ -188,22 +211,25 @@ func (r *RecoverReady) findLeft(c *Client, newest BaseBackup, d walDirectory) wa
 		r.Notes = append(r.Notes, fmt.Sprintf("The server does not answer, but something runs in %s (process %d): its pg_wal is not touched. Stop it, and plan again: what it has not archived is used then.", data, pid))
 		return d
 	}
-	id := newest.SystemID
-	if here := controlID(data); here != 0 && id != 0 && here != id {
-		r.Notes = append(r.Notes, fmt.Sprintf("%s is of another server than the backups (the system identifiers differ): its pg_wal is not used.", data))
+	id := cmp.Or(newest.SystemID, r.Server.SystemID, c.last.Server.Value.SystemID, d.systemID())
+	whose, why := sameServer(id, controlID(data))
+	if whose != otherServer {
+		r.dead = data
+	}
+	if whose != thisServer {
+		r.Notes = append(r.Notes, data+" "+why)
 		return d
 	}
-	r.dead = data
 	if !validSegmentSize(d.size) {
 		entries, _ := listArchive(filepath.Join(data, pgWAL), 0) // what it cannot read, the next one says
 		d.size = sizeOf(entries)
 	}
-	left, files, err := leftOf(data, d)
+	left, files, err := leftOf(data, d, id)
 	switch {
 	case err != nil:
 		r.Notes = append(r.Notes, fmt.Sprintf("The server is down, and what its pg_wal holds that was never archived cannot be read: %v. Run cairn as root, or as the user that owns it.", err))
 	case left.Segments > 0:
-		r.Left, r.Recovery.Left = left, left.Dir
+		r.Left, r.Recovery.Left, r.Recovery.LeftID = left, left.Dir, id
 		saved := "what was written until " + left.Last.Local().Format("2006-01-02 15:04:05 MST")
 		if n := len(d.segments); n > 0 && d.segments[n-1].written.Before(left.Last) {
 			saved = fmt.Sprintf("what was written from %s to %s", d.segments[n-1].written.Local().Format("2006-01-02 15:04:05"), left.Last.Local().Format("2006-01-02 15:04:05 MST"))
@@ -232,7 +258,7 @@ func (r Recovery) copyLeft(ctx context.Context, w Work) (int64, error) {
 			return 0, fmt.Errorf("reading the WAL archive: %w", err)
 		}
 	}
-	l, err := readLeft(r.Left, r.Segment)
+	l, err := readLeft(r.Left, r.Segment, r.LeftID)
 	if err != nil {
 		return 0, err
 	}

@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,7 +28,7 @@ func TestWALThatADeadServerLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, files, err := leftOf(data, d)
+	l, files, err := leftOf(data, d, pageID)
 	if err != nil || l.Segments != 2 || l.Bytes != 2*mib || !l.Last.Equal(now.Add(6*time.Minute)) {
 		t.Fatalf("%+v %v", l, err)
 	}
@@ -44,10 +45,13 @@ func TestWALThatADeadServerLeft(t *testing.T) {
 	if s, err := more.choose([]BaseBackup{base}, at, now.Add(time.Hour), false); err != nil || s.Segments != 6 {
 		t.Errorf("%+v %v", s, err)
 	}
-	if _, _, err := leftOf(filepath.Join(data, "none"), d); err == nil {
+	if _, _, err := leftOf(filepath.Join(data, "none"), d, pageID); err == nil {
 		t.Error("what is not there was read")
 	}
-	me := Recovery{Left: left, Segment: mib, WAL: archive, Dir: t.TempDir(), Owner: Owner{os.Getuid(), os.Getgid(), ""}}
+	if l, _, err := leftOf(data, d, pageID+1); err != nil || l.Segments != 0 {
+		t.Errorf("of another server: %+v %v", l, err)
+	}
+	me := Recovery{Left: left, LeftID: pageID, Segment: mib, WAL: archive, Dir: t.TempDir(), Owner: Owner{os.Getuid(), os.Getgid(), ""}}
 	if n, err := me.copyLeft(t.Context(), Work{}); err != nil || n != 2*mib+int64(len("1\t0/700000\tx\n")) {
 		t.Errorf("%d %v", n, err)
 	}
@@ -62,6 +66,53 @@ func TestWALThatADeadServerLeft(t *testing.T) {
 		cmd := exec.Command("sh", fetch, name, filepath.Join(me.Dir, "out"))
 		if _ = cmd.Run(); cmd.ProcessState.ExitCode() != want {
 			t.Errorf("%s: %v", name, cmd.ProcessState)
+		}
+	}
+}
+
+// WAL of another server has the same names.
+func TestWhoseWALWasLeft(t *testing.T) {
+	for _, c := range []struct {
+		server, here int64
+		want         whose
+	}{{7, 7, thisServer}, {7, 8, otherServer}, {0, 8, unknownServer}, {7, 0, unknownServer}, {0, 0, unknownServer}} {
+		if got, why := sameServer(c.server, c.here); got != c.want || (why == "") != (got == thisServer) {
+			t.Errorf("%d, %d: %v %q", c.server, c.here, got, why)
+		}
+	}
+	plain, packed, bare := t.TempDir(), t.TempDir(), t.TempDir()
+	wal(t, bare, 1, 1)
+	realWAL(t, plain, segment{1, 3}, segment{1, 3})
+	wal(t, plain, 1, 2)
+	put(t, filepath.Join(packed, segment{1, 3}.name(mib)+".gz"), gz(t, pageOf(0xD110, segment{1, 3}, mib)))
+	for dir, want := range map[string]int64{plain: pageID, packed: pageID, bare: 0, t.TempDir(): 0} {
+		d, err := scanArchive(dir, mib)
+		if err != nil || d.systemID() != want {
+			t.Errorf("%s: %d, want %d %v", dir, d.systemID(), want, err)
+		}
+	}
+	for name, id := range map[string]int64{"its own": pageID, "another's": 5} {
+		data := t.TempDir()
+		control := make([]byte, 8)
+		binary.LittleEndian.PutUint64(control, uint64(id))
+		put(t, filepath.Join(data, "global/pg_control"), control)
+		put(t, filepath.Join(data, pgWAL, "x"), nil)
+		for n := uint64(3); n <= 5; n++ {
+			realWAL(t, filepath.Join(data, pgWAL), segment{1, n}, segment{1, n})
+		}
+		for _, archive := range []string{plain, bare} { // only one tells whose it is
+			d, err := scanArchive(archive, mib)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := &Client{}
+			c.last.Server.Value.DataDirectory = data
+			var r RecoverReady
+			more := r.findLeft(c, BaseBackup{}, d)
+			uses := archive == plain && id == pageID
+			if (r.Recovery.Left != "") != uses || (len(more.segments) > len(d.segments)) != uses || uses && r.Recovery.LeftID != pageID || len(r.Notes) != 1 {
+				t.Errorf("%s: %+v", name, r)
+			}
 		}
 	}
 }

@@ -128,7 +128,11 @@ func (r *RecoverReady) fromTool(ctx context.Context, c *Client) error {
 	if len(seen) > 0 {
 		archive = seen[0].wal
 	}
-	if archive = r.findLeft(c, BaseBackup{}, archive); len(seen) > 0 {
+	var newest BaseBackup
+	if len(tool.Backups) > 0 {
+		newest.SystemID = tool.Backups[0].SystemID
+	}
+	if archive = r.findLeft(c, newest, archive); len(seen) > 0 {
 		seen[0].wal = archive
 	}
 	r.Recovery.Segment = archive.size
@@ -156,7 +160,7 @@ func (r *RecoverReady) before(b ToolBackup) {
 		return
 	}
 	r.Notes = append(r.Notes, fmt.Sprintf("Backup %s is of the server before its upgrade, when it was PostgreSQL %d: what it left in its pg_wal since is not used.", b.Label, r.Recovery.Major))
-	r.Left, r.Recovery.Left = LeftWAL{}, ""
+	r.Left, r.Recovery.Left, r.Recovery.LeftID = LeftWAL{}, "", 0
 }
 
 func (c Config) names(tool string) bool {

@@ -285,13 +285,14 @@ type Recovery struct {
 	Owner  Owner  `json:"owner"`
 	Total  int    `json:"segments"` // of WAL, about
 
-	Operation string   `json:"operation,omitempty"`   // that made the directory; empty: the one that works on it
-	Keep      bool     `json:"keep,omitempty"`        // it stays, paused, until a person ends it
-	Tool      string   `json:"tool,omitempty"`        // whose backup it is: pgbackrest, barman; empty: a base backup
-	Label     string   `json:"label,omitempty"`       // of that tool's backup
-	Spaces    []string `json:"tablespaces,omitempty"` // names of the tablespaces, as far as they are known
-	Left      string   `json:"left_wal,omitempty"`    // pg_wal of the dead server, with what it never archived; empty: not used
-	Segment   int64    `json:"segment,omitempty"`     // bytes of a WAL segment, where Left is used
+	Operation string   `json:"operation,omitempty"`             // that made the directory; empty: the one that works on it
+	Keep      bool     `json:"keep,omitempty"`                  // it stays, paused, until a person ends it
+	Tool      string   `json:"tool,omitempty"`                  // whose backup it is: pgbackrest, barman; empty: a base backup
+	Label     string   `json:"label,omitempty"`                 // of that tool's backup
+	Spaces    []string `json:"tablespaces,omitempty"`           // names of the tablespaces, as far as they are known
+	Left      string   `json:"left_wal,omitempty"`              // pg_wal of the dead server, with what it never archived; empty: not used
+	LeftID    int64    `json:"left_system_id,omitempty,string"` // system identifier that it must have; 0: not asked
+	Segment   int64    `json:"segment,omitempty"`               // bytes of a WAL segment, where Left is used
 }
 
 // Owner is the user that runs the recovered server: PostgreSQL refuses root.

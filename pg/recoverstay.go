@@ -82,7 +82,7 @@ func (c *Client) Reaches(ctx context.Context, r Recovery, t Target, segment int6
 	if err != nil {
 		return fmt.Errorf("reading the WAL archive: %w", err)
 	}
-	if l, err := readLeft(r.left(), d.size); r.Left != "" && err == nil {
+	if l, err := readLeft(r.left(), d.size, r.LeftID); r.Left != "" && err == nil {
 		d = d.with(l)
 	}
 	for _, b := range c.look(nil, segment).bases.Value {

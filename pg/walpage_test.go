@@ -11,6 +11,9 @@ import (
 	"cairn/internal/testkit"
 )
 
+// pageID is the system identifier of the pages that pageOf makes.
+const pageID = 7710714004821139535
+
 // pageOf is the head of a segment's first page as the given magic's version writes it.
 func pageOf(magic uint16, s segment, size int64) []byte {
 	head := make([]byte, longPage)
@@ -18,7 +21,7 @@ func pageOf(magic uint16, s segment, size int64) []byte {
 	binary.LittleEndian.PutUint16(head[2:], 2)
 	binary.LittleEndian.PutUint32(head[4:], s.timeline)
 	binary.LittleEndian.PutUint64(head[8:], s.number*uint64(size))
-	binary.LittleEndian.PutUint64(head[24:], 7710714004821139535)
+	binary.LittleEndian.PutUint64(head[24:], pageID)
 	binary.LittleEndian.PutUint32(head[32:], uint32(size))
 	binary.LittleEndian.PutUint32(head[36:], 8192)
 	return head
