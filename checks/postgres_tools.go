@@ -43,7 +43,7 @@ func judgeToolWAL(s *source, t pg.Tool) []Problem {
 		}
 		last, whole := "", 0
 		for _, b := range t.Backups {
-			if b.State == backup.Complete && (w.Repository == 0 || b.Repository == w.Repository) {
+			if b.State == backup.Complete && (w.Repository == 0 || b.Repository == w.Repository) && (w.Cluster == 0 || b.Cluster == 0 || b.Cluster == w.Cluster) {
 				last, whole = max(last, b.StartWAL), whole+1
 			}
 		}

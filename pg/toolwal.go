@@ -18,6 +18,7 @@ import (
 // its own word proves nothing, pgBackRest's verify misses no segment that is gone.
 type ToolWAL struct {
 	Repository int    // its number; 0: the tool has but one
+	Cluster    int    // that it is of, of those that a stanza ever was; 0: not known, or there is but one
 	Dir        string // of the archive; empty: not known
 	Unknown    string // why it could not be looked through; empty: it was
 	Away       bool   // it lies on another host or in an object store, as configured: nothing went wrong
@@ -85,7 +86,7 @@ func (t asked) scanWAL(tool *Tool, segment int64) (all []ToolWAL, seen []seenWAL
 				case i > 0 && unread == nil:
 					former = append(former, seenWAL{p, d})
 				case i == 0:
-					if one.Dir, err = p.dir, unread; err == nil {
+					if one.Dir, one.Cluster, err = p.dir, p.cluster, unread; err == nil {
 						one.Archive = d.judge(p.bases(tool))
 						seen = append(seen, seenWAL{p, d})
 					}

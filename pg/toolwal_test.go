@@ -146,7 +146,7 @@ func TestBackupsFromBeforeAnUpgrade(t *testing.T) {
 	backups := []ToolBackup{of(2, "new", 20, 21), of(1, "torn", 12, 13), of(1, "old", 10, 11)}
 	tool := Tool{Name: "pgbackrest", Backups: backups}
 	all, seen := asked{places: func() ([]walPlace, error) { return []walPlace{p}, nil }}.scanWAL(&tool, mib)
-	if len(all) != 1 || all[0].Dir != filepath.Join(dir, "16-2") || all[0].Archive.Segments != 3 || len(all[0].Archive.Gaps) != 0 || !all[0].Archive.From.Equal(now.Add(21*time.Minute)) {
+	if len(all) != 1 || all[0].Dir != filepath.Join(dir, "16-2") || all[0].Cluster != 2 || all[0].Archive.Segments != 3 || len(all[0].Archive.Gaps) != 0 || !all[0].Archive.From.Equal(now.Add(21*time.Minute)) {
 		t.Errorf("%+v", all)
 	}
 	for i, want := range []backup.State{backup.Complete, backup.Damaged, backup.Complete} {
