@@ -162,11 +162,16 @@ func (c ini) barman(server string) walPlace {
 		return value
 	}
 	home := get("backup_directory", filepath.Join(get("barman_home", known["barman_home"]), server))
-	return walPlace{
+	p := walPlace{
 		dir:    get("wals_directory", filepath.Join(home, "wals")),
 		also:   []string{get("incoming_wals_directory", filepath.Join(home, "incoming")), get("streaming_wals_directory", filepath.Join(home, "streaming"))},
 		labels: filepath.Join(get("basebackups_directory", filepath.Join(home, "base")), "*", "backup.info"),
 	}
+	// Files without a magic that is known are as good as cut ones: nothing can be said.
+	if encryption := get("encryption", "none"); encryption != "none" || get("compression", "") == "custom" {
+		p.away = "its WAL is compressed or encrypted in a way that is not told apart here"
+	}
+	return p
 }
 
 // barmanLabel is what the file of a backup tells of it.

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"cairn/internal/backup"
 )
 
 func iniOf(text string) ini {
@@ -52,6 +54,27 @@ func TestWhereBarmanKeepsWAL(t *testing.T) {
 	places, err := (&BarmanConfig{Server: "lab", Config: filepath.Join(dir, "barman.conf")}).places()
 	if err != nil || len(places) != 1 || places[0].dir != "/own/wals" {
 		t.Errorf("%+v %v", places, err)
+	}
+}
+
+// What is no known kind of compression looks like a cut segment.
+func TestBarmanWALThatIsNotToldApart(t *testing.T) {
+	for text, away := range map[string]bool{
+		"": false, "[lab]\ncompression = gzip\n": false, "[lab]\nencryption = none\n": false, "[other]\nencryption = gpg\n": false,
+		"[barman]\ncompression = custom\n[lab]\ncompression = zstd\n": false,
+		"[barman]\ncompression = custom\n":                            true, "[lab]\nencryption = gpg\n": true,
+	} {
+		if p := iniOf(text).barman("lab"); (p.away != "") != away {
+			t.Errorf("%q: %q", text, p.away)
+		}
+	}
+	dir := t.TempDir()
+	p := iniOf("[lab]\nbackup_directory = " + dir + "\nencryption = gpg\n").barman("lab")
+	name := segment{1, 1}.name(mib)
+	put(t, filepath.Join(p.dir, name[:16], name), []byte("\x85\x01\x0c\x03 encrypted"))
+	b := ToolBackup{Label: "x", State: backup.Complete, StartWAL: name, StopWAL: name}
+	if w, tool := scanned(p, mib, b); !w.Away || w.Unknown == "" || tool.Backups[0].State != backup.Complete {
+		t.Errorf("%+v %+v", w, tool.Backups)
 	}
 }
 

@@ -21,7 +21,7 @@ type ToolWAL struct {
 	Cluster    int    // that it is of, of those that a stanza ever was; 0: not known, or there is but one
 	Dir        string // of the archive; empty: not known
 	Unknown    string // why it could not be looked through; empty: it was
-	Away       bool   // it lies on another host or in an object store, as configured: nothing went wrong
+	Away       bool   // it lies elsewhere or is encrypted, as configured: nothing went wrong
 	Archive    Archive
 }
 
