@@ -34,7 +34,7 @@ type Client struct {
 	toolsAt time.Time     // when that was looked up
 	stuck   chan struct{} // open while a scan of the directories has not ended
 	looks   sync.Mutex
-	looking map[string]<-chan struct{} // by tool: open while a look at its WAL has not ended
+	looking map[string]*walLook // by tool
 }
 
 // New makes a Client of the table [postgres.name]. It connects to nothing yet.

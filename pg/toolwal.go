@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
+	"time"
 
 	"cairn/internal/backup"
 )
@@ -25,38 +27,81 @@ type ToolWAL struct {
 	Archive    Archive
 }
 
+// walLook is a look at the WAL of a tool: the one that runs, and what the last saw.
+// A large archive takes longer than a survey waits: the next survey takes it then.
+type walLook struct {
+	done  <-chan struct{} // closed when it has ended
+	began time.Time
+	seen  *Tool // may be read once done is closed
+
+	last   *Tool // nil: none has ended yet
+	lastAt time.Time
+}
+
+// walSeenFor is how long what a look saw is shown while a newer one goes on.
+const walSeenFor = time.Hour
+
+// settle takes what the look saw, if it has ended.
+func (l *walLook) settle() bool {
+	select {
+	case <-l.done:
+		l.last, l.lastAt = l.seen, l.began
+		return true
+	default:
+		return false
+	}
+}
+
+// into tells of the WAL what was seen, of the backups that are still there; that
+// it is not known where that is too long ago.
+func (l *walLook) into(tool *Tool, now time.Time) {
+	if l.last == nil || now.Sub(l.lastAt) > walSeenFor {
+		tool.WAL = []ToolWAL{{Unknown: fmt.Sprintf("looking through it, begun at %s, has not ended yet", l.began.Local().Format("15:04:05"))}}
+		return
+	}
+	tool.WAL = l.last.WAL
+	for i := range tool.Backups {
+		b := &tool.Backups[i]
+		at := slices.IndexFunc(l.last.Backups, func(o ToolBackup) bool { return o.Label == b.Label && o.Repository == b.Repository })
+		if at < 0 {
+			continue
+		}
+		saw := l.last.Backups[at]
+		b.StartWAL, b.StopWAL = cmp.Or(b.StartWAL, saw.StartWAL), cmp.Or(b.StopWAL, saw.StopWAL)
+		if b.State == backup.Complete && saw.State == backup.Damaged {
+			b.State, b.Why = saw.State, saw.Why
+		}
+	}
+}
+
 // lookAtWAL looks through the archives of WAL of a tool that has answered, and
-// marks the backups that lack WAL which they need themselves. A disk that hangs
-// is left behind.
+// marks the backups that lack WAL which they need themselves. A look that takes
+// longer than ctx goes on, and no second one is begun beside it.
 func (c *Client) lookAtWAL(ctx context.Context, t asked, tool *Tool, segment int64) {
 	if t.places == nil {
 		return
 	}
 	c.looks.Lock()
-	last := c.looking[t.name]
+	if c.looking == nil {
+		c.looking = map[string]*walLook{}
+	}
+	l := c.looking[t.name]
+	if l == nil {
+		l = &walLook{}
+		c.looking[t.name] = l
+	}
 	c.looks.Unlock()
-	if last != nil {
+	if l.done == nil || l.settle() {
+		seen := &Tool{Backups: slices.Clone(tool.Backups)}
+		l.seen, l.began = seen, c.now()
+		l.done = async(func() { seen.WAL, _ = t.scanWAL(seen, segment) })
 		select {
-		case <-last:
-		default:
-			tool.WAL = []ToolWAL{{Unknown: "an earlier look has not come back: its disk hangs"}}
-			return
+		case <-l.done:
+			l.settle()
+		case <-ctx.Done():
 		}
 	}
-	seen := Tool{Backups: slices.Clone(tool.Backups)}
-	done := async(func() { seen.WAL, _ = t.scanWAL(&seen, segment) })
-	c.looks.Lock()
-	if c.looking == nil {
-		c.looking = map[string]<-chan struct{}{}
-	}
-	c.looking[t.name] = done
-	c.looks.Unlock()
-	select {
-	case <-done:
-		tool.WAL, tool.Backups = seen.WAL, seen.Backups
-	case <-ctx.Done():
-		tool.WAL = []ToolWAL{{Unknown: "looking through it took too long"}}
-	}
+	l.into(tool, c.now())
 }
 
 // seenWAL is an archive that was looked through.

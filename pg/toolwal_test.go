@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -179,5 +180,52 @@ func TestBackupsFromBeforeAnUpgrade(t *testing.T) {
 	}
 	if ready.before(ToolBackup{SystemID: 1, Major: 15}); ready.Left.Segments != 0 || ready.Recovery.Left != "" || ready.Recovery.Major != 15 || len(ready.Notes) != 1 {
 		t.Errorf("%+v", ready)
+	}
+}
+
+// A look that takes longer than a survey waits is not lost, and no sign of a disk
+// that hangs.
+func TestLookAtWALThatComesLate(t *testing.T) {
+	dir, at := t.TempDir(), now
+	wals := filepath.Join(dir, "15-1")
+	pgBackRestWAL(t, wals, ".gz", 1, 1, 2, 4)
+	hold := make(chan struct{})
+	a := asked{name: "pgbackrest", places: func() ([]walPlace, error) {
+		<-hold
+		return []walPlace{{repository: 1, dir: dir}}, nil
+	}}
+	c := &Client{now: func() time.Time { return at }}
+	hurried, cancel := context.WithCancel(t.Context())
+	cancel()
+	look := func(ctx context.Context) Tool {
+		tool := Tool{Backups: []ToolBackup{backupOf("new", 4, 4), backupOf("torn", 2, 3)}}
+		c.lookAtWAL(ctx, a, &tool, mib)
+		return tool
+	}
+	for range 2 {
+		if w := look(hurried).WAL; len(w) != 1 || !strings.Contains(w[0].Unknown, "has not ended yet") || strings.Contains(w[0].Unknown, "hang") {
+			t.Fatalf("%+v", w)
+		}
+	}
+	close(hold)
+	<-c.looking["pgbackrest"].done
+	hold = make(chan struct{}) // the next look takes long as well: what the first saw is shown meanwhile
+	a.places = func() ([]walPlace, error) { <-hold; return []walPlace{{repository: 1, dir: dir}}, nil }
+	at = now.Add(time.Minute)
+	for range 2 {
+		tool := look(hurried)
+		if w := tool.WAL; len(w) != 1 || w[0].Unknown != "" || w[0].Archive.Segments != 3 || tool.Backups[0].State != backup.Complete || tool.Backups[1].State != backup.Damaged {
+			t.Fatalf("%+v", tool)
+		}
+	}
+	at = now.Add(walSeenFor + time.Minute)
+	if w := look(hurried).WAL; len(w) != 1 || w[0].Unknown == "" {
+		t.Errorf("what was seen long ago says nothing of now: %+v", w)
+	}
+	pgBackRestWAL(t, wals, ".gz", 1, 3)
+	close(hold)
+	<-c.looking["pgbackrest"].done
+	if tool := look(t.Context()); len(tool.WAL) != 1 || tool.WAL[0].Archive.Segments != 4 || tool.Backups[1].State != backup.Complete {
+		t.Errorf("%+v", tool)
 	}
 }
