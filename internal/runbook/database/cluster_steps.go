@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"cairn/internal/backup"
@@ -193,6 +194,12 @@ func (a clusterArgs) there(ctx context.Context, c *pg.Client) ([]bool, error) {
 	return all, nil
 }
 
+// named says whether an interrupted try gave a database its name already: it is
+// there, and it was not when this was planned, or what it was is kept beside.
+func (a clusterArgs) named(part databaseArgs, now pg.SwapState) bool {
+	return !now.Restored && now.Live && (now.Before || !a.Swap || !slices.Contains(a.Taken, part.Database))
+}
+
 // nameAll gives the restored databases their names, all in one transaction: where
 // those are free, or where that was confirmed. It does not end well while a
 // database is lacking.
@@ -204,7 +211,7 @@ func nameAll(ctx context.Context, c *pg.Client, a clusterArgs, w pg.Work) (opera
 		switch {
 		case err != nil:
 			return operation.Result{}, err
-		case !now.Restored && now.Live && (now.Before || !a.Swap): // an interrupted try did it
+		case a.named(part, now):
 			named = append(named, part.Database)
 		case !now.Restored:
 			lacking = append(lacking, fmt.Sprintf("%q", part.Database))

@@ -186,3 +186,27 @@ func TestDumpWithoutAManifest(t *testing.T) {
 		t.Errorf("another database's dump: %v", err)
 	}
 }
+
+// What a try did that ended before it could say so is found again.
+func TestWhatAnInterruptedTryNamed(t *testing.T) {
+	part := databaseArgs{Database: "shop"}
+	for _, c := range []struct {
+		what  string
+		swap  bool
+		taken []string
+		now   pg.SwapState
+		want  bool
+	}{
+		{"swapped", true, []string{"shop"}, pg.SwapState{Live: true, Before: true}, true},
+		{"named, with --swap: there was none", true, []string{"other"}, pg.SwapState{Live: true}, true},
+		{"named, without", false, nil, pg.SwapState{Live: true}, true},
+		{"not restored: the live one is the old one", true, []string{"shop"}, pg.SwapState{Live: true}, false},
+		{"not restored, and none is there", true, nil, pg.SwapState{}, false},
+		{"still to be swapped", true, []string{"shop"}, pg.SwapState{Live: true, Restored: true}, false},
+		{"still to be named", true, nil, pg.SwapState{Restored: true}, false},
+	} {
+		if got := (clusterArgs{Swap: c.swap, Taken: c.taken}).named(part, c.now); got != c.want {
+			t.Errorf("%s: %v", c.what, got)
+		}
+	}
+}
