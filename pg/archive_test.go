@@ -184,6 +184,14 @@ func TestIncrementalBaseBackups(t *testing.T) {
 	if all[2].State != backup.Damaged || all[1].State != backup.Damaged {
 		t.Errorf("they rest on a torn one: %+v", all)
 	}
+	all = []BaseBackup{one("0/9", ""), one("0/7", "0/5"), one("0/5", "0/3"), one("", "")} // the oldest is packed so that it is not unpacked here
+	if chained(all); all[1].State != backup.Complete || all[2].State != backup.Complete {
+		t.Errorf("what is not known is not damaged: %+v", all)
+	}
+	all = []BaseBackup{one("", ""), one("0/5", "0/3")}
+	if chained(all); all[1].State != backup.Damaged {
+		t.Errorf("nothing rests on a later one: %+v", all)
+	}
 	if _, err := (walDirectory{size: mib}).choose([]BaseBackup{one("0/5", "0/3")}, Target{}, now, false); err == nil || !strings.Contains(err.Error(), "pg_combinebackup") {
 		t.Error(err)
 	}

@@ -70,21 +70,24 @@ func readBases(dir string, segment int64, zone *time.Location, now time.Time, c 
 }
 
 // chained marks the incremental base backups (PostgreSQL 17 and later) that rest on
-// one which is not there, or not whole: nothing can be restored from them. all are
-// newest first.
+// one which is not there, or not whole: nothing can be restored from them. Where a
+// whole one does not tell where it begins (packed so that it is not unpacked here),
+// it may be that one: not known is not damaged. all are newest first.
 func chained(all []BaseBackup) {
 	whole := map[string]bool{}
+	silent := false
 	for i := len(all) - 1; i >= 0; i-- {
 		b := &all[i]
 		if b.State != backup.Complete {
 			continue
 		}
-		if b.Incremental && b.from != "" && !whole[b.from] {
+		if b.Incremental && b.from != "" && !whole[b.from] && !silent {
 			b.State, b.Proofs = backup.Damaged, nil
 			b.Why = "it is incremental, and the base backup that it rests on, which begins at LSN " + b.from + ", is not here or not whole"
 			continue
 		}
 		whole[b.start] = true
+		silent = silent || b.start == "" && !b.Incremental && !b.Ours
 	}
 }
 
@@ -306,6 +309,9 @@ func (s *baseScan) withManifest(b BaseBackup, c content, path string, plain bool
 	}
 	if m.SystemID != 0 {
 		b.SystemID = m.SystemID
+	}
+	if len(m.Ranges) == 1 {
+		b.start = cmp.Or(b.start, m.Ranges[0].Start)
 	}
 	if len(m.Ranges) > 0 && b.StartWAL == "" {
 		if lsn, ok := parseLSN(m.Ranges[0].Start); ok {
