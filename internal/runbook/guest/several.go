@@ -299,22 +299,40 @@ func (t *allParts) look(ctx context.Context, p *onePart) error {
 // atWork says whether an operation may go on by itself.
 func atWork(s operation.Status) bool { return s.Open() && s.State != operation.NeedsYou }
 
-// stop asks what may run to stop too, where a person has cancelled the whole: also one
-// that was given up because nothing was heard of it.
+// stop asks what may run to stop too, where a person has cancelled the whole.
 func (t *allParts) stop(ctx context.Context, why error) error {
+	var begun []child
+	for _, p := range t.all {
+		begun = append(begun, child{p.name, p.child})
+	}
+	return stopAll(ctx, t.starter, begun, why)
+}
+
+// child is an operation that another one began.
+type child struct {
+	name string // of its guest
+	id   string // empty: it was not begun
+}
+
+// stopAll asks what an operation began to stop too, where a person has cancelled it:
+// also what was given up because nothing was heard of it. Otherwise why stands.
+func stopAll(ctx context.Context, starter Starter, begun []child, why error) error {
 	if !errors.Is(context.Cause(ctx), operation.ErrCancelled) {
 		return why
 	}
+	if errors.Is(why, operation.ErrLost) { // it is not lost: it is to end
+		why = context.Cause(ctx)
+	}
 	var asked []string
-	for _, p := range t.all {
-		if p.child == "" {
+	for _, c := range begun {
+		if c.id == "" {
 			continue
 		}
-		if s, err := t.starter.Operation(p.child); err == nil && !atWork(s) {
+		if s, err := starter.Operation(c.id); err == nil && !atWork(s) {
 			continue
 		}
-		asked = append(asked, p.name)
-		why = errors.Join(why, t.starter.Cancel(p.child))
+		asked = append(asked, c.name)
+		why = errors.Join(why, starter.Cancel(c.id))
 	}
 	if len(asked) == 0 {
 		return why

@@ -3,6 +3,8 @@ package guest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -192,4 +194,42 @@ func TestSeveralGuestsCancelledAtAStart(t *testing.T) {
 			t.Errorf("%s is %s: %s", target, child.State, child.Text)
 		}
 	}
+}
+
+// parts is a Starter of operations of which only the states are known.
+type parts struct {
+	Starter
+	states  map[string]operation.State
+	stopped []string
+}
+
+func (p *parts) Operation(id string) (operation.Status, error) {
+	state, known := p.states[id]
+	if !known {
+		return operation.Status{}, errors.New("there is no such operation")
+	}
+	return operation.Status{State: state}, nil
+}
+
+func (p *parts) Cancel(id string) error {
+	p.stopped = append(p.stopped, id)
+	return nil
+}
+
+// Whoever cancels the whole ends as cancelled, not as lost, and so does all that it
+// began and that may still run.
+func TestWhatACancelledOneBeganIsStopped(t *testing.T) {
+	begun := []child{{"dns", "1"}, {"web", "2"}, {"mail", ""}, {"files", "3"}}
+	lost := fmt.Errorf("%w: the line is cut", operation.ErrLost)
+	p := &parts{states: map[string]operation.State{"1": operation.StepDone, "2": operation.Running}}
+	if err := stopAll(t.Context(), p, begun, lost); !errors.Is(err, operation.ErrLost) || len(p.stopped) > 0 {
+		t.Errorf("nobody cancelled: %v, stopped %v", err, p.stopped)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(operation.ErrCancelled)
+	err := stopAll(ctx, p, begun, lost)
+	if errors.Is(err, operation.ErrLost) || !errors.Is(err, operation.ErrCancelled) || !slices.Equal(p.stopped, []string{"2", "3"}) {
+		t.Errorf("cancelled: %v, stopped %v", err, p.stopped)
+	}
+	rehearse.Contains(t, "the reason", err.Error(), "asked to stop too: web, files")
 }

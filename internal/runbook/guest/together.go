@@ -47,13 +47,13 @@ func (x *togetherStep) Run(ctx context.Context, s plan.Step, task *operation.Tas
 	}
 	for {
 		if err := t.turn(ctx); err != nil {
-			return operation.Result{}, err
+			return operation.Result{}, t.stop(ctx, err)
 		}
 		if t.over() {
 			return t.result()
 		}
 		if err := step.Pause(ctx, x.room.glance); err != nil {
-			return operation.Result{}, err
+			return operation.Result{}, t.stop(ctx, err)
 		}
 	}
 }
@@ -83,6 +83,15 @@ type returning struct {
 	failed  string // why it did not come back
 	warned  string
 	started bool
+}
+
+// stop asks what may run to stop too, where a person has cancelled the whole.
+func (t *together) stop(ctx context.Context, why error) error {
+	var begun []child
+	for _, g := range t.all {
+		begun = append(begun, child{g.Called(), g.child})
+	}
+	return stopAll(ctx, t.room.starter, begun, why)
 }
 
 // recall finds what an earlier worker began, and in which order guests start.
@@ -229,9 +238,9 @@ func (t *together) begin(ctx context.Context, g *returning) error {
 	}
 	p.PartOf, p.Scenario = t.task.Operation, "hypervisor-loss"
 	id, err := t.room.starter.Start(ctx, p, "part of operation "+t.task.Operation)
+	g.child = id // where it exists it may run, whatever was heard of it
 	switch {
 	case id != "" && err == nil:
-		g.child = id
 	case errors.Is(err, operation.ErrRefused):
 		g.ended, g.failed = true, err.Error()
 	default:
