@@ -15,12 +15,15 @@ type tracker struct {
 	work  Work
 	unit  string
 	total int64
-	last  chan struct{} // closed when the last table is begun
+	last  chan struct{} // closed when all tables are begun but the lastPart
+
+	nearly sync.Once // closes last
 
 	saying sync.Mutex
 	mu     sync.Mutex
 	weight map[string]int64 // of each table, by SCHEMA.NAME
 	begun  map[string]int   // and at which look it was begun
+	toCome int64            // weight of those that are not begun
 	active map[string]int64 // what is being copied now, and how much of it is done
 	looks  int
 }
@@ -32,8 +35,13 @@ func newTracker(tables []DumpedTable, weight func(DumpedTable) int64, unit strin
 		t.weight[table.Schema+"."+table.Name] = n
 		t.total += n
 	}
+	t.toCome = t.total
 	return t
 }
+
+// lastPart of the weight of all tables is what is dumped in about the time that
+// counting the rows of all takes.
+const lastPart = 32
 
 // verboseLine matches what is worth saying of what the tools print; only the
 // first two tell that the rows of a table are on their way.
@@ -48,8 +56,10 @@ func (t *tracker) line(text []byte) {
 	t.mu.Lock()
 	name := string(m[2])
 	if _, known := t.weight[name]; known && string(m[1]) != "creating" {
-		if _, again := t.begun[name]; !again && len(t.begun) == len(t.weight)-1 {
-			close(t.last)
+		if _, again := t.begun[name]; !again {
+			if t.toCome -= t.weight[name]; t.toCome <= t.total/lastPart {
+				t.nearly.Do(func() { close(t.last) })
+			}
 		}
 		t.begun[name] = t.looks
 	}

@@ -193,7 +193,7 @@ func TestBadServers(t *testing.T) {
 		{name: "PBS cuts its answers", subject: nas, code: "unreachable", says: "the answer was cut off", hint: "See the log", make: pbsFault(pbs.Fault{Cut: true})},
 		{name: "PBS sends no JSON", subject: nas, code: "unreachable", says: "the answer is no JSON", hint: "cairn check --only pbs.nas", make: pbsFault(pbs.Fault{Edit: pbs.Malformed})},
 		{name: "PBS fails inside", subject: nas, code: "unreachable", says: "PBS answered 500: proxy error", hint: "cairn check --only pbs.nas", make: pbsFault(pbs.Fault{Status: 500, Body: "proxy error"})},
-		{name: "the clock of PBS is behind", subject: nas, code: "clock", status: "warning", says: "1h behind this host's, the limit is 2m", hint: "NTP", make: pbsWorld(late(-time.Hour))},
+		{name: "the clock of PBS is behind", subject: nas, code: "clock", status: "warning", says: "1h behind this host's, the limit is 2m", hint: "NTP", make: pbsWorld(late(-time.Hour - 30*time.Second))},
 		{name: "the clock of PBS is ahead", subject: nas, code: "clock", status: "warning", says: "ahead of this host's, the limit is 2m", hint: "NTP", make: pbsWorld(late(time.Hour))},
 		{name: "PBS has lost its disk", subject: nas, code: "not-mounted", says: "the datastore is not mounted", hint: "proxmox-backup-manager datastore mount",
 			make: pbsWorld(func(w *pbs.World) { w.Datastores[0].Mount, w.Datastores[0].Absent = pbs.NotMounted, true })},

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"cairn/internal/backup"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
 	"cairn/internal/runbook/step"
@@ -154,33 +153,8 @@ func (l *Runbook) RestoreRest(ctx context.Context, s operation.Status) (plan.Pla
 	return l.RestoreTogether(ctx, rest, a.Parallel)
 }
 
-// partsOf are the latest operations that are a part of operation id, by target; all
-// are the newest first.
-func partsOf(all []operation.Status, id string) map[string]operation.Status {
-	out := map[string]operation.Status{}
-	for _, s := range all {
-		target := s.Record.Plan.Target
-		if _, known := out[target]; !known && s.Record.Plan.PartOf == id {
-			out[target] = s
-		}
-	}
-	return out
-}
-
 // partsStep starts the parts of its own plan, some at once.
 type partsStep struct{ room *Runbook }
-
-// onePart is one of them on its way.
-type onePart struct {
-	plan   plan.Plan
-	name   string
-	bytes  int64
-	child  string // operation that does it; empty: not begun
-	ended  bool
-	failed string // why it did not end well
-	warned string
-	done   int64 // bytes so far
-}
 
 func (x *partsStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
 	a, err := step.Args[partsArgs](s)
@@ -189,7 +163,7 @@ func (x *partsStep) Run(ctx context.Context, s plan.Step, task *operation.Task) 
 	}
 	starter := x.room.starter
 	if starter == nil {
-		return operation.Result{}, errors.New("nothing is there that starts the restores")
+		return operation.Result{}, errNoStarter
 	}
 	own, err := starter.Operation(task.Operation)
 	if err != nil {
@@ -199,185 +173,23 @@ func (x *partsStep) Run(ctx context.Context, s plan.Step, task *operation.Task) 
 	if err != nil {
 		return operation.Result{}, err
 	}
-	begun := partsOf(past, task.Operation)
-	t := &allParts{starter: starter, task: task, parallel: max(a.Parallel, 1)}
-	for i, p := range own.Record.Plan.Parts {
-		one := &onePart{plan: p, name: p.Confirm, child: begun[p.Target].ID()}
+	plans, begun := own.Record.Plan.Parts, partsOf(past, task.Operation)
+	t := &children{starter: starter, task: task, parallel: max(a.Parallel, 1)}
+	for i, p := range plans {
+		one := &child{name: p.Confirm, id: begun[p.Target].ID()}
 		if i < len(a.Bytes) {
 			one.bytes = a.Bytes[i]
 		}
 		t.all = append(t.all, one)
 	}
-	for {
-		if err := t.turn(ctx); err != nil {
-			return operation.Result{}, t.stop(ctx, err)
-		}
-		if !slices.ContainsFunc(t.all, func(p *onePart) bool { return !p.ended }) {
-			return t.result()
-		}
-		if err := step.Pause(ctx, x.room.glance); err != nil {
-			return operation.Result{}, t.stop(ctx, err)
-		}
+	begin := func(ctx context.Context, i int) error { return t.start(ctx, t.all[i], plans[i]) }
+	if err := t.follow(ctx, x.room.glance, begin, func(context.Context) (bool, error) { return true, nil }); err != nil {
+		return operation.Result{}, err
 	}
+	return t.result(", beside their originals", "n plans those again")
 }
 
 // Find leaves all to Run, which finds what was begun by its operations.
 func (x *partsStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
 	return operation.Outcome{State: operation.NotDone}, nil
-}
-
-// allParts are those of one operation.
-type allParts struct {
-	starter  Starter
-	task     *operation.Task
-	parallel int
-	all      []*onePart // in the order of their start
-	said     string
-}
-
-// turn looks at what runs, and begins what may begin.
-func (t *allParts) turn(ctx context.Context) error {
-	running := 0
-	for _, p := range t.all {
-		if p.child != "" && !p.ended {
-			if err := t.look(ctx, p); err != nil {
-				return err
-			}
-		}
-		if p.child != "" && !p.ended {
-			running++
-		}
-	}
-	for _, p := range t.all {
-		if p.child != "" || p.ended || running >= t.parallel {
-			continue
-		}
-		p.plan.PartOf = t.task.Operation
-		id, err := t.starter.Start(ctx, p.plan, "part of operation "+t.task.Operation)
-		p.child = id // where it exists it may run, whatever was heard of it
-		switch {
-		case err == nil:
-			running++
-		case ctx.Err() != nil:
-			return fmt.Errorf("starting the restore of %s: %w", p.name, err)
-		default:
-			p.ended, p.failed = true, err.Error()
-		}
-	}
-	t.say()
-	return nil
-}
-
-// look reads how far a part is.
-func (t *allParts) look(ctx context.Context, p *onePart) error {
-	s, err := t.starter.Operation(p.child)
-	if err != nil {
-		return err
-	}
-	switch {
-	case s.Resumable:
-		return t.starter.Resume(ctx, p.child)
-	case atWork(s):
-		if s.Progress != nil && s.Progress.Unit == "bytes" {
-			p.done = max(p.done, s.Progress.Done)
-		}
-		return nil
-	case s.State == operation.StepDone || s.State == operation.StepWarned:
-		p.done = p.bytes
-		for i, one := range s.Steps {
-			if one.State == operation.StepWarned {
-				p.warned = s.Record.Plan.Steps[i].Title + ": " + one.Text
-			}
-		}
-	default:
-		p.failed = fmt.Sprintf("operation %s %s: %s", p.child, s.State, s.Text)
-	}
-	p.ended = true
-	return nil
-}
-
-// atWork says whether an operation may go on by itself.
-func atWork(s operation.Status) bool { return s.Open() && s.State != operation.NeedsYou }
-
-// stop asks what may run to stop too, where a person has cancelled the whole.
-func (t *allParts) stop(ctx context.Context, why error) error {
-	var begun []child
-	for _, p := range t.all {
-		begun = append(begun, child{p.name, p.child})
-	}
-	return stopAll(ctx, t.starter, begun, why)
-}
-
-// child is an operation that another one began.
-type child struct {
-	name string // of its guest
-	id   string // empty: it was not begun
-}
-
-// stopAll asks what an operation began to stop too, where a person has cancelled it:
-// also what was given up because nothing was heard of it. Otherwise why stands.
-func stopAll(ctx context.Context, starter Starter, begun []child, why error) error {
-	if !errors.Is(context.Cause(ctx), operation.ErrCancelled) {
-		return why
-	}
-	if errors.Is(why, operation.ErrLost) { // it is not lost: it is to end
-		why = context.Cause(ctx)
-	}
-	var asked []string
-	for _, c := range begun {
-		if c.id == "" {
-			continue
-		}
-		if s, err := starter.Operation(c.id); err == nil && !atWork(s) {
-			continue
-		}
-		asked = append(asked, c.name)
-		why = errors.Join(why, starter.Cancel(c.id))
-	}
-	if len(asked) == 0 {
-		return why
-	}
-	return fmt.Errorf("%w; asked to stop too: %s", why, strings.Join(asked, ", "))
-}
-
-func (t *allParts) say() {
-	var said []string
-	g := operation.Progress{Unit: "bytes"}
-	for _, p := range t.all {
-		g.Done, g.Total = g.Done+min(p.done, p.bytes), g.Total+p.bytes
-		switch {
-		case p.failed != "":
-			said = append(said, p.name+" FAILED")
-		case p.ended:
-			said = append(said, p.name+" is back")
-		case p.child != "":
-			said = append(said, p.name+" in operation "+p.child)
-		}
-	}
-	if text := strings.Join(said, ", "); text != t.said {
-		t.said, g.Lines = text, []string{text}
-	}
-	t.task.Progress(g)
-}
-
-func (t *allParts) result() (operation.Result, error) {
-	var failed, warned []string
-	r := operation.Result{Text: fmt.Sprintf("%d guests are back, beside their originals", len(t.all))}
-	for _, p := range t.all {
-		switch {
-		case p.failed != "":
-			failed = append(failed, p.name+": "+p.failed)
-			continue
-		case p.warned != "":
-			warned = append(warned, p.name+": "+p.warned)
-		}
-		r.Bytes += p.bytes
-	}
-	if len(failed) > 0 {
-		return operation.Result{}, fmt.Errorf("%d of %d guests did not come back: %s. n plans those again", len(failed), len(t.all), strings.Join(failed, "; "))
-	}
-	if len(warned) > 0 {
-		r.Status, r.Text = backup.Warning, r.Text+"; "+strings.Join(warned, "; ")
-	}
-	return r, nil
 }

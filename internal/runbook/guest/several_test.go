@@ -219,15 +219,16 @@ func (p *parts) Cancel(id string) error {
 // Whoever cancels the whole ends as cancelled, not as lost, and so does all that it
 // began and that may still run.
 func TestWhatACancelledOneBeganIsStopped(t *testing.T) {
-	begun := []child{{"dns", "1"}, {"web", "2"}, {"mail", ""}, {"files", "3"}}
+	begun := children{all: []*child{{name: "dns", id: "1"}, {name: "web", id: "2"}, {name: "mail"}, {name: "files", id: "3"}}}
 	lost := fmt.Errorf("%w: the line is cut", operation.ErrLost)
 	p := &parts{states: map[string]operation.State{"1": operation.StepDone, "2": operation.Running}}
-	if err := stopAll(t.Context(), p, begun, lost); !errors.Is(err, operation.ErrLost) || len(p.stopped) > 0 {
+	begun.starter = p
+	if err := begun.stop(t.Context(), lost); !errors.Is(err, operation.ErrLost) || len(p.stopped) > 0 {
 		t.Errorf("nobody cancelled: %v, stopped %v", err, p.stopped)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(operation.ErrCancelled)
-	err := stopAll(ctx, p, begun, lost)
+	err := begun.stop(ctx, lost)
 	if errors.Is(err, operation.ErrLost) || !errors.Is(err, operation.ErrCancelled) || !slices.Equal(p.stopped, []string{"2", "3"}) {
 		t.Errorf("cancelled: %v, stopped %v", err, p.stopped)
 	}
