@@ -84,7 +84,7 @@ func (s *Store) Status(id string) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	lines, err := readJournal(s.file(id, "journal.jsonl"))
+	lines, alive, err := s.look(id)
 	var bad *BadLineError
 	if err != nil && !errors.As(err, &bad) {
 		return Status{}, fmt.Errorf("operation %s: %w", id, err)
@@ -93,10 +93,6 @@ func (s *Store) Status(id string) (Status, error) {
 	if bad != nil {
 		out.State, out.Text = NeedsYou, bad.Error()
 	}
-	alive, _, err := holder(s.ownLock(id))
-	if err != nil {
-		return Status{}, err
-	}
 	if out.State == Running && !alive {
 		out.State = Interrupted
 	}
@@ -104,6 +100,25 @@ func (s *Store) Status(id string) (Status, error) {
 	out.Progress = readJSON[Progress](s.file(id, "progress.json"))
 	out.Cancel = readJSON[Cancel](s.file(id, "cancel"))
 	return out, nil
+}
+
+// look reads the journal of operation id, and whether somebody works on it, at one
+// time: a worker that ends between the two is not taken for one that died.
+func (s *Store) look(id string) (lines []Line, alive bool, err error) {
+	for {
+		before, _, err := holder(s.ownLock(id))
+		if err != nil {
+			return nil, false, err
+		}
+		lines, bad := readJournal(s.file(id, "journal.jsonl"))
+		after, _, err := holder(s.ownLock(id))
+		if err != nil {
+			return nil, false, err
+		}
+		if before == after {
+			return lines, after, bad
+		}
+	}
 }
 
 // List reads how all operations stand, newest first. One that cannot be read is

@@ -259,6 +259,26 @@ func TestDone(t *testing.T) {
 	x.laid(id, threeStones)
 }
 
+// Whoever looks while a worker ends sees it at work or done, never dead.
+func TestNobodySeesADeadWorkerWhereOneEnds(t *testing.T) {
+	x := newSite(t)
+	for range 40 {
+		id := x.create("lay")
+		done := make(chan error, 1)
+		go func() { done <- newWorker(x.store, x.world).Work(t.Context(), id) }()
+		for ended := false; !ended; {
+			s := x.status(id)
+			if s.State == Interrupted {
+				t.Fatalf("a worker that ends is taken for a dead one: %+v", s)
+			}
+			ended = s.State == StepDone
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestKilledAtEveryLine(t *testing.T) {
 	const lines = 2 + 3*threeStones
 	for n := 1; n <= lines; n++ {
