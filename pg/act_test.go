@@ -180,7 +180,7 @@ func TestDumpRefusesRowSecurity(t *testing.T) {
 	})
 	t.Setenv("CAIRN_TEST_WEAK", `we:a\k secret`)
 	_, _, err := client.Dump(t.Context(), "hidden", Work{})
-	if err == nil || !strings.Contains(err.Error(), "row security hides rows of 1 tables") || !strings.Contains(err.Error(), "BYPASSRLS") {
+	if err == nil || !strings.Contains(err.Error(), "postgres.lab: row security hides rows of 1 tables") || !strings.Contains(err.Error(), "BYPASSRLS") {
 		t.Errorf("%v", err)
 	}
 	c.sql(t, "hidden", "ALTER ROLE weak BYPASSRLS", "ALTER TABLE b OWNER TO weak")

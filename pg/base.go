@@ -239,6 +239,9 @@ func (b *basing) relink() error {
 	return nil
 }
 
+// readByUs says who read a base backup that pg_verifybackup did not.
+const readByUs = "cairn, against backup_manifest,"
+
 // verifyBase has pg_verifybackup read every byte of the base backup at path, whose
 // data directory is data, and says who read it. The WAL in it is read too where the
 // tools of that very version are here; where there is none that reads it, we do so
@@ -255,7 +258,7 @@ func (c *Client) verifyBase(ctx context.Context, path, data string, major int, w
 		tool, err = c.toolPath(ctx, "pg_verifybackup", major, false)
 	}
 	if err != nil || len(argv) > 3 && !verifiesOtherVersions(major) {
-		return "cairn, against backup_manifest,", verifyFiles(ctx, path, data, w)
+		return readByUs, verifyFiles(ctx, path, data, w)
 	}
 	argv[0] = tool
 	return by, c.readBy(ctx, path, access{}.spec(w, append(argv, data)...))

@@ -48,7 +48,7 @@ type BaseTablespace struct {
 // ReadBaseManifest reads the manifest of a base backup that we made.
 func ReadBaseManifest(dir string) (BaseManifest, error) {
 	var m BaseManifest
-	text, err := readLimited(filepath.Join(dir, baseManifestName), 1<<20)
+	text, err := readLimited(filepath.Join(dir, baseManifestName), smallFile)
 	if err == nil {
 		m, err = parseBaseManifest(text)
 	}

@@ -145,7 +145,7 @@ func (s *baseScan) tarFile(path string, name dumpName, info fs.FileInfo) {
 // probeTar reads backup_label, which is the first file of a base backup's tar
 // as pg_basebackup writes it, and looks at the end of the file.
 func (s *baseScan) probeTar(path string, size int64, packed string) (b BaseBackup, c content) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return b, broken(backup.Damaged, "it cannot be read: "+err.Error())
 	}
@@ -269,14 +269,14 @@ func (s *baseScan) probeDirectory(path string, names map[string]bool, tarName st
 			b, c = s.probeTar(filepath.Join(path, tarName), info.Size(), name.Packed)
 			c.foreign = false
 		}
-	} else if text, err := os.ReadFile(filepath.Join(path, "backup_label")); err == nil {
+	} else if text, err := readLimited(filepath.Join(path, "backup_label"), smallFile); err == nil {
 		if l, ok := parseLabel(text, s.zone); ok {
 			l.into(&b)
 			c.proof = backup.MetadataRead
 		}
 	}
 	if tarName == "" {
-		if control, err := os.ReadFile(filepath.Join(path, "global", "pg_control")); err == nil && len(control) >= 8 {
+		if control, err := readLimited(filepath.Join(path, "global", "pg_control"), smallFile); err == nil && len(control) >= 8 {
 			b.SystemID = int64(binary.LittleEndian.Uint64(control))
 		} else if c.state == backup.Complete {
 			return b, broken(backup.Torn, "global/pg_control is missing, which is copied last: the base backup was interrupted")
@@ -324,7 +324,7 @@ func (s *baseScan) withManifest(b BaseBackup, c content, path string, plain bool
 		return b, c
 	}
 	for _, f := range m.Files {
-		inside := filePath(f.Path, f.Encoded)
+		inside := f.inside()
 		if !filepath.IsLocal(inside) {
 			return b, broken(backup.Damaged, "backup_manifest names a file outside of the backup")
 		}
@@ -337,19 +337,6 @@ func (s *baseScan) withManifest(b BaseBackup, c content, path string, plain bool
 		}
 	}
 	return b, c
-}
-
-func readLimited(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(text)) > most {
-		err = fmt.Errorf("it is over %d bytes", most)
-	}
-	return text, err
 }
 
 func (s *baseScan) add(b BaseBackup, c content, unfinished, grows bool) {

@@ -61,8 +61,9 @@ type DumpedDatabase struct {
 	Encoding   string    `json:"encoding"`
 	Collate    string    `json:"collate"`
 	CType      string    `json:"ctype"`
-	Provider   string    `json:"locale_provider,omitempty"` // libc, icu; empty: a version before 15
-	ICULocale  string    `json:"icu_locale,omitempty"`
+	Provider   string    `json:"locale_provider,omitempty"` // libc, icu, builtin; empty: a version before 15
+	ICULocale  string    `json:"icu_locale,omitempty"`      // of icu or builtin
+	ICURules   string    `json:"icu_rules,omitempty"`
 	Tablespace string    `json:"tablespace"`
 	Limit      int       `json:"connection_limit"`
 	Comment    string    `json:"comment,omitempty"`
@@ -233,7 +234,7 @@ func eachFile(ctx context.Context, dir string, files []DumpedFile, each func(*Du
 }
 
 func hashFile(path string) (int64, string, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return 0, "", err
 	}

@@ -181,7 +181,7 @@ func probeDirectory(path string, files map[string]int64, zone *time.Location) co
 	if _, ok := files["toc.dat"]; !ok {
 		return broken(backup.Torn, "toc.dat is missing, which pg_dump writes last: the dump was interrupted")
 	}
-	f, err := os.Open(filepath.Join(path, "toc.dat"))
+	f, err := openRegular(filepath.Join(path, "toc.dat"))
 	if err != nil {
 		return broken(backup.Damaged, "toc.dat cannot be read: "+err.Error())
 	}

@@ -70,6 +70,9 @@ type target struct{ source, address, user, database string }
 func explain(t target, scrub func(string) string, err error) *Error {
 	var known *Error
 	if errors.As(err, &known) {
+		if known.Source == "" {
+			known.Source = t.source
+		}
 		return known
 	}
 	e := &Error{Source: t.source, Err: hidden{scrub(err.Error()), err}}

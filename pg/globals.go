@@ -48,7 +48,7 @@ func (c *Client) CreateRoles(ctx context.Context, r RestoreRequest) ([]string, e
 	if err != nil {
 		return nil, err
 	}
-	if len(g.statements(missing)) == 0 {
+	if len(g.statements(missing, 0)) == 0 {
 		return nil, fmt.Errorf("the globals of the dump do not create the missing roles %s: create them by hand", few(missing))
 	}
 	return missing, c.createRoles(ctx, g, missing)
@@ -83,7 +83,7 @@ func (c *Client) createRoles(ctx context.Context, g globals, roles []string) err
 		return explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
-	for _, s := range g.statements(roles) {
+	for _, s := range g.statements(roles, majorOf(conn.PgConn().ParameterStatus("server_version"))) {
 		if _, err := tx.Exec(ctx, s, pgx.QueryExecModeSimpleProtocol); err != nil {
 			// The statement may hold the verifier of a password: it is not cited.
 			return fmt.Errorf("creating the missing roles: %w", explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err))
@@ -177,13 +177,19 @@ func (g *globals) take(line string) {
 	g.lines = append(g.lines, line)
 }
 
+// memberOptions are those of a membership that servers before 16 do not know.
+var memberOptions = regexp.MustCompile(`(?:, | WITH )?(?:INHERIT|SET) (?:TRUE|FALSE|OPTION)`)
+
 // statements creates the given roles, gives them their attributes and settings,
-// and makes them members of others, last. Who granted a membership is left out:
-// that one may be nobody here.
-func (g *globals) statements(roles []string) []string {
+// and makes them members of others, last, as a server of a major version knows
+// memberships. Who granted one is left out: that one may be nobody here.
+func (g *globals) statements(roles []string, major int) []string {
 	var all, members []string
 	for _, line := range g.lines {
 		if m := grantRole.FindStringSubmatch(line); m != nil && slices.Contains(roles, unquoted(m[2])) {
+			if major < 16 {
+				m[1] = strings.TrimSuffix(m[1], m[3]) + memberOptions.ReplaceAllString(m[3], "")
+			}
 			members = append(members, m[1])
 			continue
 		}

@@ -76,21 +76,24 @@ func parseStamp(text string, zone *time.Location) time.Time {
 
 // manifest is a backup_manifest.
 type manifest struct {
-	SystemID int64 `json:"System-Identifier"` // since PostgreSQL 17; 0: not said
-	Files    []struct {
-		Path    string `json:"Path"`
-		Encoded string `json:"Encoded-Path"` // in hexadecimal, where the path is no UTF-8
-		Size    int64  `json:"Size"`
-
-		Algorithm string `json:"Checksum-Algorithm"` // empty: no checksum
-		Checksum  string `json:"Checksum"`
-	} `json:"Files"`
-	Ranges []struct {
+	SystemID int64          `json:"System-Identifier"` // since PostgreSQL 17; 0: not said
+	Files    []manifestFile `json:"Files"`
+	Ranges   []struct {
 		Timeline uint32 `json:"Timeline"`
 		Start    string `json:"Start-LSN"`
 		End      string `json:"End-LSN"`
 	} `json:"WAL-Ranges"`
 	Checksum string `json:"Manifest-Checksum"`
+}
+
+// manifestFile is a file that a backup_manifest names.
+type manifestFile struct {
+	Path    string `json:"Path"`
+	Encoded string `json:"Encoded-Path"` // in hexadecimal, where the path is no UTF-8
+	Size    int64  `json:"Size"`
+
+	Algorithm string `json:"Checksum-Algorithm"` // empty: no checksum
+	Checksum  string `json:"Checksum"`
 }
 
 const checksumLine = `"Manifest-Checksum"`
@@ -113,14 +116,14 @@ func parseManifest(text []byte) (manifest, error) {
 	return m, nil
 }
 
-// path returns where the file of an entry lies in the backup.
-func filePath(plain, encoded string) string {
-	if encoded == "" {
-		return plain
+// inside is where the file lies in the backup.
+func (f manifestFile) inside() string {
+	if f.Encoded == "" {
+		return f.Path
 	}
-	raw, err := hex.DecodeString(encoded)
+	raw, err := hex.DecodeString(f.Encoded)
 	if err != nil {
-		return plain
+		return f.Path
 	}
 	return string(raw)
 }

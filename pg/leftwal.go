@@ -109,7 +109,7 @@ func leftOf(data string, d walDirectory, id int64) (LeftWAL, leftFiles, error) {
 // runsIn says whether a server runs in a data directory, as far as this host can
 // tell: the process of its postmaster.pid lives, and is one of PostgreSQL.
 func runsIn(data string) (pid int, runs bool) {
-	text, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
+	text, err := readLimited(filepath.Join(data, "postmaster.pid"), smallFile)
 	if err != nil {
 		return 0, !errors.Is(err, fs.ErrNotExist)
 	}
@@ -160,7 +160,7 @@ func (c *Client) deadData(b BaseBackup) string {
 
 // controlID is the system identifier of a data directory; 0: it does not tell.
 func controlID(data string) int64 {
-	f, err := os.Open(filepath.Join(data, "global", "pg_control"))
+	f, err := openRegular(filepath.Join(data, "global", "pg_control"))
 	if err != nil {
 		return 0
 	}

@@ -148,3 +148,53 @@ func TestWhoseTheSchemaPublicIs(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// What sorts text comes back as it was, as far as the server has it.
+func TestLocaleOfANewDatabase(t *testing.T) {
+	icu := DumpedDatabase{Encoding: "UTF8", Collate: "C", CType: "C", Provider: "icu", ICULocale: "de-x-o'd", ICURules: "&a < b"}
+	builtin := DumpedDatabase{Encoding: "UTF8", Collate: "C", CType: "C", Provider: "builtin", ICULocale: "C.UTF-8"}
+	const libc = " ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+	for _, c := range []struct {
+		d     DumpedDatabase
+		major int
+		want  string
+	}{
+		{icu, 14, libc}, {icu, 15, libc + " LOCALE_PROVIDER icu ICU_LOCALE 'de-x-o''d'"}, {icu, 16, libc + " LOCALE_PROVIDER icu ICU_LOCALE 'de-x-o''d' ICU_RULES '&a < b'"},
+		{builtin, 16, libc + " LOCALE_PROVIDER libc"}, {builtin, 17, libc + " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"},
+		{DumpedDatabase{Encoding: "UTF8", Collate: "C", CType: "C"}, 18, libc + " LOCALE_PROVIDER libc"}, // of a server before 15
+	} {
+		if got := localeOptions(c.d, c.major); got != c.want {
+			t.Errorf("%s into %d: %s", c.d.Provider, c.major, got)
+		}
+	}
+	for statement, want := range map[string]map[int]string{
+		"CREATE DATABASE s WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = builtin LOCALE = 'C' BUILTIN_LOCALE = 'C.UTF-8';": {
+			18: " ENCODING = 'UTF8' LOCALE_PROVIDER = builtin LOCALE = 'C' BUILTIN_LOCALE = 'C.UTF-8'", 15: " ENCODING = 'UTF8' LOCALE = 'C'"},
+		"CREATE DATABASE s WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = icu LOCALE = 'C' ICU_LOCALE = 'und' ICU_RULES = '&a < b';": {
+			16: " ENCODING = 'UTF8' LOCALE_PROVIDER = icu LOCALE = 'C' ICU_LOCALE = 'und' ICU_RULES = '&a < b'",
+			15: " ENCODING = 'UTF8' LOCALE_PROVIDER = icu LOCALE = 'C' ICU_LOCALE = 'und'", 14: " ENCODING = 'UTF8' LOCALE = 'C'"},
+	} {
+		f := foreignDump{script: scriptFacts{Statements: []string{statement}}}
+		for major, options := range want {
+			if got := f.createStatement("x", major); got != `CREATE DATABASE "x" WITH TEMPLATE = template0`+options {
+				t.Errorf("into %d: %s", major, got)
+			}
+		}
+	}
+}
+
+// Memberships have options of their own since 16, which older servers do not know.
+func TestMembershipsForOlderServers(t *testing.T) {
+	var g globals
+	for _, line := range []string{"CREATE ROLE a;", "GRANT b TO a WITH INHERIT TRUE GRANTED BY postgres;", "GRANT c TO a WITH ADMIN OPTION, INHERIT FALSE, SET FALSE GRANTED BY postgres;", "GRANT d TO a WITH ADMIN OPTION GRANTED BY postgres;", "GRANT e TO a GRANTED BY postgres;"} {
+		g.take(line)
+	}
+	for major, want := range map[int]string{
+		15: "CREATE ROLE a;|GRANT b TO a|GRANT c TO a WITH ADMIN OPTION|GRANT d TO a WITH ADMIN OPTION|GRANT e TO a",
+		16: "CREATE ROLE a;|GRANT b TO a WITH INHERIT TRUE|GRANT c TO a WITH ADMIN OPTION, INHERIT FALSE, SET FALSE|GRANT d TO a WITH ADMIN OPTION|GRANT e TO a",
+	} {
+		if got := strings.Join(g.statements([]string{"a"}, major), "|"); got != want {
+			t.Errorf("%d: %s", major, got)
+		}
+	}
+}

@@ -64,7 +64,7 @@ func (u *unpacked) Close() error {
 // openPacked reads a file unpacked, however large. packed is the end of its name
 // that tells the compression.
 func openPacked(ctx context.Context, path, packed string) (io.ReadCloser, error) {
-	file, err := os.Open(path)
+	file, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}

@@ -175,7 +175,7 @@ func (r *RecoverReady) Flushes() bool {
 // baseMajor is the major version of a base backup.
 func baseMajor(dir string) (int, error) {
 	for _, path := range []string{filepath.Join(dir, baseData, "PG_VERSION"), filepath.Join(dir, "PG_VERSION")} {
-		if text, err := os.ReadFile(path); err == nil {
+		if text, err := readLimited(path, smallFile); err == nil {
 			return majorOf(strings.TrimSpace(string(text))), nil
 		}
 	}

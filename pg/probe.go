@@ -108,7 +108,7 @@ func (p *prober) mayUnpack(size int64) bool {
 
 // file looks into a dump that is one file.
 func (p *prober) file(path string, size int64, name dumpName) content {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return broken(backup.Damaged, "it cannot be read: "+err.Error())
 	}

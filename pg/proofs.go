@@ -27,7 +27,7 @@ type proof struct {
 type proofs []proof
 
 func readProofs(dir string) proofs {
-	text, err := readLimited(filepath.Join(dir, ProofsName), 1<<20)
+	text, err := readLimited(filepath.Join(dir, ProofsName), smallFile)
 	if err != nil {
 		return nil
 	}

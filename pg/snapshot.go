@@ -31,6 +31,9 @@ func (s *session) hold(ctx context.Context, database string) (*snapshot, error) 
 		_, err = snap.tx.Exec(ctx, "SET LOCAL search_path = pg_catalog; SET LOCAL row_security = off; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = '60s'; SET LOCAL max_parallel_workers_per_gather = 0", pgx.QueryExecModeSimpleProtocol)
 	}
 	if err == nil {
+		_, err = snap.tx.Exec(ctx, noTransactionTimeout, true)
+	}
+	if err == nil {
 		err = snap.tx.QueryRow(ctx, "SELECT pg_export_snapshot()").Scan(&snap.id)
 	}
 	if err != nil {
@@ -40,6 +43,10 @@ func (s *session) hold(ctx context.Context, database string) (*snapshot, error) 
 	}
 	return snap, nil
 }
+
+// noTransactionTimeout switches a limit off that a role may have since PostgreSQL
+// 17, and that would end a dump of many hours; $1: for this transaction alone.
+const noTransactionTimeout = `SELECT set_config(name, '0', $1) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'`
 
 func (n *snapshot) close(ctx context.Context) { shut(ctx, n.conn) }
 
@@ -95,33 +102,36 @@ func kinds(ctx context.Context, q querier) (map[string]int64, error) {
 	return all, err
 }
 
-// locale tells where the server's version keeps the provider and the ICU locale.
-func (n *snapshot) locale(ctx context.Context) (provider, icu string, err error) {
+// locale is what to select for the provider, its locale and its rules, as the
+// server's version keeps them.
+func (n *snapshot) locale(ctx context.Context) (columns string, err error) {
 	var num int
 	if err := n.tx.QueryRow(ctx, `SELECT current_setting('server_version_num')::int`).Scan(&num); err != nil {
-		return "", "", err
+		return "", err
 	}
-	provider, icu = "CASE datlocprovider WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' ELSE 'libc' END", "daticulocale"
+	const provider = "CASE datlocprovider WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' ELSE 'libc' END, "
 	switch {
-	case num < 150000:
-		provider, icu = "''", "''"
 	case num >= 170000:
-		icu = "datlocale"
+		return provider + "datlocale, daticurules", nil
+	case num >= 160000:
+		return provider + "daticulocale, daticurules", nil
+	case num >= 150000:
+		return provider + "daticulocale, ''", nil
 	}
-	return provider, icu, nil
+	return "'', '', ''", nil
 }
 
 func (n *snapshot) database(ctx context.Context, m *DumpManifest) error {
-	provider, icu, err := n.locale(ctx)
+	locale, err := n.locale(ctx)
 	if err != nil {
 		return err
 	}
 	d := &m.Database
 	return n.tx.QueryRow(ctx, `
 		SELECT d.datname::text, pg_database_size(d.oid), pg_get_userbyid(d.datdba)::text, pg_encoding_to_char(d.encoding)::text, d.datcollate::text, d.datctype::text,
-		       `+provider+`, `+icu+`, t.spcname::text, d.datconnlimit, shobj_description(d.oid, 'pg_database'), d.datacl IS NULL
+		       `+locale+`, t.spcname::text, d.datconnlimit, shobj_description(d.oid, 'pg_database'), d.datacl IS NULL
 		FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = current_database()`).
-		Scan(&d.Name, &d.Bytes, &d.Owner, &d.Encoding, &d.Collate, &d.CType, &d.Provider, nullText{&d.ICULocale}, &d.Tablespace, &d.Limit, nullText{&d.Comment}, &d.Defaults)
+		Scan(&d.Name, &d.Bytes, &d.Owner, &d.Encoding, &d.Collate, &d.CType, &d.Provider, nullText{&d.ICULocale}, nullText{&d.ICURules}, &d.Tablespace, &d.Limit, nullText{&d.Comment}, &d.Defaults)
 }
 
 func (n *snapshot) settings(ctx context.Context, m *DumpManifest) (err error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 )
@@ -219,7 +218,7 @@ func (r *tocReader) name() string {
 
 // openTOC reads the table of contents of a file: toc.dat, or a custom dump.
 func openTOC(path string, zone *time.Location) (toc, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return toc{}, err
 	}

@@ -209,7 +209,7 @@ func (c *Client) letBarmanIn(ctx context.Context, r Recovery, w Work) error {
 		return nil
 	}
 	name := "barman"
-	if text, err := readLimited(file, 1<<20); err == nil {
+	if text, err := readLimited(file, smallFile); err == nil {
 		if m := barmanUser.FindSubmatch(text); m != nil {
 			name = string(m[1])
 		}

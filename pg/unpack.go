@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"os"
 )
 
 // wholeGzip is the size up to which a gzip file is unpacked to see whether it
@@ -17,7 +16,7 @@ const wholeGzip = 32 << 20
 // readUnpacked reads a small file that may be compressed.
 func readUnpacked(path, packed string) ([]byte, error) {
 	const most = 1 << 20
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,10 @@
 package pg
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -61,6 +64,46 @@ func TestBaseBackupsInTarFormat(t *testing.T) {
 	r := c.recovery(t, client, "20261121-501", s, at)
 	c.recoverTo(t, client, r, Work{Operation: "20261121-501"}, name, good)
 	c.lonelyTar(t, client, s, at)
+	verifyTarBase(t, client, s.Base.Path)
+}
+
+// verifyTarBase reads a base backup in tar format: whole, then with a file of it
+// changed, cut, and gone.
+func verifyTarBase(t *testing.T, client *Client, dir string) {
+	t.Helper()
+	if e, err := client.VerifyCopy(t.Context(), dir, Work{}); err != nil || !strings.Contains(e.Text, "read every byte") || e.Bytes == 0 {
+		t.Errorf("a good one: %+v %v", e, err)
+	}
+	tars, err := filepath.Glob(filepath.Join(dir, "[0-9]*.tar.gz")) // of its tablespace
+	if err != nil || len(tars) != 1 {
+		t.Fatal(tars, err)
+	}
+	text, err := os.ReadFile(tars[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := unpacker(bytes.NewReader(text), ".gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside[len(inside)/2] ^= 1
+	for _, one := range []struct {
+		text []byte
+		want string
+	}{{gz(t, inside), "differs"}, {text[:len(text)/2], "unexpected EOF"}, {nil, "files are missing, which backup_manifest names (pg_tblspc/"}} {
+		put(t, tars[0], one.text)
+		if one.text == nil {
+			_ = os.Remove(tars[0])
+		}
+		var damage *Damage
+		if _, err := client.VerifyCopy(t.Context(), dir, Work{}); !errors.As(err, &damage) || !strings.Contains(err.Error(), one.want) {
+			t.Errorf("wanted %s: %v", one.want, err)
+		}
+	}
 }
 
 // lonelyTar takes the base backup's first tar file alone: its tablespace is not in it.

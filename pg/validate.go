@@ -53,6 +53,9 @@ func (v *validation) tables(ctx context.Context) error {
 	if _, err := v.conn.Exec(ctx, "SET row_security = off; SET search_path = pg_catalog; SET statement_timeout = 0", pgx.QueryExecModeSimpleProtocol); err != nil {
 		return err
 	}
+	if _, err := v.conn.Exec(ctx, noTransactionTimeout, false); err != nil {
+		return err
+	}
 	found, err := v.conn.Query(ctx, `SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND `+ours)
 	if err != nil {
 		return err

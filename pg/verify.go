@@ -146,18 +146,19 @@ func (c *Client) examineBase(ctx context.Context, path, data string, major int, 
 	if _, err := os.Stat(filepath.Join(data, manifestName)); err != nil {
 		return Examined{}, fmt.Errorf("%s has no backup_manifest to compare it with: pg_basebackup writes one since PostgreSQL 13", path)
 	}
+	size, _ := measure(data)
 	if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); err != nil && path == data {
-		if tars, _ := filepath.Glob(filepath.Join(data, "base.tar*")); len(tars) > 0 {
-			return Examined{}, fmt.Errorf("%s is in tar format, which pg_verifybackup does not read before version 18: unpack it first, or take base backups with cairn", path)
+		if len(baseTars(data)) == 0 {
+			return Examined{}, &Damage{path, "PG_VERSION is missing"}
 		}
-		return Examined{}, &Damage{path, "PG_VERSION is missing"}
+		w.say("reading %s", path)
+		return Examined{Bytes: size, Text: readByUs + " read every byte"}, verifyTars(ctx, path, w)
 	}
 	w.say("reading %s", path)
 	by, err := c.verifyBase(ctx, path, data, major, w)
 	if err != nil {
 		return Examined{}, err
 	}
-	size, _ := measure(data)
 	return Examined{Ours: path != data, Bytes: size, Text: by + " read every byte"}, nil
 }
 
@@ -178,7 +179,7 @@ func (c *Client) verifyForeign(ctx context.Context, path string, info fs.FileInf
 		return Examined{}, &Damage{path, head.why} // pg_restore reads a cut tar file for ever
 	}
 	if name.Format == "tar" {
-		if err := walkTar(ctx, path, name.Packed); err != nil {
+		if err := eachOfTar(ctx, path, name.Packed, func(string, io.Reader) error { return nil }); err != nil {
 			return Examined{}, damageOf(path, err)
 		}
 	}
@@ -231,22 +232,32 @@ func (c *Client) structure(path string, info fs.FileInfo, name dumpName, size in
 	return probeDirectory(path, files, c.zone)
 }
 
-// walkTar reads a tar file from its first header to its last.
-func walkTar(ctx context.Context, path, packed string) error {
-	r, err := openPacked(ctx, path, packed)
+// eachOfTar calls each with the regular files of a tar file, from its first to its
+// last. What each leaves unread of one is read too.
+func eachOfTar(ctx context.Context, path, packed string, each func(name string, from io.Reader) error) error {
+	in, err := openPacked(ctx, path, packed)
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	files := tar.NewReader(&boundReader{ctx, r})
+	defer in.Close()
+	files := tar.NewReader(&boundReader{ctx, in})
 	for {
-		if _, err := files.Next(); errors.Is(err, io.EOF) {
+		head, err := files.Next()
+		if errors.Is(err, io.EOF) {
 			return nil
-		} else if err != nil {
-			return fmt.Errorf("reading it as a tar file: %w", err)
 		}
-		if _, err := io.Copy(io.Discard, files); err != nil {
-			return fmt.Errorf("reading it as a tar file: %w", err)
+		if err == nil && head.Typeflag == tar.TypeReg {
+			err = each(head.Name, files)
+		}
+		if err == nil {
+			_, err = io.Copy(io.Discard, files)
+		}
+		var known *Damage
+		if err != nil && !errors.As(err, &known) {
+			err = fmt.Errorf("reading %s as a tar file: %w", filepath.Base(path), err)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
-	"os"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -44,7 +43,7 @@ func (p walPage) is(s segment) bool {
 // readPage reads the first page of a file; false where that is no segment, is
 // encrypted, or compressed in a way that is not unpacked here.
 func readPage(path, packed string) (walPage, bool) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return walPage{}, false
 	}
@@ -90,7 +89,7 @@ func packedAs(f io.ReaderAt) string {
 
 // packedBy says whether a file is compressed.
 func packedBy(path string) bool {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return false
 	}
