@@ -234,6 +234,7 @@ func TestTasksBelongToTheirDatastore(t *testing.T) {
 		{"backup", "usb:vm/101", "usb", "vm/101"},
 		{"backup", "usb:lab/nodes:vm/101", "usb", "lab/nodes/vm/101"},
 		{"backup", "usb:ns/lab:ct/200", "usb", "lab/ct/200"},
+		{"verify_group", "usb:ns/lab/ns/nodes:ct/200", "usb", "lab/nodes/ct/200"},
 		{"garbage_collection", "usb", "usb", ""},
 		{"syncjob", "far:their:usb::j", "usb", "j"},
 		{"syncjob", "far:usb:mine:ns:j", "mine", "j"},

@@ -69,7 +69,8 @@ func (f Facts) uploading(s Snapshot) bool {
 		case r.Job == "sync": // its snapshots bear the times of their source
 			return true
 		}
-		return r.Job == "backup" && r.Subject == s.Group() && r.Started.Sub(s.Time).Abs() < time.Hour
+		// PBS leaves the namespace out of a backup task's id
+		return r.Job == "backup" && (r.Subject == s.Group() || r.Subject == s.Type+"/"+s.ID) && r.Started.Sub(s.Time).Abs() < time.Hour
 	})
 }
 

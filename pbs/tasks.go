@@ -106,7 +106,11 @@ func taskSubject(kind, id string) string {
 	case kind == "syncjob":
 		return part[len(part)-1]
 	case len(part) == 3 && part[1] != "":
-		return strings.TrimPrefix(part[1], "ns/") + "/" + part[2]
+		space, ok := strings.CutPrefix(part[1], "ns/")
+		if ok { // as the directories are named: ns/lab/ns/nodes
+			space = strings.ReplaceAll(space, "/ns/", "/")
+		}
+		return space + "/" + part[2]
 	case len(part) >= 2:
 		return part[len(part)-1]
 	}

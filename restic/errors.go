@@ -3,6 +3,7 @@ package restic
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -52,24 +53,36 @@ func (e *Error) Unwrap() error { return e.Err }
 var exits = map[int]Kind{3: Partial, 10: Missing, 11: Locked, 12: WrongPassword}
 
 // texts are what restic and its backends write for each kind, in lower case,
-// looked up in this order: an unreachable or refusing server also asks "Is
-// there a repository at the following location?".
+// looked up in this order. Each backend's error may end in "Is there a repository at
+// the following location?", which tells nothing.
 var texts = []struct {
 	kind Kind
 	any  []string
 }{
 	{WrongPassword, []string{"wrong password or no key found"}},
-	{Locked, []string{"repository is already locked", "unable to create lock in backend"}},
-	{Full, []string{"no space left on device", "disk quota exceeded", "(507)", "507 insufficient storage", "quotaexceeded"}},
-	{Missing, []string{"specified bucket does not exist", "nosuchbucket", "container does not exist"}},
+	{Locked, []string{"already locked"}},
+	{Full, []string{"no space left on device", "disk quota exceeded", "(507)", "507 insufficient storage", "quotaexceeded", "storage cap exceeded", "storage_cap_exceeded",
+		"insufficient_space", "quotalimitreached"}},
+	{Missing, []string{"specified bucket does not exist", "nosuchbucket", "container does not exist", "containernotfound"}},
 	{Denied, []string{"permission denied", "operation not permitted", "401 unauthorized", "(401)", "403 forbidden", "(403)", "access denied", "accessdenied",
-		"signature we calculated", "access key id you provided", "invalidaccesskeyid", "signaturedoesnotmatch", "read-only file system", "host key verification failed"}},
+		"signature we calculated", "access key id you provided", "invalidaccesskeyid", "signaturedoesnotmatch", "read-only file system", "host key verification failed",
+		"no credentials found", "difference between the request time and the server's time", "requesttimetooskewed", "invalid_grant", "token expired", "expired_access_token",
+		"authenticationfailed", "authorizationfailure", "authorizationpermissionmismatch", "cap exceeded", "301 response missing location"}},
 	{Unreachable, []string{"connection refused", "no such host", "i/o timeout", "network is unreachable", "no route to host", "connection reset", "broken pipe",
 		"tls: ", "x509: ", "context deadline exceeded", "input/output error", "(500)", "(502)", "(503)", "(504)", "unexpected eof", "server misbehaving", "connection closed",
-		"transport endpoint", "stale file handle", "could not resolve hostname", "connection timed out", "error talking http to rclone", "unable to start the sftp session"}},
+		"transport endpoint", "stale file handle", "could not resolve hostname", "connection timed out", "error talking http to rclone", "unable to start the sftp session",
+		"name resolution", "service unavailable", "bad gateway", "gateway timeout", "reduce your request rate", "slowdown"}},
 	{Damaged, []string{"is damaged", "ciphertext verification failed", "invalid data returned", "invalid repository", "repository contains errors", "does not match the expected", "number of packs with errors"}},
-	{Missing, []string{"repository does not exist", "is there a repository at the following location", "unable to open config file"}},
+	{Missing, []string{"repository does not exist"}},
 }
+
+var (
+	// refused is how backends write that the server refused a request and said no more.
+	refused = regexp.MustCompile(`(?:\b(?:stat|load|save|list|remove|open|response|statuscode|status code|googleapi: error)|\bb2_\w+)[:=]? ?40[13]\b`)
+	// noConfig is how they write that a repository's first file is not there: anything
+	// else is a place that could not be looked at.
+	noConfig = regexp.MustCompile(`unable to open config file.*(?:does not exist|doesn't exist|no such file|not ?found|nosuchkey|does not have file|\b404\b)`)
+)
 
 // classify names the kind of failure of a restic that ended with code and said text.
 func classify(code int, text string) Kind {
@@ -83,6 +96,12 @@ func classify(code int, text string) Kind {
 				return t.kind
 			}
 		}
+		if t.kind == Denied && refused.MatchString(lower) {
+			return Denied
+		}
+	}
+	if noConfig.MatchString(lower) {
+		return Missing
 	}
 	return Failed
 }
@@ -137,7 +156,7 @@ func (c *Client) hint(kind Kind) string {
 		if c.cfg.Dir() != "" {
 			return "run cairn as a user who may read the repository, or let restic write it with a group that cairn is in"
 		}
-		return fmt.Sprintf("check the credentials in env of [%s], or in its URL, and the clock of this host", c.source)
+		return fmt.Sprintf("check the credentials in env of [%s], or in its URL, the limits of the account, and the clock of this host", c.source)
 	case Damaged:
 		return "stop forgetting and pruning, then run restic check --read-data"
 	case Partial:
@@ -184,16 +203,33 @@ func parseStderr(line []byte) stderrLine {
 			}
 		}
 	}
-	if fatal, ok := strings.CutPrefix(text, "Fatal: "); ok {
-		return stderrLine{Text: fatal, Exit: true}
+	if strings.HasPrefix(text, "Fatal: ") {
+		return stderrLine{Text: bareFatal(text), Exit: true}
 	}
 	return stderrLine{Text: text, Retry: strings.Contains(text, "returned error, retrying after")}
 }
 
+// bareFatal takes off what restic puts before its last words, once or more.
+func bareFatal(text string) string {
+	for {
+		rest, ok := strings.CutPrefix(text, "Fatal: ")
+		if !ok {
+			return text
+		}
+		text = rest
+	}
+}
+
+// errorCode begins the line of Azure's errors that says why: what is before is the request.
+const errorCode = "ERROR CODE: "
+
 // firstLine drops the stack trace and the questions that follow a message.
 func firstLine(message string) string {
-	message = strings.TrimPrefix(message, "Fatal: ")
-	first, rest, _ := strings.Cut(message, "\n")
+	first, rest, _ := strings.Cut(bareFatal(message), "\n")
+	if _, code, ok := strings.Cut(rest, errorCode); ok {
+		code, _, _ = strings.Cut(code, "\n")
+		return strings.TrimSpace(first) + " (" + errorCode + strings.TrimSpace(code) + ")"
+	}
 	if strings.HasPrefix(rest, "lock was created at") {
 		age, _, _ := strings.Cut(rest, "\n")
 		return first + ", " + age

@@ -166,11 +166,11 @@ func (w *words) last() string {
 	return cmp.Or(w.retry, "it did not say why")
 }
 
-// helper is what the program said last that restic reaches the repository through,
-// which knows why it cannot: ssh, rclone.
+// helper is what was said last by who knows why the repository cannot be reached: the
+// program that restic reaches it through, ssh or rclone, or Azure.
 func (w *words) helper() string {
 	for _, note := range slices.Backward(w.notes) {
-		for _, prefix := range []string{"subprocess ", "rclone: "} {
+		for _, prefix := range []string{"subprocess ", "rclone: ", errorCode} {
 			if strings.HasPrefix(note, prefix) {
 				return " (" + note + ")"
 			}

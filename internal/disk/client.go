@@ -91,7 +91,7 @@ func (c *Client) survey(ctx context.Context, thorough bool) (Facts, error) {
 	}
 	facts.Device, facts.FSType = m.source, m.fstype
 	d := c.identity(ctx, m, &facts)
-	asked := func() Health { return Health{Wear: -1, Err: "it was not asked"} }
+	asked := func(bool) Health { return Health{Wear: -1, Err: "it was not asked"} }
 	if thorough {
 		asked = c.askSmart(ctx, facts.Unit, d)
 	}
@@ -103,7 +103,7 @@ func (c *Client) survey(ctx context.Context, thorough bool) (Facts, error) {
 	if thorough {
 		c.kernel(ctx, d, &facts)
 	}
-	facts.Smart = asked()
+	facts.Smart = asked(facts.Writable)
 	return facts, caller.Err() // that the disk did not answer in time is in the facts
 }
 

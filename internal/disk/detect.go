@@ -47,7 +47,7 @@ func (c *Client) Detect(ctx context.Context) (Detected, []Tried, error) {
 	var tried []Tried
 	for _, kind := range bridges {
 		limited, cancel := context.WithTimeoutCause(ctx, smartLimit, fmt.Errorf("smartctl did not end within %s", smartLimit))
-		h := poll(limited, path, Unit{Smart: &Smart{Device: path, Type: kind}}, Health{Wear: -1}, c.now())
+		h := poll(limited, path, Unit{Smart: &Smart{Device: path, Type: kind}}, Health{Wear: -1}, c.now(), false)
 		cancel()
 		switch {
 		case ctx.Err() != nil:

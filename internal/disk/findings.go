@@ -10,7 +10,7 @@ import (
 
 // findings returns what has crossed a limit, worst first.
 func (s smartJSON) findings(h Health, exit int, now time.Time) []Finding {
-	all := slices.Concat(s.failing(h, exit), s.nvmeFindings(), s.attributeFindings(h, now), h.riseFindings(now), h.wearFindings())
+	all := slices.Concat(s.failing(h, exit), s.nvmeFindings(), s.attributeFindings(h, now), s.selfTestFindings(), h.riseFindings(now), h.wearFindings())
 	if trip := s.Temperature.Trip.int(); trip > 0 && trip < 200 && int64(h.Temperature) >= trip {
 		all = append(all, Finding{Name: "temperature", Value: int64(h.Temperature), Limit: fmt.Sprintf("below %d °C", trip),
 			Text: fmt.Sprintf("the disk is at %d °C, its own limit is %d °C", h.Temperature, trip)})
@@ -37,9 +37,14 @@ func (s smartJSON) failing(h Health, exit int) []Finding {
 		text += ": " + strings.Join(warnings(s.NVMe.Warning.int()), ", ")
 	} else if names := s.attributesFailed("now"); len(names) > 0 {
 		text += ": " + strings.Join(names, ", ") + " at or below the maker's threshold"
+	} else if why := strings.TrimSpace(s.Status.SCSI.Why); why != "" {
+		text += ": " + strings.ToLower(why)
 	}
 	return []Finding{{Name: "smart_status", Value: 1, Limit: "PASSED", Critical: true, Text: text + "; replace it now"}}
 }
+
+// tooWarm is the bit of NVMe's critical_warning for a temperature out of its limits.
+const tooWarm = 2
 
 // warnings puts the bits of NVMe's critical_warning in words.
 func warnings(bits int64) []string {
@@ -62,7 +67,7 @@ func (s smartJSON) nvmeFindings() []Finding {
 	}
 	var out []Finding
 	if bits := s.NVMe.Warning.int(); bits > 0 {
-		out = append(out, Finding{Name: "critical_warning", Value: bits, Limit: "0", Critical: bits != 2, // 2 alone: too warm
+		out = append(out, Finding{Name: "critical_warning", Value: bits, Limit: "0", Critical: bits != tooWarm,
 			Text: "NVMe critical warning: " + strings.Join(warnings(bits), ", ")})
 	}
 	if spare, limit := s.NVMe.Spare, s.NVMe.SpareThreshold; spare.known && limit.value > 0 && spare.value < limit.value {
@@ -101,6 +106,21 @@ func (s smartJSON) attributeFindings(h Health, now time.Time) []Finding {
 	return out
 }
 
+// selfTests are the ways in which a disk's last self-test failed, by the upper half of
+// its status. The others are: it passed, was aborted or interrupted, or runs.
+var selfTests = map[int64]string{3: "it could not be completed", 4: "a part of the disk failed", 5: "its electrical part failed",
+	6: "its heads or their servo failed", 7: "a sector could not be read", 8: "the disk seems to have been damaged by handling"}
+
+// selfTestFindings tells of a self-test that failed: the disk keeps that until the next.
+func (s smartJSON) selfTestFindings() []Finding {
+	status := s.Data.SelfTest.Status.Value.int()
+	why := selfTests[status>>4]
+	if why == "" {
+		return nil
+	}
+	return []Finding{{Name: "self_test", Value: status, Limit: "passed", Text: "the disk's last self-test failed: " + why}}
+}
+
 // risen tells the former value of a counter that rose.
 func (c Counter) risen(now time.Time) string {
 	if !c.rose(now) {
@@ -118,7 +138,6 @@ func (h Health) riseFindings(now time.Time) []Finding {
 		{"scsi_grown_defect_list", "the disk has found more defects"},
 		{"error_log", "the disk has logged more errors"},
 		{"failed_in_the_past", "an attribute has been below the maker's threshold since"},
-		{"self_test", "a self-test has failed since"},
 	} {
 		if c := h.Counters[x.name]; c.rose(now) {
 			out = append(out, Finding{Name: x.name, Value: c.Value, Limit: fmt.Sprintf("not above %d", c.Before), Text: fmt.Sprintf("%s: %s is %d%s", x.text, x.name, c.Value, c.risen(now))})

@@ -84,6 +84,8 @@ func (d *device) describe(path string, depth int) {
 			d.usb = part
 		case strings.Count(part, ":") == 3:
 			d.scsi = part
+		case isController(part):
+			d.names = append(d.names, part)
 		}
 	}
 }
@@ -92,6 +94,12 @@ func (d *device) describe(path string, depth int) {
 func isUSBPort(name string) bool {
 	bus, port, ok := strings.Cut(name, "-")
 	return ok && bus != "" && port != "" && strings.Trim(bus, "0123456789") == "" && strings.Trim(port, "0123456789.") == ""
+}
+
+// isController recognises "nvme0", which the kernel calls what fails of the disk nvme0n1.
+func isController(name string) bool {
+	number, ok := strings.CutPrefix(name, "nvme")
+	return ok && number != "" && strings.Trim(number, "0123456789") == ""
 }
 
 // wholeName takes the partition off: sdb1 and sdb, nvme0n1p2 and nvme0n1.

@@ -144,10 +144,12 @@ func parseJournal(text []byte) []record {
 
 // trouble is what the kernel writes when a disk, its cable or its file system
 // fails.
-var trouble = regexp.MustCompile(`(?i)USB disconnect|reset (?:Super|high|full|low)[- ]?Speed|uas_eh_|I/O error|Aborting journal|aborted journal|potential data loss|` +
-	`EXT4-fs error|Remounting filesystem read-only|XFS .*(?:corrupt|shut ?down|error)|BTRFS (?:error|critical)|device offline error|offline device|` +
-	`beyond end of device|Medium Error|critical target error|Unrecovered read error|lost sync page write|Synchronize Cache.* failed|timing out command|` +
-	`controller is down|nvme .*timeout|Journal has aborted|journal superblock`)
+var trouble = regexp.MustCompile(`(?i)USB disconnect|reset (?:Super|high|full|low)[- ]?Speed|uas_eh_|I/O error|detected IO errors|Aborting journal|aborted journal|` +
+	`potential data loss|data will be lost|EXT4-fs error|Remounting filesystem read-only|XFS .*(?:corrupt|shut ?down|error)|` +
+	`BTRFS:? (?:error|critical)|BTRFS.*(?:csum failed|checksum (?:verify failed|error)|forced readonly)|F2FS-fs.*(?:inconsistent|corrupted)|` +
+	`FAT-fs.*(?: error|read failed|set read-only)|device offline error|device offlined|offline device|` +
+	`beyond end of device|Medium Error|critical target error|(?:timeout|transport|space allocation|protection) error, dev|Unrecovered read error|` +
+	`lost (?:a?sync) page write|Synchronize Cache.* failed|timing out command|controller is down|nvme .*timeout|Journal has aborted|journal superblock`)
 
 // holdsWord says whether name stands in text with no letter or digit beside it:
 // sdb is not in sdb1.

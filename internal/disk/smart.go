@@ -19,11 +19,16 @@ const (
 	// under it.
 	SmartEvery = 30 * time.Minute
 	smartLimit = 15 * time.Second
+	// asleepFor is how long a disk is believed to sleep that takes writes meanwhile:
+	// some SSDs, and some bridges, say so at all times.
+	asleepFor = 12 * time.Hour
 )
 
-// askSmart starts asking the mounted disk, and returns how to wait for it.
-func (c *Client) askSmart(ctx context.Context, name string, d device) func() Health {
-	settled := func(h Health) func() Health { return func() Health { return h } }
+// askSmart starts asking the mounted disk, and returns how to wait for it, told
+// whether the disk has just taken a write: then it is awake, whatever it says, and
+// asking wakes nothing.
+func (c *Client) askSmart(ctx context.Context, name string, d device) func(awake bool) Health {
+	settled := func(h Health) func(bool) Health { return func(bool) Health { return h } }
 	unit, why := c.smartUnit(name, d)
 	if why != "" {
 		return settled(Health{Wear: -1, Err: why})
@@ -45,10 +50,16 @@ func (c *Client) askSmart(ctx context.Context, name string, d device) func() Hea
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, smartLimit, fmt.Errorf("smartctl did not end within %s", smartLimit))
 	now := c.now()
-	wait := start(limited, c.health, func() (Health, error) { return poll(limited, path, unit, old, now), nil })
-	return func() Health {
+	ask := func(sleeping bool) func() (Health, error) {
+		return start(limited, c.health, func() (Health, error) { return poll(limited, path, unit, old, now, sleeping), nil })
+	}
+	wait := ask(false)
+	return func(awake bool) Health {
 		defer cancel()
 		h, err := wait()
+		if err == nil && h.Standby && awake && now.Sub(h.At) > asleepFor {
+			h, err = ask(true)()
+		}
 		if err != nil {
 			h = old
 			h.Err = fmt.Sprintf("%s: %v; the USB bridge may not stand it, see smart in [disk.%s]", path, err, c.name)
@@ -91,9 +102,13 @@ func (c *Client) smartUnit(name string, d device) (Unit, string) {
 	return Unit{}, "no configured disk is mounted"
 }
 
-// poll runs smartctl. It does not wake a disk that sleeps.
-func poll(ctx context.Context, path string, unit Unit, old Health, now time.Time) Health {
-	argv := []string{"smartctl", "--json", "-i", "-H", "-A", "-l", "error", "-n", "standby,3"}
+// poll runs smartctl. It does not wake a disk that sleeps, unless sleeping ones are to
+// be asked too. The last self-test (-c) stands in what is read anyway.
+func poll(ctx context.Context, path string, unit Unit, old Health, now time.Time, sleeping bool) Health {
+	argv := []string{"smartctl", "--json", "-i", "-H", "-c", "-A", "-l", "error"}
+	if !sleeping {
+		argv = append(argv, "-n", "standby,3")
+	}
 	if unit.Smart.Type != "" {
 		argv = append(argv, "-d", unit.Smart.Type)
 	}

@@ -353,20 +353,20 @@ func TestSmartctlIsAskedSeldom(t *testing.T) {
 	calls := fakeSmartctl(t, "cat "+path)
 	c := smartClient(t, "/dev/null", "sntjmicron")
 	for range 3 {
-		if h := c.askSmart(t.Context(), "a", device{})(); h.Err != "" || h.Model != "QEMU NVMe Ctrl" {
+		if h := c.askSmart(t.Context(), "a", device{})(false); h.Err != "" || h.Model != "QEMU NVMe Ctrl" {
 			t.Fatalf("got %+v", h)
 		}
 	}
-	if got := calls(); len(got) != 1 || got[0] != "--json -i -H -A -l error -n standby,3 -d sntjmicron -- /dev/null" {
+	if got := calls(); len(got) != 1 || got[0] != "--json -i -H -c -A -l error -n standby,3 -d sntjmicron -- /dev/null" {
 		t.Errorf("smartctl was called with %q", got)
 	}
 	c.now = func() time.Time { return noon.Add(SmartEvery) }
-	if h := c.askSmart(t.Context(), "a", device{})(); !h.At.Equal(noon.Add(SmartEvery)) || len(calls()) != 2 {
+	if h := c.askSmart(t.Context(), "a", device{})(false); !h.At.Equal(noon.Add(SmartEvery)) || len(calls()) != 2 {
 		t.Errorf("got %+v", h)
 	}
 	fresh := smartClient(t, "/dev/null", "")
 	fresh.Recall("a", Health{At: noon.Add(-time.Minute), Model: "recalled"})
-	if h := fresh.askSmart(t.Context(), "a", device{})(); h.Model != "recalled" || len(calls()) != 2 {
+	if h := fresh.askSmart(t.Context(), "a", device{})(false); h.Model != "recalled" || len(calls()) != 2 {
 		t.Errorf("got %+v", h)
 	}
 }
@@ -377,11 +377,11 @@ func TestSmartctlThatHangs(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	h := c.askSmart(ctx, "a", device{})()
+	h := c.askSmart(ctx, "a", device{})(false)
 	if h.Err == "" || h.Wear != -1 || time.Since(began) > 5*time.Second {
 		t.Errorf("after %s: %+v", time.Since(began), h)
 	}
-	if h := c.askSmart(t.Context(), "a", device{})(); h.Err == "" || len(calls()) != 1 {
+	if h := c.askSmart(t.Context(), "a", device{})(false); h.Err == "" || len(calls()) != 1 {
 		t.Errorf("a disk that hangs was asked again at once: %+v", h)
 	}
 }
@@ -400,7 +400,7 @@ func TestSmartctlWithoutData(t *testing.T) {
 				t.Fatal(err)
 			}
 			fakeSmartctl(t, "cat "+path+"; exit 2")
-			h := smartClient(t, x.device, x.kind).askSmart(t.Context(), "a", device{})()
+			h := smartClient(t, x.device, x.kind).askSmart(t.Context(), "a", device{})(false)
 			if !strings.Contains(h.Err, x.hint) || !strings.HasPrefix(h.Err, x.device+": ") {
 				t.Errorf("got %q", h.Err)
 			}
@@ -409,12 +409,12 @@ func TestSmartctlWithoutData(t *testing.T) {
 	t.Run("another disk", func(t *testing.T) {
 		fakeSmartctl(t, `echo '{"smartctl":{"exit_status":0},"serial_number":"OTHER","smart_status":{"passed":true}}'`)
 		c := smartClient(t, "/dev/null", "sat")
-		if h := c.askSmart(t.Context(), "a", device{})(); h.Err != "" {
+		if h := c.askSmart(t.Context(), "a", device{})(false); h.Err != "" {
 			t.Errorf("a bridge has a serial number of its own: %+v", h)
 		}
 		c = smartClient(t, "/dev/null", "sat")
 		c.cfg.Disks = append(c.cfg.Disks, Unit{Name: "b", Serial: "OTHER"})
-		if h := c.askSmart(t.Context(), "a", device{})(); !strings.Contains(h.Err, "is disk b, not a") {
+		if h := c.askSmart(t.Context(), "a", device{})(false); !strings.Contains(h.Err, "is disk b, not a") {
 			t.Errorf("got %+v", h)
 		}
 	})
@@ -428,7 +428,7 @@ func TestRealSmartctl(t *testing.T) {
 	testkit.Program(t, "smartctl", "/usr/sbin/smartctl")
 	v := newVolume(t, uuidA)
 	for _, kind := range []string{"", "sat", "scsi"} {
-		h := smartClient(t, v.device, kind).askSmart(t.Context(), "a", device{})()
+		h := smartClient(t, v.device, kind).askSmart(t.Context(), "a", device{})(false)
 		if h.Err == "" || h.Standby || h.Passed != nil {
 			t.Errorf("type %q: a loop device has no SMART, got %+v", kind, h)
 		}

@@ -56,6 +56,9 @@ type smartJSON struct {
 	} `json:"smart_support"`
 	Status struct {
 		Passed *bool `json:"passed"`
+		SCSI   struct {
+			Why string `json:"ie_string"`
+		} `json:"scsi"`
 	} `json:"smart_status"`
 	Temperature struct {
 		Current number `json:"current"`
@@ -68,6 +71,13 @@ type smartJSON struct {
 	Attributes struct {
 		Table []attribute `json:"table"`
 	} `json:"ata_smart_attributes"`
+	Data struct {
+		SelfTest struct {
+			Status struct {
+				Value number `json:"value"`
+			} `json:"status"`
+		} `json:"self_test"`
+	} `json:"ata_smart_data"`
 	Statistics struct {
 		Pages []struct {
 			Table []struct {
@@ -132,7 +142,7 @@ type attribute struct {
 const (
 	bitCommandLine = 1 << iota // no data
 	bitOpen                    // no data, or standby
-	bitCommand                 // one of the disk's commands failed
+	bitCommand                 // one of the disk's commands failed: what it should have read is missing
 	bitFailing
 	bitPrefailNow
 	bitFailedBefore
@@ -170,6 +180,10 @@ func judgeSmart(text []byte, exit int, old Health, now time.Time) Health {
 	h.Temperature = s.temperature()
 	hours := cmp.Or(s.PowerOn.Hours.int(), s.hours())
 	h.PowerOn = time.Duration(max(0, min(hours, 1<<20))) * time.Hour
+	if s.tooWarmAlone() {
+		well := true
+		h.Passed, exit = &well, exit&^bitFailing
+	}
 	s.countErrors(&h, old, exit, now)
 	h.Findings = s.findings(h, exit, now)
 	return h
@@ -203,10 +217,14 @@ func (s smartJSON) noData(exit int) string {
 		return cmp.Or(why, fmt.Sprintf("smartctl gives no reason why it could not ask the disk (exit code %d)", exit))
 	case s.Support.Available != nil && !*s.Support.Available:
 		return fmt.Sprintf("the disk has no SMART, or its USB bridge passes none on (with -d %s)", cmp.Or(s.Device.Type, "auto"))
+	case s.Support.Enabled != nil && !*s.Support.Enabled && s.Device.Protocol == "SCSI":
+		return fmt.Sprintf("SMART is said to be switched off, which a USB bridge that passes nothing of the disk says of itself (with -d %s)", cmp.Or(s.Device.Type, "auto"))
 	case s.Support.Enabled != nil && !*s.Support.Enabled:
 		return "SMART is switched off in the disk; smartctl -s on turns it on"
 	case s.NVMe == nil && len(s.Attributes.Table) == 0 && s.Status.Passed == nil && !s.Endurance.Percent.known && !s.SCSIEndurance.known:
 		return cmp.Or(why, "smartctl read no health of the disk")
+	case exit&bitCommand != 0 && s.ata() && len(s.Attributes.Table) == 0 && (s.Status.Passed == nil || *s.Status.Passed):
+		return cmp.Or(why, fmt.Sprintf("the disk's attributes could not be read (exit code %d), and its verdict alone says little: its USB bridge may garble them", exit))
 	case s.NVMe.blank() && s.temperature() <= 0:
 		return fmt.Sprintf("the health log is all zeros (with -d %s), which no NVMe disk's is: its USB bridge does not pass it on", cmp.Or(s.Device.Type, "auto"))
 	case s.bridgeAlone():
@@ -215,12 +233,19 @@ func (s smartJSON) noData(exit int) string {
 	return ""
 }
 
+// ata says whether the disk was asked as an ATA disk: "ATA+SCSI" is one behind SAT.
+func (s smartJSON) ata() bool { return strings.HasPrefix(s.Device.Protocol, "ATA") }
+
 // bridgeAlone says that a SCSI device calls itself well and tells nothing else,
 // not even its temperature: NVMe bridges do so for the disk that they hide.
 func (s smartJSON) bridgeAlone() bool {
 	return s.Device.Protocol == "SCSI" && s.NVMe == nil && len(s.Attributes.Table) == 0 && s.Status.Passed != nil && *s.Status.Passed &&
 		s.wear() < 0 && s.temperature() == 0 && !s.SCSIDefects.known && len(s.SCSIErrors) == 0 && !s.PowerOn.Hours.known
 }
+
+// tooWarmAlone says that the temperature is all that the disk warns of: smartctl
+// calls every warning of NVMe a failed verdict, and this one ends when it cools down.
+func (s smartJSON) tooWarmAlone() bool { return s.NVMe != nil && s.NVMe.Warning.value == tooWarm }
 
 // temperature is in °C; 0: not known, which bridges report too.
 func (s smartJSON) temperature() int {
@@ -254,10 +279,11 @@ func (s smartJSON) wear() float64 {
 	if s.NVMe != nil && s.NVMe.Used.known {
 		return percent(s.NVMe.Used)
 	}
-	for _, n := range []number{s.Endurance.Percent, s.SCSIEndurance} {
-		if n.known {
-			return percent(n)
-		}
+	if s.Endurance.Percent.known && !s.guessesEndurance() {
+		return percent(s.Endurance.Percent)
+	}
+	if s.SCSIEndurance.known {
+		return percent(s.SCSIEndurance)
 	}
 	for _, page := range s.Statistics.Pages {
 		for _, v := range page.Table {
@@ -274,6 +300,15 @@ func (s smartJSON) wear() float64 {
 		}
 	}
 	return -1
+}
+
+// guessesEndurance says whether smartctl takes the endurance from an attribute's
+// normalised value, as it does since 7.4 where it reads no statistics: also from one
+// that stays at 100 for good or counts from 200, of which it makes 0 %.
+func (s smartJSON) guessesEndurance() bool {
+	return len(s.Statistics.Pages) == 0 && slices.ContainsFunc(s.Attributes.Table, func(a attribute) bool {
+		return strings.HasPrefix(a.Name, "SSD_Life_Left") || strings.HasPrefix(a.Name, "Wear_Leveling")
+	})
 }
 
 // used returns the share of the endurance that one of the remaining attributes
@@ -382,10 +417,8 @@ func (s smartJSON) countErrors(h *Health, old Health, exit int, now time.Time) {
 	}
 	if n := max(s.ErrorLog.Summary.Count.int(), s.ErrorLog.Extended.Count.int()); n > 0 || exit&bitErrorLog != 0 {
 		h.count(old, "error_log", max(n, 1), now)
-	} else if s.Device.Protocol == "ATA" {
+	} else if s.ata() {
 		h.count(old, "error_log", 0, now)
 	}
-	for name, bit := range map[string]int{"failed_in_the_past": bitFailedBefore, "self_test": bitSelfTest} {
-		h.count(old, name, int64(min(1, exit&bit)), now)
-	}
+	h.count(old, "failed_in_the_past", int64(min(1, exit&bitFailedBefore)), now)
 }
