@@ -19,13 +19,13 @@ import (
 // Backup plans to copy a configured server: what is both "", its dumps
 // and its base backup; "dump" or "base" one of the two; else one database. The
 // retention is applied last, to what it no longer holds now.
-func (l *Runbook) Backup(ctx context.Context, source, what string) (plan.Plan, error) {
-	c, err := l.client(source)
+func (b *Runbook) Backup(ctx context.Context, source, what string) (plan.Plan, error) {
+	c, err := b.client(source)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	cfg := l.config.Postgres[source]
-	p := l.newPlan(source, "backup")
+	cfg := b.config.Postgres[source]
+	p := b.newPlan(source, "backup")
 	p.Summary = "Back up postgres." + source
 	p.Loss, p.WayBack = "nothing", "none is needed: only copies are made"
 	if p.Fingerprint, err = c.Fingerprint(ctx, ""); err != nil {
@@ -35,33 +35,33 @@ func (l *Runbook) Backup(ctx context.Context, source, what string) (plan.Plan, e
 	if !dumps && !bases {
 		return p, fmt.Errorf("postgres.%s has nothing configured to back up %s: write dump = { dir = … } or base = { dir = … }", source, what)
 	}
-	p.Blockers = l.diskBlockers(ctx, cfg.Disk)
+	p.Blockers = b.diskBlockers(ctx, cfg.Disk)
 	if len(p.Blockers) == 0 { // without its disk the directories say nothing
 		var left []plan.Blocker
 		if dumps {
-			left, err = l.addDumps(ctx, &p, c, source, what)
+			left, err = b.addDumps(ctx, &p, c, source, what)
 		}
 		if bases && err == nil {
 			var more []plan.Blocker
-			more, err = l.addBase(ctx, &p, c, source)
+			more, err = b.addBase(ctx, &p, c, source)
 			left = append(left, more...)
 		}
 		if err == nil {
-			err = l.addForget(ctx, &p, c, source)
+			err = b.addForget(ctx, &p, c, source)
 		}
-		l.addLeft(&p, source, left)
+		b.addLeft(&p, source, left)
 	}
 	p.Estimate = step.Total(p.Steps)
 	return p, err
 }
 
-func (l *Runbook) newPlan(source, operation string) plan.Plan {
-	return plan.Plan{Operation: operation, Target: "postgres." + source, Confirm: source, Created: l.now()}
+func (b *Runbook) newPlan(source, operation string) plan.Plan {
+	return plan.Plan{Operation: operation, Target: "postgres." + source, Confirm: source, Created: b.now()}
 }
 
 // addDumps adds a step for each database that can be dumped, and returns what
 // stands in the way of the others.
-func (l *Runbook) addDumps(ctx context.Context, p *plan.Plan, c *pg.Client, source, what string) ([]plan.Blocker, error) {
+func (b *Runbook) addDumps(ctx context.Context, p *plan.Plan, c *pg.Client, source, what string) ([]plan.Blocker, error) {
 	var only []string
 	if what != "" && what != "dump" {
 		only = []string{what}
@@ -71,9 +71,9 @@ func (l *Runbook) addDumps(ctx context.Context, p *plan.Plan, c *pg.Client, sour
 		return ready.Blockers, err
 	}
 	p.Notes = append(p.Notes, ready.Notes...)
-	dir := l.config.Postgres[source].Dump.Dir
+	dir := b.config.Postgres[source].Dump.Dir
 	for _, name := range ready.Able() {
-		l.add(p, kindDump, fmt.Sprintf("dump database %q with the globals, and count its rows", name),
+		b.add(p, kindDump, fmt.Sprintf("dump database %q with the globals, and count its rows", name),
 			fmt.Sprintf("pg_dump --dbname=%q, pg_dumpall --globals-only → %s", name, filepath.Join(dir, name+"-TIME")),
 			copyArgs{Source: source, Database: name}, false, ready.Expected[name])
 	}
@@ -84,13 +84,13 @@ func (l *Runbook) addDumps(ctx context.Context, p *plan.Plan, c *pg.Client, sour
 	return left, nil
 }
 
-func (l *Runbook) addBase(ctx context.Context, p *plan.Plan, c *pg.Client, source string) ([]plan.Blocker, error) {
+func (b *Runbook) addBase(ctx context.Context, p *plan.Plan, c *pg.Client, source string) ([]plan.Blocker, error) {
 	ready, err := c.PrepareBase(ctx)
 	if err != nil || len(ready.Blockers) > 0 {
 		return named("base backup", ready.Blockers), err
 	}
-	dir := l.config.Postgres[source].Base.Dir
-	l.add(p, kindBase, "take a base backup, and read it back", fmt.Sprintf("pg_basebackup --wal-method=stream, pg_verifybackup → %s", filepath.Join(dir, source+"-TIME")),
+	dir := b.config.Postgres[source].Base.Dir
+	b.add(p, kindBase, "take a base backup, and read it back", fmt.Sprintf("pg_basebackup --wal-method=stream, pg_verifybackup → %s", filepath.Join(dir, source+"-TIME")),
 		copyArgs{Source: source}, false, ready.Expected[""])
 	return nil, nil
 }
@@ -106,7 +106,7 @@ func named(what string, all []plan.Blocker) []plan.Blocker {
 // addLeft has the plan do what can be done, and end by saying what could not: a
 // base backup that lacks a right costs no dump, and one dump that fails none of
 // the others. Where nothing can be done, that is what blocks the plan.
-func (l *Runbook) addLeft(p *plan.Plan, source string, left []plan.Blocker) {
+func (b *Runbook) addLeft(p *plan.Plan, source string, left []plan.Blocker) {
 	copies := 0
 	for _, s := range p.Steps {
 		if s.Kind == kindDump || s.Kind == kindBase {
@@ -124,8 +124,8 @@ func (l *Runbook) addLeft(p *plan.Plan, source string, left []plan.Blocker) {
 		p.Steps[i].Args = goOn(p.Steps[i])
 	}
 	var why []string
-	for _, b := range left {
-		text := fmt.Sprintf("%s: %s; %s", b.Subject, b.Why, b.Hint)
+	for _, one := range left {
+		text := fmt.Sprintf("%s: %s; %s", one.Subject, one.Why, one.Hint)
 		why = append(why, text)
 		p.Notes = append(p.Notes, "Not copied: "+text+".")
 	}
@@ -133,7 +133,7 @@ func (l *Runbook) addLeft(p *plan.Plan, source string, left []plan.Blocker) {
 	if len(left) > 0 {
 		title = fmt.Sprintf("end as failed: %d cannot be copied", len(left))
 	}
-	l.add(p, kindLeft, title, "exit code 70 where something is not copied", copyArgs{Source: source, Left: why}, false, 0)
+	b.add(p, kindLeft, title, "exit code 70 where something is not copied", copyArgs{Source: source, Left: why}, false, 0)
 }
 
 // goOn are the arguments of a step with the steps after it done where it fails.
@@ -151,21 +151,21 @@ func goOn(s plan.Step) json.RawMessage {
 }
 
 // Forget plans to remove what the retention of a server no longer holds.
-func (l *Runbook) Forget(ctx context.Context, source string) (plan.Plan, error) {
-	c, err := l.client(source)
+func (b *Runbook) Forget(ctx context.Context, source string) (plan.Plan, error) {
+	c, err := b.client(source)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	p := l.newPlan(source, "forget")
+	p := b.newPlan(source, "forget")
 	p.Loss = "nothing"
 	p.Summary = "Forget dumps and base backups of postgres." + source + " that its retention no longer holds"
 	if p.Fingerprint, err = c.Fingerprint(ctx, ""); err != nil {
 		return p, err
 	}
-	if p.Blockers = l.diskBlockers(ctx, l.config.Postgres[source].Disk); len(p.Blockers) > 0 {
+	if p.Blockers = b.diskBlockers(ctx, b.config.Postgres[source].Disk); len(p.Blockers) > 0 {
 		return p, nil
 	}
-	if err := l.addForget(ctx, &p, c, source); err != nil {
+	if err := b.addForget(ctx, &p, c, source); err != nil {
 		return p, err
 	}
 	if len(p.Steps) == 0 {
@@ -180,7 +180,7 @@ func (l *Runbook) Forget(ctx context.Context, source string) (plan.Plan, error) 
 
 // addForget adds what the retention no longer holds. It is decided from what
 // lies there now: what the plan itself makes counts in the next one.
-func (l *Runbook) addForget(ctx context.Context, p *plan.Plan, c *pg.Client, source string) error {
+func (b *Runbook) addForget(ctx context.Context, p *plan.Plan, c *pg.Client, source string) error {
 	all, err := c.Retain(ctx, 0)
 	if err != nil {
 		return err
@@ -200,22 +200,22 @@ func (l *Runbook) addForget(ctx context.Context, p *plan.Plan, c *pg.Client, sou
 	if len(paths) == 0 {
 		return nil
 	}
-	if why := l.frozen(ctx, c, source); why != "" {
+	if why := b.frozen(ctx, c, source); why != "" {
 		p.Notes = append(p.Notes, fmt.Sprintf("%d copies are past the retention and stay: %s.", len(paths), why))
 		return nil
 	}
 	p.Loss = fmt.Sprintf("%d copies that the retention no longer holds (%s)", len(paths), backup.SizeText(bytes))
-	l.add(p, KindForget, fmt.Sprintf("forget %d copies that the retention no longer holds", len(paths)), "rm -r "+strings.Join(names, " "),
+	b.add(p, KindForget, fmt.Sprintf("forget %d copies that the retention no longer holds", len(paths)), "rm -r "+strings.Join(names, " "),
 		copyArgs{Source: source, Paths: paths}, false, 0)
 	return nil
 }
 
 // held says why nothing may be forgotten now; empty where it may.
-func (l *Runbook) held(ctx context.Context) (string, error) {
-	if l.history == nil {
+func (b *Runbook) held(ctx context.Context) (string, error) {
+	if b.history == nil {
 		return "", nil
 	}
-	h, err := l.history.HeldBy(ctx)
+	h, err := b.history.HeldBy(ctx)
 	if err != nil {
 		return "whether the copies are held is not known", nil
 	}
@@ -228,15 +228,15 @@ func (l *Runbook) held(ctx context.Context) (string, error) {
 // frozen says why nothing of a server may be forgotten now; empty where it
 // may: an incident is open, or a newest copy is suspiciously small, as the board
 // judges it, and nobody acknowledged that.
-func (l *Runbook) frozen(ctx context.Context, c *pg.Client, source string) string {
-	now := l.now()
+func (b *Runbook) frozen(ctx context.Context, c *pg.Client, source string) string {
+	now := b.now()
 	past := checks.Past{}
-	if why, err := l.held(ctx); err != nil || why != "" {
+	if why, err := b.held(ctx); err != nil || why != "" {
 		return why
 	}
-	if l.history != nil {
+	if b.history != nil {
 		var err error
-		if past.Acks, err = l.history.Acknowledgements(ctx); err != nil {
+		if past.Acks, err = b.history.Acknowledgements(ctx); err != nil {
 			return "what was acknowledged is not known: " + err.Error()
 		}
 	}
@@ -244,9 +244,9 @@ func (l *Runbook) frozen(ctx context.Context, c *pg.Client, source string) strin
 	if err != nil {
 		return "whether a newest copy is suspiciously small is not known: " + err.Error()
 	}
-	cfg := l.config.Postgres[source]
+	cfg := b.config.Postgres[source]
 	cfg.Disk = "" // only its copies are judged
-	report := checks.Judge(checks.Policy{Postgres: map[string]pg.Config{source: cfg}, Home: l.config.Home},
+	report := checks.Judge(checks.Policy{Postgres: map[string]pg.Config{source: cfg}, Home: b.config.Home},
 		checks.Facts{Postgres: map[string]backup.Observed[pg.Facts]{source: {Value: f, At: now, Tried: now}}, Past: past}, now)
 	for _, p := range report.Problems {
 		if p.Code == "shrunk" && p.Subject == "postgres."+source && !p.Acknowledged {

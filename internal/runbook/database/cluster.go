@@ -62,17 +62,17 @@ func (a clusterArgs) whole() (n int64) {
 }
 
 // clusterClient is the server that a restore goes to, and what closes it.
-func (l *Runbook) clusterClient(source, into string) (*pg.Client, func(), error) {
+func (b *Runbook) clusterClient(source, into string) (*pg.Client, func(), error) {
 	if into == "" {
 		into = source
 	}
-	if c := l.postgres[into]; c != nil {
+	if c := b.postgres[into]; c != nil {
 		return c, func() {}, nil
 	}
 	if err := pg.CheckDSN(into); err != nil {
 		return nil, nil, fmt.Errorf("--into %q is no configured entry, and as a connection string it %w", into, err)
 	}
-	was := l.config.Postgres[source]
+	was := b.config.Postgres[source]
 	cfg := pg.Config{DSN: into, Password: was.Password}
 	if was.Act != nil {
 		cfg.Password = was.Act.Password
@@ -80,19 +80,19 @@ func (l *Runbook) clusterClient(source, into string) (*pg.Client, func(), error)
 	if was.Dump != nil {
 		cfg.Dump = &pg.DumpConfig{Jobs: was.Dump.Jobs}
 	}
-	c := pg.New(source+" (new)", cfg, l.secrets)
+	c := pg.New(source+" (new)", cfg, b.secrets)
 	return c, c.Close, nil
 }
 
 // RestoreCluster plans to bring all databases of a server back from their dumps:
 // the globals first, then the databases side by side, each beside under a name of
 // its own; those whose name is free take it in the end.
-func (l *Runbook) RestoreCluster(ctx context.Context, r ClusterRestore) (plan.Plan, error) {
-	c, err := l.client(r.Source)
+func (b *Runbook) RestoreCluster(ctx context.Context, r ClusterRestore) (plan.Plan, error) {
+	c, err := b.client(r.Source)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	p := l.newPlan(r.Source, "restore")
+	p := b.newPlan(r.Source, "restore")
 	if p.Fingerprint, err = c.FingerprintOrDown(ctx); err != nil {
 		return p, err
 	}
@@ -101,11 +101,11 @@ func (l *Runbook) RestoreCluster(ctx context.Context, r ClusterRestore) (plan.Pl
 		return p, err
 	}
 	a := clusterArgs{Source: r.Source, Into: r.Into, Swap: r.Swap}
-	oldest, err := l.chooseDumps(&p, &a, f, r)
+	oldest, err := b.chooseDumps(&p, &a, f, r)
 	if err != nil {
 		return p, err
 	}
-	into, shut, err := l.clusterClient(r.Source, r.Into)
+	into, shut, err := b.clusterClient(r.Source, r.Into)
 	if err != nil {
 		return p, err
 	}
@@ -118,20 +118,20 @@ func (l *Runbook) RestoreCluster(ctx context.Context, r ClusterRestore) (plan.Pl
 	if err := a.rights(ctx, &p, into, ready); err != nil {
 		return p, err
 	}
-	p.Notes = append(append(p.Notes, ready.Notes...), l.choices(f, r.Source)...)
+	p.Notes = append(append(p.Notes, ready.Notes...), b.choices(f, r.Source)...)
 	p.Summary = fmt.Sprintf("Restore %d databases of postgres.%s from their dumps", len(a.Parts), r.Source)
-	p.Loss, p.LosesSince = l.lostSince(ctx, "what was written", oldest)+", when the oldest of the dumps was begun", oldest
+	p.Loss, p.LosesSince = b.lostSince(ctx, "what was written", oldest)+", when the oldest of the dumps was begun", oldest
 	p.WayBack = "drop what was restored: DROP DATABASE NAME_restore_{id} for each"
-	l.addCluster(&p, a, ready)
+	b.addCluster(&p, a, ready)
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
 }
 
 // chooseDumps takes the newest whole dump of each database that has any, or is
 // configured, and the globals of the newest.
-func (l *Runbook) chooseDumps(p *plan.Plan, a *clusterArgs, f pg.Facts, r ClusterRestore) (oldest time.Time, err error) {
+func (b *Runbook) chooseDumps(p *plan.Plan, a *clusterArgs, f pg.Facts, r ClusterRestore) (oldest time.Time, err error) {
 	names := map[string]bool{}
-	if cfg := l.config.Postgres[r.Source].Dump; cfg != nil {
+	if cfg := b.config.Postgres[r.Source].Dump; cfg != nil {
 		for _, name := range cfg.Databases {
 			names[name] = true
 		}
@@ -192,9 +192,9 @@ func (a clusterArgs) rights(ctx context.Context, p *plan.Plan, c *pg.Client, rea
 }
 
 // choices are other ways to bring a server back, in words: a person takes them.
-func (l *Runbook) choices(f pg.Facts, source string) []string {
+func (b *Runbook) choices(f pg.Facts, source string) []string {
 	var all []string
-	if cfg := l.config.Postgres[source]; cfg.Base != nil && cfg.WAL != nil {
+	if cfg := b.config.Postgres[source]; cfg.Base != nil && cfg.WAL != nil {
 		to := "not known how far"
 		if t := f.Archive.Value.To; !t.IsZero() {
 			to = "up to " + t.Local().Format("2006-01-02 15:04:05 MST")
@@ -226,18 +226,18 @@ func (l *Runbook) choices(f pg.Facts, source string) []string {
 	return all
 }
 
-func (l *Runbook) addCluster(p *plan.Plan, a clusterArgs, ready pg.ClusterReady) {
+func (b *Runbook) addCluster(p *plan.Plan, a clusterArgs, ready pg.ClusterReady) {
 	var names []string
 	for _, part := range a.Parts {
 		names = append(names, fmt.Sprintf("%q", part.Database))
 	}
 	all := strings.Join(names, ", ")
-	l.add(p, kindVerifyAll, fmt.Sprintf("read every byte of %d dumps, before anything rests on them", len(a.Parts)), "sha256", a, false, a.whole())
+	b.add(p, kindVerifyAll, fmt.Sprintf("read every byte of %d dumps, before anything rests on them", len(a.Parts)), "sha256", a, false, a.whole())
 	if a.Globals != "" {
-		l.add(p, kindGlobals, "create the roles that are missing, with their settings and memberships", "CREATE ROLE …, from "+a.Globals, a, false, 0)
+		b.add(p, kindGlobals, "create the roles that are missing, with their settings and memberships", "CREATE ROLE …, from "+a.Globals, a, false, 0)
 	}
-	l.add(p, kindRestoreAll, fmt.Sprintf("restore %s beside, as NAME_restore_{id}: the longest first, as many side by side as there are cores", all), "CREATE DATABASE …; pg_restore --jobs …", a, false, a.whole())
-	l.add(p, kindValidateAll, "compare each with its dump: tables, rows, sequences, constraints, indexes; ANALYZE", "SELECT count(*) …; ANALYZE", a, false, a.whole())
+	b.add(p, kindRestoreAll, fmt.Sprintf("restore %s beside, as NAME_restore_{id}: the longest first, as many side by side as there are cores", all), "CREATE DATABASE …; pg_restore --jobs …", a, false, a.whole())
+	b.add(p, kindValidateAll, "compare each with its dump: tables, rows, sequences, constraints, indexes; ANALYZE", "SELECT count(*) …; ANALYZE", a, false, a.whole())
 	free := fmt.Sprintf("give %d of them their names, which are free; %d are there and stay what they are", len(a.Parts)-len(ready.Taken), len(ready.Taken))
 	if len(ready.Taken) == len(a.Parts) && !a.Swap {
 		free = "see that all are there; the live ones keep their names"
@@ -250,14 +250,14 @@ func (l *Runbook) addCluster(p *plan.Plan, a clusterArgs, ready pg.ClusterReady)
 	} else if len(ready.Taken) > 0 {
 		p.Notes = append(p.Notes, fmt.Sprintf("%s are there and are not touched: --swap puts the restored ones in their places, or one by one: --swap-in.", strings.Join(ready.Taken, ", ")))
 	}
-	l.add(p, kindNameAll, free, "ALTER DATABASE … RENAME TO …", a, a.Swap && len(ready.Taken) > 0, 0)
+	b.add(p, kindNameAll, free, "ALTER DATABASE … RENAME TO …", a, a.Swap && len(ready.Taken) > 0, 0)
 }
 
 // RecoverCluster plans to recover a whole server beside, from a base backup and
 // WAL or from another tool's backup, to its newest point or a target, and to make
 // it a server of its own. Nothing of the live data directory is touched.
-func (l *Runbook) RecoverCluster(ctx context.Context, r Recovery) (plan.Plan, error) {
-	c, err := l.client(r.Source)
+func (b *Runbook) RecoverCluster(ctx context.Context, r Recovery) (plan.Plan, error) {
+	c, err := b.client(r.Source)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -268,13 +268,13 @@ func (l *Runbook) RecoverCluster(ctx context.Context, r Recovery) (plan.Plan, er
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	p := l.newPlan(r.Source, "recover")
+	p := b.newPlan(r.Source, "recover")
 	if p.Fingerprint, err = c.FingerprintOrDown(ctx); err != nil {
 		return p, err
 	}
-	a := l.addRecovery(&p, c, r, ready)
+	a := b.addRecovery(&p, c, r, ready)
 	a.Database = "postgres"
-	point, loss := r.Target.String(), l.lostAfter(ctx, "what was written", r.Target, ready)
+	point, loss := r.Target.String(), b.lostAfter(ctx, "what was written", r.Target, ready)
 	p.LosesSince = losesAfter(r.Target, ready)
 	if r.Target == (pg.Target{}) {
 		point = newestOfWAL(ready)
@@ -282,13 +282,13 @@ func (l *Runbook) RecoverCluster(ctx context.Context, r Recovery) (plan.Plan, er
 	p.Summary = fmt.Sprintf("Recover postgres.%s to %s beside", r.Source, point)
 	p.Loss = loss + "; the live data directory is not touched"
 	if r.Pause {
-		l.addLook(&p, a)
+		b.addLook(&p, a)
 	} else {
-		l.addPromote(&p, a)
+		b.addPromote(&p, a)
 		p.Summary, p.Loss = fmt.Sprintf("Recover postgres.%s to %s beside, and make it a server of its own", r.Source, point), loss+"; the live data directory is not touched"
 	}
 	if f, err := c.Survey(ctx); err == nil || len(f.Standbys) > 0 {
-		p.Notes = append(p.Notes, l.choices(pg.Facts{Standbys: f.Standbys, Others: f.Others}, "")...)
+		p.Notes = append(p.Notes, b.choices(pg.Facts{Standbys: f.Standbys, Others: f.Others}, "")...)
 	}
 	p.Estimate = step.Total(p.Steps)
 	return p, nil

@@ -21,13 +21,13 @@ type clusterStep struct {
 	run  func(ctx context.Context, c *pg.Client, a clusterArgs, w pg.Work) (operation.Result, error)
 }
 
-func (l *Runbook) clusterSteps() map[string]operation.Executor {
+func (b *Runbook) clusterSteps() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindVerifyAll:   &clusterStep{l, l.verifyAll},
-		kindGlobals:     &clusterStep{l, restoreGlobals},
-		kindRestoreAll:  &clusterStep{l, restoreAll},
-		kindValidateAll: &clusterStep{l, l.validateAll},
-		kindNameAll:     &clusterStep{l, nameAll},
+		kindVerifyAll:   &clusterStep{b, b.verifyAll},
+		kindGlobals:     &clusterStep{b, restoreGlobals},
+		kindRestoreAll:  &clusterStep{b, restoreAll},
+		kindValidateAll: &clusterStep{b, b.validateAll},
+		kindNameAll:     &clusterStep{b, nameAll},
 	}
 }
 
@@ -52,7 +52,7 @@ func (x *clusterStep) Find(context.Context, plan.Step, operation.Intent, *operat
 	return operation.Outcome{State: operation.NotDone}, nil
 }
 
-func (l *Runbook) verifyAll(ctx context.Context, c *pg.Client, a clusterArgs, w pg.Work) (operation.Result, error) {
+func (b *Runbook) verifyAll(ctx context.Context, c *pg.Client, a clusterArgs, w pg.Work) (operation.Result, error) {
 	var read int64
 	for _, part := range a.Parts {
 		_, n, err := c.VerifySource(ctx, part.request(), w)
@@ -60,7 +60,7 @@ func (l *Runbook) verifyAll(ctx context.Context, c *pg.Client, a clusterArgs, w 
 			return operation.Result{}, fmt.Errorf("%w; nothing was restored, take another dump of %q with --at, or leave that database out by restoring the others one by one", err, part.Database)
 		}
 		read += n
-		l.proven(part.Dump, backup.EveryByteRead, operation.Result{})
+		b.proven(part.Dump, backup.EveryByteRead, operation.Result{})
 	}
 	return operation.Result{Text: fmt.Sprintf("%d dumps are whole", len(a.Parts)), Bytes: read}, nil
 }
@@ -109,7 +109,7 @@ func restoreAll(ctx context.Context, c *pg.Client, a clusterArgs, w pg.Work) (op
 	return r, nil
 }
 
-func (l *Runbook) validateAll(ctx context.Context, c *pg.Client, a clusterArgs, w pg.Work) (operation.Result, error) {
+func (b *Runbook) validateAll(ctx context.Context, c *pg.Client, a clusterArgs, w pg.Work) (operation.Result, error) {
 	there, err := a.there(ctx, c)
 	if err != nil {
 		return operation.Result{}, err
@@ -145,8 +145,8 @@ func (l *Runbook) validateAll(ctx context.Context, c *pg.Client, a clusterArgs, 
 		if !m.Counted() {
 			uncounted = append(uncounted, of[i].Database)
 		}
-		l.proven(of[i].Dump, backup.Restored, operation.Result{})
-		l.proven(of[i].Dump, backup.ContentChecked, operation.Result{})
+		b.proven(of[i].Dump, backup.Restored, operation.Result{})
+		b.proven(of[i].Dump, backup.ContentChecked, operation.Result{})
 	})
 	if failed != nil {
 		return operation.Result{}, fmt.Errorf("%w; no database took its name, the live ones are as they were", failed)

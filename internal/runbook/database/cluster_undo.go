@@ -15,7 +15,7 @@ import (
 // undoCluster plans to swap back every database that a restore of a whole server
 // put into the place of another, in one transaction. ours is false where it put
 // none: then there is nothing that a swap brings back.
-func (l *Runbook) undoCluster(ctx context.Context, s operation.Status, named plan.Step) (p plan.Plan, ours bool, err error) {
+func (b *Runbook) undoCluster(ctx context.Context, s operation.Status, named plan.Step) (p plan.Plan, ours bool, err error) {
 	var a clusterArgs
 	if err := json.Unmarshal(named.Args, &a); err != nil {
 		return p, true, fmt.Errorf("reading what operation %s named: %w", s.ID(), err)
@@ -23,12 +23,12 @@ func (l *Runbook) undoCluster(ctx context.Context, s operation.Status, named pla
 	if !a.Swap {
 		return p, false, nil
 	}
-	c, shut, err := l.clusterClient(a.Source, a.Into)
+	c, shut, err := b.clusterClient(a.Source, a.Into)
 	if err != nil {
 		return p, true, err
 	}
 	defer shut()
-	p = l.newPlan(a.Source, "swap")
+	p = b.newPlan(a.Source, "swap")
 	if p.Fingerprint, err = c.FingerprintOrDown(ctx); err != nil {
 		return p, true, err
 	}
@@ -54,7 +54,7 @@ func (l *Runbook) undoCluster(ctx context.Context, s operation.Status, named pla
 	if len(back.Parts) == 0 && !p.Blocked() {
 		return p, true, fmt.Errorf("operation %s put no database into the place of another: there is nothing to swap back", s.ID())
 	}
-	l.addUnname(&p, back, names, s.ID())
+	b.addUnname(&p, back, names, s.ID())
 	if len(stay) > 0 {
 		p.Notes = append(p.Notes, fmt.Sprintf("%s had no one before the restore, and stay: drop them if they are not wanted.", strings.Join(stay, ", ")))
 	}
@@ -62,7 +62,7 @@ func (l *Runbook) undoCluster(ctx context.Context, s operation.Status, named pla
 	return p, true, nil
 }
 
-func (l *Runbook) addUnname(p *plan.Plan, back clusterArgs, names []string, id string) {
+func (b *Runbook) addUnname(p *plan.Plan, back clusterArgs, names []string, id string) {
 	all := strings.Join(names, ", ")
 	p.Summary = fmt.Sprintf("Swap back: %s of postgres.%s are again what they were before operation %s", all, back.Source, id)
 	kept := make([]string, len(back.Parts))
@@ -71,5 +71,5 @@ func (l *Runbook) addUnname(p *plan.Plan, back clusterArgs, names []string, id s
 	}
 	p.Loss = fmt.Sprintf("what was written to %s since the swap; it is kept as %s", all, strings.Join(kept, ", "))
 	p.WayBack = "swap all of them again: cairn operation undo {id}"
-	l.add(p, kindNameAll, "swap back, all at once: end the sessions of "+all+", give them their former content again, keep the restored ones", "BEGIN; ALTER DATABASE … RENAME TO …; COMMIT", back, true, 0)
+	b.add(p, kindNameAll, "swap back, all at once: end the sessions of "+all+", give them their former content again, keep the restored ones", "BEGIN; ALTER DATABASE … RENAME TO …; COMMIT", back, true, 0)
 }

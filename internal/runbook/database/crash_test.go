@@ -38,7 +38,7 @@ func TestPostgresWorkerProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := &database{Stage: &rehearse.Stage{T: t}, dir: task.Dir, own: task.Own, port: task.Port}
-	d.lab()
+	d.anew()
 	if err := d.Worker().Work(t.Context(), task.ID); err != nil {
 		t.Fatal(err)
 	}

@@ -27,15 +27,15 @@ func (f *failures) add(operation, text string) {
 
 // failuresOf lists what went wrong in an operation: in this process, and, as the
 // history tells, before the operation was interrupted.
-func (l *Runbook) failuresOf(ctx context.Context, operation, job string) []string {
-	l.failed.mu.Lock()
-	all := slices.Clone(l.failed.by[operation])
-	l.failed.mu.Unlock()
-	if l.history == nil {
+func (b *Runbook) failuresOf(ctx context.Context, operation, job string) []string {
+	b.failed.mu.Lock()
+	all := slices.Clone(b.failed.by[operation])
+	b.failed.mu.Unlock()
+	if b.history == nil {
 		return all
 	}
 	const recent = 500
-	runs, err := l.history.RunsOfJob(ctx, job, recent)
+	runs, err := b.history.RunsOfJob(ctx, job, recent)
 	if err != nil {
 		return all // what this process saw is known
 	}

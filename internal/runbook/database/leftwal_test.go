@@ -24,7 +24,7 @@ func TestWhatAKilledServerNeverArchived(t *testing.T) {
 	d.sql("postgres", "ALTER SYSTEM SET archive_command = 'false'", "SELECT pg_reload_conf()")
 	d.sql(shop, "INSERT INTO b VALUES (2, 'in a whole segment')", "SELECT pg_switch_wal()", "INSERT INTO b VALUES (3, 'in the last, unfinished one')")
 	good := d.tables(shop)
-	d.lab() // another process, that never saw the server
+	d.anew() // another process, that never saw the server
 	running, err := d.RecoverCluster(t.Context(), Recovery{Source: "erp"})
 	if err != nil || strings.Contains(strings.Join(running.Notes, ";"), "pg_wal") {
 		t.Fatal(err, running.Notes)

@@ -14,10 +14,10 @@ const lossTime = "2006-01-02 15:04:05 MST"
 
 // lostSince says since when what is lost, and how much that is: until the incident
 // began, where one is open, and until now.
-func (l *Runbook) lostSince(ctx context.Context, what string, since time.Time) string {
-	text := fmt.Sprintf("%s since %s (%s", what, since.Local().Format(lossTime), backup.Age(max(0, l.now().Sub(since))))
-	if l.history != nil {
-		if i, err := l.history.Incident(ctx); err == nil && i != nil && i.Opened.After(since) {
+func (b *Runbook) lostSince(ctx context.Context, what string, since time.Time) string {
+	text := fmt.Sprintf("%s since %s (%s", what, since.Local().Format(lossTime), backup.Age(max(0, b.now().Sub(since))))
+	if b.history != nil {
+		if i, err := b.history.Incident(ctx); err == nil && i != nil && i.Opened.After(since) {
 			text += fmt.Sprintf("; %s of it until incident %d began", backup.Age(i.Opened.Sub(since)), i.ID)
 		}
 	}
@@ -26,18 +26,18 @@ func (l *Runbook) lostSince(ctx context.Context, what string, since time.Time) s
 
 // lostAfter says what a recovery of a server does not bring back: what came after its
 // target, or after the last that is archived.
-func (l *Runbook) lostAfter(ctx context.Context, what string, t pg.Target, ready pg.RecoverReady) string {
+func (b *Runbook) lostAfter(ctx context.Context, what string, t pg.Target, ready pg.RecoverReady) string {
 	switch since := losesAfter(t, ready); {
 	case t != (pg.Target{}) && since.IsZero():
 		return what + " after " + t.String() + ", a place in the log whose time only the recovery finds out"
 	case t != (pg.Target{}):
-		return l.lostSince(ctx, what, since)
+		return b.lostSince(ctx, what, since)
 	case ready.Flushes():
 		return what + " from now on: the server is asked to archive all until now"
 	case since.IsZero():
 		return what + " after " + newestOfWAL(ready) + ", whose time is not known"
 	default:
-		return l.lostSince(ctx, what, since) + ", " + newestOfWAL(ready)
+		return b.lostSince(ctx, what, since) + ", " + newestOfWAL(ready)
 	}
 }
 

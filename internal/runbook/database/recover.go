@@ -50,8 +50,8 @@ func recoverSource(a recoverArgs) string { return a.Source }
 // the server is recovered in a directory of its own, paused there, and the
 // database is dumped from it and restored beside the live one; or a person looks
 // first, and says how to go on.
-func (l *Runbook) Recover(ctx context.Context, r Recovery) (plan.Plan, error) {
-	c, err := l.client(r.Source)
+func (b *Runbook) Recover(ctx context.Context, r Recovery) (plan.Plan, error) {
+	c, err := b.client(r.Source)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -65,19 +65,19 @@ func (l *Runbook) Recover(ctx context.Context, r Recovery) (plan.Plan, error) {
 	if !ready.Live {
 		return plan.Plan{}, fmt.Errorf("postgres.%[1]s does not answer: the database cannot be brought back into it; start it first, or recover the whole server beside: cairn restore database-loss %[1]s --method recovery", r.Source)
 	}
-	p, err := l.databasePlan(ctx, c, r.Source, r.Database, "recover")
+	p, err := b.databasePlan(ctx, c, r.Source, r.Database, "recover")
 	if err != nil {
 		return p, err
 	}
-	a := l.addRecovery(&p, c, r, ready)
-	lost := l.lostAfter(ctx, fmt.Sprintf("what was written to %q", r.Database), r.Target, ready)
+	a := b.addRecovery(&p, c, r, ready)
+	lost := b.lostAfter(ctx, fmt.Sprintf("what was written to %q", r.Database), r.Target, ready)
 	p.Loss, p.LosesSince = "nothing: the live database is not touched; what is recovered lacks "+lost, losesAfter(r.Target, ready)
 	if r.Pause {
 		p.Summary = fmt.Sprintf("Recover postgres.%s to %s beside the live one, and pause there to look", r.Source, r.Target)
-		l.addLook(&p, a)
+		b.addLook(&p, a)
 	} else {
 		p.Summary = fmt.Sprintf("Bring database %q of postgres.%s back as it was at %s, beside the live one", r.Database, r.Source, r.Target)
-		err = l.addBringBack(ctx, &p, c, a, ready.Server.Size(r.Database), r.Swap, lost)
+		err = b.addBringBack(ctx, &p, c, a, ready.Server.Size(r.Database), r.Swap, lost)
 	}
 	p.Estimate = step.Total(p.Steps)
 	return p, err
@@ -86,22 +86,22 @@ func (l *Runbook) Recover(ctx context.Context, r Recovery) (plan.Plan, error) {
 var errNoTarget = errors.New("there is nothing to pause at: say --at a time, an LSN or name:RESTORE-POINT; without one the server is recovered to the end of its WAL")
 
 // addRecovery adds what brings a server to the target, paused.
-func (l *Runbook) addRecovery(p *plan.Plan, c *pg.Client, r Recovery, ready pg.RecoverReady) recoverArgs {
-	b, rec := ready.Source.Base, ready.Recovery
+func (b *Runbook) addRecovery(p *plan.Plan, c *pg.Client, r Recovery, ready pg.RecoverReady) recoverArgs {
+	base, rec := ready.Source.Base, ready.Recovery
 	p.Blockers, p.Notes = ready.Blockers, ready.Notes
 	rec.Dir = filepath.Join(rec.Dir, r.Source+"-recover-{id}")
 	a := recoverArgs{Source: r.Source, Database: r.Database, Recovery: rec, Replay: int64(rec.Total) * max(ready.Server.SegmentBytes, 1), Count: r.Count}
 	if ready.Flushes() {
-		l.add(p, kindFlushWAL, "have the server archive what it has written so far", "SELECT pg_switch_wal()", a, false, 0)
+		b.add(p, kindFlushWAL, "have the server archive what it has written so far", "SELECT pg_switch_wal()", a, false, 0)
 	}
 	if rec.Tool != "" {
-		l.add(p, kindCopyBase, fmt.Sprintf("have %s restore backup %s into %s", rec.Tool, rec.Label, rec.Dir), c.ShowRestore(rec), a, false, b.Size)
+		b.add(p, kindCopyBase, fmt.Sprintf("have %s restore backup %s into %s", rec.Tool, rec.Label, rec.Dir), c.ShowRestore(rec), a, false, base.Size)
 	} else {
-		more, show := "", fmt.Sprintf("cp %s %s", b.Path, rec.Dir)
+		more, show := "", fmt.Sprintf("cp %s %s", base.Path, rec.Dir)
 		if n := ready.Left.Segments; n > 0 {
 			more, show = fmt.Sprintf(", and %d WAL segments that were never archived,", n), fmt.Sprintf("%s; cp %s/… %s", show, rec.Left, rec.Dir)
 		}
-		l.add(p, kindCopyBase, fmt.Sprintf("copy the base backup of %s%s into %s", b.Taken.Local().Format("2006-01-02 15:04:05"), more, rec.Dir), show, a, false, b.Size+ready.Left.Bytes)
+		b.add(p, kindCopyBase, fmt.Sprintf("copy the base backup of %s%s into %s", base.Taken.Local().Format("2006-01-02 15:04:05"), more, rec.Dir), show, a, false, base.Size+ready.Left.Bytes)
 	}
 	where := "pause at " + r.Target.String()
 	if r.Target == (pg.Target{}) {
@@ -111,32 +111,32 @@ func (l *Runbook) addRecovery(p *plan.Plan, c *pg.Client, r Recovery, ready pg.R
 	if rec.Tool != "" && rec.Total == 0 {
 		segments = "the WAL that follows it"
 	}
-	l.add(p, kindRecover, fmt.Sprintf("recover %s, and %s: copied is not recovered", segments, where), "postgres -D "+filepath.Join(rec.Dir, "data")+", with archive_mode=off and no network", a, false, a.Replay)
+	b.add(p, kindRecover, fmt.Sprintf("recover %s, and %s: copied is not recovered", segments, where), "postgres -D "+filepath.Join(rec.Dir, "data")+", with archive_mode=off and no network", a, false, a.Replay)
 	return a
 }
 
 // addBringBack adds what brings one database of the recovered server into the
 // live one, beside; the recovered server goes, unless it is to stay.
-func (l *Runbook) addBringBack(ctx context.Context, p *plan.Plan, c *pg.Client, a recoverArgs, size int64, swap bool, lost string) error {
+func (b *Runbook) addBringBack(ctx context.Context, p *plan.Plan, c *pg.Client, a recoverArgs, size int64, swap bool, lost string) error {
 	rec := a.Recovery
-	l.add(p, kindExtract, fmt.Sprintf("dump %q from there", a.Database), "pg_dump → "+rec.Extracted(), a, false, size)
+	b.add(p, kindExtract, fmt.Sprintf("dump %q from there", a.Database), "pg_dump → "+rec.Extracted(), a, false, size)
 	d := databaseArgs{Source: a.Source, Database: a.Database, Dump: rec.Extracted(), Into: pg.BesideName(a.Database, "{id}"), Before: pg.BeforeName(a.Database, "{id}"), Swap: swap}
 	lacks, err := c.MayOwn(ctx, a.Database)
 	if err != nil {
 		return err
 	}
 	noteOwners(p, lacks, swap)
-	l.add(p, kindDatabaseRoles, "create roles that are missing", "CREATE ROLE …", d, false, 0)
-	l.add(p, kindDatabaseRestore, fmt.Sprintf("restore it into the new database %q", d.Into), fmt.Sprintf("CREATE DATABASE %q; pg_restore", d.Into), d, false, size)
-	l.add(p, kindDatabaseValidate, "compare it with what was dumped: tables, rows, sequences, constraints, indexes; ANALYZE", "SELECT count(*) …", d, false, size)
+	b.add(p, kindDatabaseRoles, "create roles that are missing", "CREATE ROLE …", d, false, 0)
+	b.add(p, kindDatabaseRestore, fmt.Sprintf("restore it into the new database %q", d.Into), fmt.Sprintf("CREATE DATABASE %q; pg_restore", d.Into), d, false, size)
+	b.add(p, kindDatabaseValidate, "compare it with what was dumped: tables, rows, sequences, constraints, indexes; ANALYZE", "SELECT count(*) …", d, false, size)
 	if !rec.Keep {
-		l.add(p, kindDiscard, "remove the directory of the recovered server", "pg_ctl stop; rm -r "+rec.Dir, a, false, 0)
+		b.add(p, kindDiscard, "remove the directory of the recovered server", "pg_ctl stop; rm -r "+rec.Dir, a, false, 0)
 	}
 	p.WayBack = fmt.Sprintf("drop what was restored: DROP DATABASE %q", d.Into)
 	if !swap {
 		return nil
 	}
-	return l.addDatabaseSwap(ctx, p, c, d, lost)
+	return b.addDatabaseSwap(ctx, p, c, d, lost)
 }
 
 // recoverStep is a step of a recovery. All of them may be done again: what they
@@ -146,28 +146,28 @@ type recoverStep struct {
 	run  func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error)
 }
 
-func (l *Runbook) recoverSteps() map[string]operation.Executor {
+func (b *Runbook) recoverSteps() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindFlushWAL: &recoverStep{l, func(ctx context.Context, c *pg.Client, _ recoverArgs, w pg.Work) (operation.Result, error) {
+		kindFlushWAL: &recoverStep{b, func(ctx context.Context, c *pg.Client, _ recoverArgs, w pg.Work) (operation.Result, error) {
 			name, err := c.FlushWAL(ctx, w)
 			if err != nil { // the target may be in the archive already: the recovery tells
 				return operation.Result{Status: backup.Warning, Text: err.Error()}, ctx.Err()
 			}
 			return operation.Result{Text: name + " is archived"}, nil
 		}},
-		kindCopyBase: &recoverStep{l, func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error) {
+		kindCopyBase: &recoverStep{b, func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error) {
 			n, err := c.CopyBase(ctx, a.Recovery, w)
 			return operation.Result{Bytes: n, Text: a.Recovery.Dir}, err
 		}},
-		kindRecover: &recoverStep{l, recoverServer},
-		kindExtract: &recoverStep{l, func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error) {
+		kindRecover: &recoverStep{b, recoverServer},
+		kindExtract: &recoverStep{b, func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error) {
 			m, err := c.Extract(ctx, a.Recovery, a.Database, w)
 			if err != nil {
 				return operation.Result{}, err
 			}
 			return operation.Result{Bytes: m.Bytes, Text: countsText(m)}, nil
 		}},
-		kindDiscard: &recoverStep{l, func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error) {
+		kindDiscard: &recoverStep{b, func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error) {
 			return operation.Result{}, c.Discard(ctx, a.Recovery, w)
 		}},
 	}

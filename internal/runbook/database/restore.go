@@ -62,15 +62,15 @@ func databaseSource(a databaseArgs) string { return a.Source }
 // Restore plans to bring a database back from a dump: beside the live
 // one, compared with what was dumped, and swapped with it where that is asked
 // for. Nothing of the live one is touched before the swap.
-func (l *Runbook) Restore(ctx context.Context, r Restore) (plan.Plan, error) {
-	c, err := l.client(r.Source)
+func (b *Runbook) Restore(ctx context.Context, r Restore) (plan.Plan, error) {
+	c, err := b.client(r.Source)
 	if err != nil {
 		return plan.Plan{}, err
 	}
 	if r.Swap && (r.Schema != "" || len(r.Tables) > 0) {
 		return plan.Plan{}, fmt.Errorf("a part of a database cannot take its place: leave --swap out, look at what was restored, and copy what is missing")
 	}
-	dump, newer, err := l.chooseDump(ctx, c, r)
+	dump, newer, err := b.chooseDump(ctx, c, r)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -79,7 +79,7 @@ func (l *Runbook) Restore(ctx context.Context, r Restore) (plan.Plan, error) {
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	p, err := l.databasePlan(ctx, c, r.Source, r.Database, "restore")
+	p, err := b.databasePlan(ctx, c, r.Source, r.Database, "restore")
 	if err != nil {
 		return p, err
 	}
@@ -89,11 +89,11 @@ func (l *Runbook) Restore(ctx context.Context, r Restore) (plan.Plan, error) {
 		p.Notes = append(p.Notes, "A newer dump, without a manifest of ours, lies in "+newer+": --from-dump restores from it.")
 	}
 	p.Summary = fmt.Sprintf("Restore database %q of postgres.%s beside the live one, from the dump of %s", r.Database, r.Source, dump.Taken.Local().Format("2006-01-02 15:04:05 MST"))
-	l.addDatabaseRestore(&p, args, ready)
-	lost := l.lostSince(ctx, fmt.Sprintf("what was written to %q", r.Database), dump.Taken)
+	b.addDatabaseRestore(&p, args, ready)
+	lost := b.lostSince(ctx, fmt.Sprintf("what was written to %q", r.Database), dump.Taken)
 	p.Loss, p.LosesSince, p.WayBack = "nothing: the live database is not touched; what is restored lacks "+lost, dump.Taken, fmt.Sprintf("drop what was restored: DROP DATABASE %q", args.Into)
 	if r.Swap {
-		if err := l.addDatabaseSwap(ctx, &p, c, args, lost); err != nil {
+		if err := b.addDatabaseSwap(ctx, &p, c, args, lost); err != nil {
 			return p, err
 		}
 	}
@@ -115,9 +115,9 @@ func noteOwners(p *plan.Plan, lacks *plan.Blocker, swap bool) {
 
 // databasePlan begins a plan about one database. Where that does not exist any
 // more, its absence is the state that the plan is made for.
-func (l *Runbook) databasePlan(ctx context.Context, c *pg.Client, source, database, operation string) (plan.Plan, error) {
+func (b *Runbook) databasePlan(ctx context.Context, c *pg.Client, source, database, operation string) (plan.Plan, error) {
 	id := backup.AssetID{Kind: backup.Database, Scope: source, Name: database}
-	p := plan.Plan{Operation: operation, Target: id.String(), Confirm: database, Created: l.now()}
+	p := plan.Plan{Operation: operation, Target: id.String(), Confirm: database, Created: b.now()}
 	var err error
 	p.Fingerprint, err = c.Fingerprint(ctx, database)
 	return p, err
@@ -125,7 +125,7 @@ func (l *Runbook) databasePlan(ctx context.Context, c *pg.Client, source, databa
 
 // chooseDump takes the dump that was named, else the newest whole one; newer is
 // one of others that is newer than that.
-func (l *Runbook) chooseDump(ctx context.Context, c *pg.Client, r Restore) (d pg.Dump, newer string, err error) {
+func (b *Runbook) chooseDump(ctx context.Context, c *pg.Client, r Restore) (d pg.Dump, newer string, err error) {
 	if r.Dump != "" {
 		d, err := c.OpenDump(ctx, r.Dump, r.Database)
 		if err == nil && d.Database != r.Database && d.Database != "" {
@@ -140,15 +140,15 @@ func (l *Runbook) chooseDump(ctx context.Context, c *pg.Client, r Restore) (d pg
 	return f.PickDump(r.Database, func(d pg.Dump) bool { return r.At.IsZero() || !d.Taken.After(r.At) })
 }
 
-func (l *Runbook) addDatabaseRestore(p *plan.Plan, a databaseArgs, ready pg.RestoreReady) {
+func (b *Runbook) addDatabaseRestore(p *plan.Plan, a databaseArgs, ready pg.RestoreReady) {
 	m := ready.Manifest
 	reads, tool := "sha256 "+filepath.Join(a.Dump, "*"), "pg_restore --jobs …"
 	if m.NoManifest() {
 		reads, tool = "read "+a.Dump, m.RestoredBy()
 	}
-	l.add(p, kindVerifyDump, "read every byte of the dump, before anything rests on it", reads, a, false, m.Bytes)
+	b.add(p, kindVerifyDump, "read every byte of the dump, before anything rests on it", reads, a, false, m.Bytes)
 	if len(ready.Missing) > 0 {
-		l.add(p, kindDatabaseRoles, fmt.Sprintf("create %d roles that are missing: %s", len(ready.Missing), strings.Join(ready.Missing, ", ")), "CREATE ROLE …, from the globals of the dump", a, false, 0)
+		b.add(p, kindDatabaseRoles, fmt.Sprintf("create %d roles that are missing: %s", len(ready.Missing), strings.Join(ready.Missing, ", ")), "CREATE ROLE …, from the globals of the dump", a, false, 0)
 	}
 	what := "the dump"
 	if !a.request().Whole() {
@@ -157,17 +157,17 @@ func (l *Runbook) addDatabaseRestore(p *plan.Plan, a databaseArgs, ready pg.Rest
 			p.Notes = append(p.Notes, "Tables alone come back without their indexes and constraints: copy from them what is missing.")
 		}
 	}
-	l.add(p, kindDatabaseRestore, fmt.Sprintf("restore %s into the new database %q", what, a.Into), fmt.Sprintf("CREATE DATABASE %q; %s %s", a.Into, tool, a.Dump), a, false, m.Bytes)
+	b.add(p, kindDatabaseRestore, fmt.Sprintf("restore %s into the new database %q", what, a.Into), fmt.Sprintf("CREATE DATABASE %q; %s %s", a.Into, tool, a.Dump), a, false, m.Bytes)
 	compare := fmt.Sprintf("compare with the dump: %d tables, %d rows, sequences, constraints, indexes; ANALYZE", len(m.Tables), m.Rows)
 	if m.NoManifest() {
 		compare = "compare with the dump as far as it tells: its tables, validity of indexes; ANALYZE"
 	}
-	l.add(p, kindDatabaseValidate, compare,
+	b.add(p, kindDatabaseValidate, compare,
 		fmt.Sprintf("SELECT count(*) …; ANALYZE on %q", a.Into), a, false, m.Database.Bytes)
 }
 
 // addDatabaseSwap adds the swap, which ends sessions: a person confirms it by name.
-func (l *Runbook) addDatabaseSwap(ctx context.Context, p *plan.Plan, c *pg.Client, a databaseArgs, loss string) error {
+func (b *Runbook) addDatabaseSwap(ctx context.Context, p *plan.Plan, c *pg.Client, a databaseArgs, loss string) error {
 	now, err := c.SwapState(ctx, a.swap())
 	if err != nil {
 		return err
@@ -185,7 +185,7 @@ func (l *Runbook) addDatabaseSwap(ctx context.Context, p *plan.Plan, c *pg.Clien
 		}
 		show = fmt.Sprintf("ALTER DATABASE %q RENAME TO %q", a.Into, a.Database)
 	}
-	l.add(p, kindDatabaseSwap, title, show, a, true, 0)
+	b.add(p, kindDatabaseSwap, title, show, a, true, 0)
 	p.Loss, p.WayBack = loss, "swap back: cairn operation undo {id}"
 	return nil
 }
@@ -203,12 +203,12 @@ func renameBlockers(now pg.SwapState, database string) (all []plan.Blocker) {
 
 // Swap plans to give a database that an earlier operation restored
 // beside the name of the live one.
-func (l *Runbook) Swap(ctx context.Context, source, database, restored string) (plan.Plan, error) {
-	c, err := l.client(source)
+func (b *Runbook) Swap(ctx context.Context, source, database, restored string) (plan.Plan, error) {
+	c, err := b.client(source)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	p, err := l.databasePlan(ctx, c, source, database, "swap")
+	p, err := b.databasePlan(ctx, c, source, database, "swap")
 	if err != nil {
 		return p, err
 	}
@@ -221,7 +221,7 @@ func (l *Runbook) Swap(ctx context.Context, source, database, restored string) (
 	if !now.Restored {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: fmt.Sprintf("database %q", restored), Why: "the server has none of that name", Hint: "restore it first; psql --list shows what there is"})
 	}
-	if err := l.addDatabaseSwap(ctx, &p, c, a, fmt.Sprintf("what is in %q and not in %q", database, restored)); err != nil {
+	if err := b.addDatabaseSwap(ctx, &p, c, a, fmt.Sprintf("what is in %q and not in %q", database, restored)); err != nil {
 		return p, err
 	}
 	p.Estimate = step.Total(p.Steps)
@@ -229,7 +229,7 @@ func (l *Runbook) Swap(ctx context.Context, source, database, restored string) (
 }
 
 // SwapRestored plans to give the live one's name to what operation s restored.
-func (l *Runbook) SwapRestored(ctx context.Context, s operation.Status) (plan.Plan, error) {
+func (b *Runbook) SwapRestored(ctx context.Context, s operation.Status) (plan.Plan, error) {
 	for _, step := range s.Record.Plan.Steps {
 		var a databaseArgs
 		if step.Kind != kindDatabaseRestore {
@@ -241,28 +241,28 @@ func (l *Runbook) SwapRestored(ctx context.Context, s operation.Status) (plan.Pl
 		if !a.request().Whole() {
 			return plan.Plan{}, fmt.Errorf("operation %s restored a part of %q, in database %q: look at it, and copy what is missing", s.ID(), a.Database, a.Into)
 		}
-		return l.Swap(ctx, a.Source, a.Database, a.Into)
+		return b.Swap(ctx, a.Source, a.Database, a.Into)
 	}
 	return plan.Plan{}, fmt.Errorf("operation %s restored no database", s.ID())
 }
 
 // Undo plans the way back from a swap, or from a recovered server that stays; ours
 // is false where the operation made none.
-func (l *Runbook) Undo(ctx context.Context, s operation.Status) (p plan.Plan, ours bool, err error) {
+func (b *Runbook) Undo(ctx context.Context, s operation.Status) (p plan.Plan, ours bool, err error) {
 	for i, done := range s.Record.Plan.Steps {
 		state := s.Steps[i].State
 		if done.Kind == kindNameAll && state != operation.Waiting {
-			return l.undoCluster(ctx, s, done)
+			return b.undoCluster(ctx, s, done)
 		}
 		if done.Kind != kindDatabaseSwap || state != operation.StepDone && state != operation.StepWarned {
 			continue
 		}
-		c, a, err := openStep(l, done, databaseSource)
+		c, a, err := openStep(b, done, databaseSource)
 		if err != nil {
 			return p, true, err
 		}
 		back := a.swap().Back()
-		p, err = l.databasePlan(ctx, c, a.Source, a.Database, "swap")
+		p, err = b.databasePlan(ctx, c, a.Source, a.Database, "swap")
 		if err != nil {
 			return p, true, err
 		}
@@ -272,10 +272,10 @@ func (l *Runbook) Undo(ctx context.Context, s operation.Status) (p plan.Plan, ou
 			p.Blockers = append(p.Blockers, plan.Blocker{Subject: fmt.Sprintf("database %q", back.Restored), Why: "it is gone, and it was what there was before", Hint: "restore from a dump instead"})
 		}
 		if err == nil {
-			err = l.addDatabaseSwap(ctx, &p, c, databaseArgs{Source: a.Source, Database: back.Live, Into: back.Restored, Before: back.Before, Back: !a.Back}, fmt.Sprintf("what was written to %q since the swap; it is kept as %q", back.Live, back.Before))
+			err = b.addDatabaseSwap(ctx, &p, c, databaseArgs{Source: a.Source, Database: back.Live, Into: back.Restored, Before: back.Before, Back: !a.Back}, fmt.Sprintf("what was written to %q since the swap; it is kept as %q", back.Live, back.Before))
 		}
 		p.Estimate = step.Total(p.Steps)
 		return p, true, err
 	}
-	return l.undoRecovery(ctx, s)
+	return b.undoRecovery(ctx, s)
 }

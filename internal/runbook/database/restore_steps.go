@@ -19,13 +19,13 @@ type databaseStep struct {
 	run  func(ctx context.Context, c *pg.Client, a databaseArgs, task *operation.Task) (operation.Result, error)
 }
 
-func (l *Runbook) databaseSteps() map[string]operation.Executor {
+func (b *Runbook) databaseSteps() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindVerifyDump:       &databaseStep{l, l.verifyDump},
-		kindDatabaseRoles:    &databaseStep{l, createRoles},
-		kindDatabaseRestore:  &databaseStep{l, restoreDump},
-		kindDatabaseValidate: &databaseStep{l, l.validate},
-		kindDatabaseSwap:     &databaseSwap{l},
+		kindVerifyDump:       &databaseStep{b, b.verifyDump},
+		kindDatabaseRoles:    &databaseStep{b, createRoles},
+		kindDatabaseRestore:  &databaseStep{b, restoreDump},
+		kindDatabaseValidate: &databaseStep{b, b.validate},
+		kindDatabaseSwap:     &databaseSwap{b},
 	}
 }
 
@@ -45,21 +45,21 @@ func (x *databaseStep) Find(context.Context, plan.Step, operation.Intent, *opera
 	return operation.Outcome{State: operation.NotDone}, nil
 }
 
-func (l *Runbook) verifyDump(ctx context.Context, c *pg.Client, a databaseArgs, task *operation.Task) (operation.Result, error) {
+func (b *Runbook) verifyDump(ctx context.Context, c *pg.Client, a databaseArgs, task *operation.Task) (operation.Result, error) {
 	text, bytes, err := c.VerifySource(ctx, a.request(), workOf(task))
 	if err != nil {
 		return operation.Result{}, fmt.Errorf("%w; nothing was restored, choose another dump: cairn copies lists them", err)
 	}
-	return l.proven(a.Dump, backup.EveryByteRead, operation.Result{Text: text, Bytes: bytes}), nil
+	return b.proven(a.Dump, backup.EveryByteRead, operation.Result{Text: text, Bytes: bytes}), nil
 }
 
 // proven keeps the proof; where it cannot be kept, the step says so.
 // A dump of others has no place for it.
-func (l *Runbook) proven(dir string, level backup.Proof, r operation.Result) operation.Result {
+func (b *Runbook) proven(dir string, level backup.Proof, r operation.Result) operation.Result {
 	if !pg.IsOurs(dir) {
 		return r
 	}
-	if err := pg.RecordProof(dir, level, l.now()); err != nil {
+	if err := pg.RecordProof(dir, level, b.now()); err != nil {
 		r.Status, r.Text = backup.Warning, r.Text+"; "+err.Error()
 	}
 	return r
@@ -88,7 +88,7 @@ func restoreDump(ctx context.Context, c *pg.Client, a databaseArgs, task *operat
 	return r, nil
 }
 
-func (l *Runbook) validate(ctx context.Context, c *pg.Client, a databaseArgs, task *operation.Task) (operation.Result, error) {
+func (b *Runbook) validate(ctx context.Context, c *pg.Client, a databaseArgs, task *operation.Task) (operation.Result, error) {
 	m, findings, err := c.Validate(ctx, a.request(), workOf(task))
 	if err != nil {
 		return operation.Result{}, err
@@ -107,8 +107,8 @@ func (l *Runbook) validate(ctx context.Context, c *pg.Client, a databaseArgs, ta
 		r.Text = "the tables that were asked for have the rows that were dumped"
 		return r, nil
 	}
-	r = l.proven(a.Dump, backup.Restored, r)
-	r = l.proven(a.Dump, backup.ContentChecked, r)
+	r = b.proven(a.Dump, backup.Restored, r)
+	r = b.proven(a.Dump, backup.ContentChecked, r)
 	lost, owners, err := c.LostRights(ctx, a.request(), workOf(task))
 	if err != nil {
 		lost = []string{err.Error()}

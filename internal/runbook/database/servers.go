@@ -64,34 +64,34 @@ type Runbook struct {
 
 // New connects to nothing. past tells what steps took so far, newest first.
 func New(c Config, secrets secret.Reader, past func() []estimate.Run, now func() time.Time) *Runbook {
-	l := &Runbook{config: c, postgres: map[string]*pg.Client{}, secrets: secrets, now: now, steps: step.Planner{Past: past, Assumed: assumptions}}
+	b := &Runbook{config: c, postgres: map[string]*pg.Client{}, secrets: secrets, now: now, steps: step.Planner{Past: past, Assumed: assumptions}}
 	for name, cfg := range c.Postgres {
-		l.postgres[name] = pg.New(name, cfg, secrets)
+		b.postgres[name] = pg.New(name, cfg, secrets)
 	}
-	return l
+	return b
 }
 
 // Close drops what is connected.
-func (l *Runbook) Close() {
-	for _, c := range l.postgres {
+func (b *Runbook) Close() {
+	for _, c := range b.postgres {
 		c.Close()
 	}
 }
 
 // Keep gives it the history that runs are recorded in, and that knows whether
 // somebody holds the copies. Without one nothing is recorded.
-func (l *Runbook) Keep(h *history.Store) { l.history = h }
+func (b *Runbook) Keep(h *history.Store) { b.history = h }
 
-func (l *Runbook) client(name string) (*pg.Client, error) {
-	if c := l.postgres[name]; c != nil {
+func (b *Runbook) client(name string) (*pg.Client, error) {
+	if c := b.postgres[name]; c != nil {
 		return c, nil
 	}
 	return nil, fmt.Errorf("no server postgres.%s is configured any more", name)
 }
 
 // Survey reads a server and its copies anew.
-func (l *Runbook) Survey(ctx context.Context, source string) (pg.Facts, error) {
-	c, err := l.client(source)
+func (b *Runbook) Survey(ctx context.Context, source string) (pg.Facts, error) {
+	c, err := b.client(source)
 	if err != nil {
 		return pg.Facts{}, err
 	}
@@ -100,13 +100,13 @@ func (l *Runbook) Survey(ctx context.Context, source string) (pg.Facts, error) {
 
 // DumpsHere are the copies on this host, on disks that are in, to be looked for
 // off-site; unread says which could not be looked at.
-func (l *Runbook) DumpsHere(ctx context.Context, in func(disk string) bool) (found []offsite.Dump, unread []string) {
-	for _, name := range slices.Sorted(maps.Keys(l.config.Postgres)) {
-		cfg := l.config.Postgres[name]
+func (b *Runbook) DumpsHere(ctx context.Context, in func(disk string) bool) (found []offsite.Dump, unread []string) {
+	for _, name := range slices.Sorted(maps.Keys(b.config.Postgres)) {
+		cfg := b.config.Postgres[name]
 		if cfg.Dump == nil && cfg.Base == nil || !in(cfg.Disk) {
 			continue
 		}
-		f, err := l.postgres[name].Survey(ctx)
+		f, err := b.postgres[name].Survey(ctx)
 		if err != nil && !f.Dumps.Current() && !f.Bases.Current() {
 			unread = append(unread, err.Error())
 		}
@@ -118,23 +118,23 @@ func (l *Runbook) DumpsHere(ctx context.Context, in func(disk string) bool) (fou
 // Name takes apart what a person writes: "postgres.erp", "erp", with
 // "/dump", "/base" or "/DATABASE" behind it. ok is false where no such server is
 // configured.
-func (l *Runbook) Name(text string) (source, part string, ok bool) {
+func (b *Runbook) Name(text string) (source, part string, ok bool) {
 	name, part, _ := strings.Cut(strings.TrimPrefix(text, "postgres."), "/")
-	_, ok = l.config.Postgres[name]
+	_, ok = b.config.Postgres[name]
 	return name, part, ok
 }
 
 // Find takes what a person writes for a database: NAME/DATABASE, or the
 // database alone where only one configured server has or dumps one of that name.
-func (l *Runbook) Find(ctx context.Context, text string) (source, database string, err error) {
-	source, database, ok := l.Name(text)
+func (b *Runbook) Find(ctx context.Context, text string) (source, database string, err error) {
+	source, database, ok := b.Name(text)
 	if ok && database != "" {
 		return source, database, nil
 	}
 	var at []string
 	if !ok && text != "" {
-		for _, name := range slices.Sorted(maps.Keys(l.postgres)) {
-			f, _ := l.postgres[name].Survey(ctx) // of a server that is down its dumps tell
+		for _, name := range slices.Sorted(maps.Keys(b.postgres)) {
+			f, _ := b.postgres[name].Survey(ctx) // of a server that is down its dumps tell
 			if slices.ContainsFunc(f.Server.Value.Databases, func(d pg.Database) bool { return d.Name == text && !d.Template }) ||
 				slices.ContainsFunc(f.Dumps.Value, func(d pg.Dump) bool { return d.Database == text }) {
 				at = append(at, name)
@@ -152,20 +152,20 @@ func (l *Runbook) Find(ctx context.Context, text string) (source, database strin
 
 // Fingerprint names the state of the server or database that p acts on; a plan that
 // only reads goes on whatever that is.
-func (l *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
+func (b *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	if onlyReads(p) {
 		return p.Fingerprint, nil
 	}
-	return l.stateOf(ctx, p.Target)
+	return b.stateOf(ctx, p.Target)
 }
 
 // stateOf names the state of a plan's target.
-func (l *Runbook) stateOf(ctx context.Context, target string) (string, error) {
+func (b *Runbook) stateOf(ctx context.Context, target string) (string, error) {
 	id, err := backup.ParseAssetID(target)
 	if err != nil {
 		return "", err
 	}
-	c, err := l.client(id.Scope)
+	c, err := b.client(id.Scope)
 	if err != nil {
 		return "", err
 	}
@@ -181,9 +181,9 @@ func onlyReads(p plan.Plan) bool { return p.Operation == verifyOperation }
 
 // Ready has the server of p accept the acting role, whose password a person may have
 // to type: the worker has nobody to ask.
-func (l *Runbook) Ready(ctx context.Context, p plan.Plan) error {
+func (b *Runbook) Ready(ctx context.Context, p plan.Plan) error {
 	id, err := backup.ParseAssetID(p.Target)
-	c := l.postgres[id.Scope]
+	c := b.postgres[id.Scope]
 	if err != nil || c == nil || onlyReads(p) {
 		return err
 	}
@@ -194,29 +194,29 @@ func (l *Runbook) Ready(ctx context.Context, p plan.Plan) error {
 }
 
 // Executors are those of every kind of step that acts on databases.
-func (l *Runbook) Executors() map[string]operation.Executor {
-	all := l.databaseSteps()
-	maps.Copy(all, l.recoverSteps())
-	maps.Copy(all, l.stayingSteps())
-	maps.Copy(all, l.clusterSteps())
-	maps.Copy(all, l.verifySteps())
-	all[kindDump], all[kindBase], all[KindForget] = &copyStep{l}, &copyStep{l}, &forgetStep{l}
-	all[kindLeft] = &leftStep{l}
+func (b *Runbook) Executors() map[string]operation.Executor {
+	all := b.databaseSteps()
+	maps.Copy(all, b.recoverSteps())
+	maps.Copy(all, b.stayingSteps())
+	maps.Copy(all, b.clusterSteps())
+	maps.Copy(all, b.verifySteps())
+	all[kindDump], all[kindBase], all[KindForget] = &copyStep{b}, &copyStep{b}, &forgetStep{b}
+	all[kindLeft] = &leftStep{b}
 	return all
 }
 
 // add adds a step that works on bytes.
-func (l *Runbook) add(p *plan.Plan, kind, title, show string, args any, irreversible bool, bytes int64) {
-	l.steps.Add(p, kind, title, show, args, bytes).Irreversible = irreversible
+func (b *Runbook) add(p *plan.Plan, kind, title, show string, args any, irreversible bool, bytes int64) {
+	b.steps.Add(p, kind, title, show, args, bytes).Irreversible = irreversible
 }
 
 // openStep reads a step's arguments and finds its server.
-func openStep[T any](l *Runbook, s plan.Step, source func(T) string) (*pg.Client, T, error) {
+func openStep[T any](b *Runbook, s plan.Step, source func(T) string) (*pg.Client, T, error) {
 	a, err := step.Args[T](s)
 	if err != nil {
 		return nil, a, err
 	}
-	c, err := l.client(source(a))
+	c, err := b.client(source(a))
 	return c, a, err
 }
 
@@ -233,8 +233,8 @@ func workOf(task *operation.Task) pg.Work {
 
 // diskBlockers looks whether the disk that a server's copies go to is there: by
 // the UUID of the file system, not by its mount point.
-func (l *Runbook) diskBlockers(ctx context.Context, name string) []plan.Blocker {
-	cfg, ok := l.config.Disks[name]
+func (b *Runbook) diskBlockers(ctx context.Context, name string) []plan.Blocker {
+	cfg, ok := b.config.Disks[name]
 	if !ok {
 		return nil
 	}

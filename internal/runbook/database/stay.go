@@ -35,7 +35,7 @@ type RecoveryNext struct {
 // Continue plans to go on from a recovered server: to a later target on
 // the same copy, with one database back into the live one, or with the whole of it
 // promoted beside.
-func (l *Runbook) Continue(ctx context.Context, n RecoveryNext) (plan.Plan, error) {
+func (b *Runbook) Continue(ctx context.Context, n RecoveryNext) (plan.Plan, error) {
 	a, err := stayingArgs(n.Operation)
 	if err != nil {
 		return plan.Plan{}, err
@@ -46,7 +46,7 @@ func (l *Runbook) Continue(ctx context.Context, n RecoveryNext) (plan.Plan, erro
 	if n.Count != nil {
 		a.Count = n.Count
 	}
-	c, err := l.client(a.Source)
+	c, err := b.client(a.Source)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -54,26 +54,26 @@ func (l *Runbook) Continue(ctx context.Context, n RecoveryNext) (plan.Plan, erro
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	p, err := l.sameTarget(ctx, c, n.Operation)
+	p, err := b.sameTarget(ctx, c, n.Operation)
 	if err != nil {
 		return p, err
 	}
 	switch {
 	case n.Promote:
-		l.addPromote(&p, a)
+		b.addPromote(&p, a)
 	case n.Target != (pg.Target{}):
-		err = l.addLater(ctx, &p, c, a, n.Target, stands)
+		err = b.addLater(ctx, &p, c, a, n.Target, stands)
 	case a.Database == "":
 		err = fmt.Errorf("say what of the recovered server is wanted: --at a later time, --promote, or a database: cairn restore database-mistake %s/DATABASE --continue %s", a.Source, a.Recovery.Operation)
 	default:
 		p.Summary = fmt.Sprintf("Bring database %q of postgres.%s back from the server that operation %s recovered, beside the live one", a.Database, a.Source, a.Recovery.Operation)
 		p.Loss = "nothing: the live database is not touched"
 		if !stands.Running {
-			l.add(&p, kindRecover, "start the recovered server again, at the same target", "postgres -D "+filepath.Join(a.Recovery.Dir, "data"), a, false, 0)
+			b.add(&p, kindRecover, "start the recovered server again, at the same target", "postgres -D "+filepath.Join(a.Recovery.Dir, "data"), a, false, 0)
 		}
 		a.Recovery.Keep = n.Keep
 		size, _ := c.DatabaseBytes(ctx, a.Database) // 0: not known, then the estimate is short
-		err = l.addBringBack(ctx, &p, c, a, size, n.Swap, l.lostAfter(ctx, fmt.Sprintf("what was written to %q", a.Database), a.Recovery.Target, pg.RecoverReady{}))
+		err = b.addBringBack(ctx, &p, c, a, size, n.Swap, b.lostAfter(ctx, fmt.Sprintf("what was written to %q", a.Database), a.Recovery.Target, pg.RecoverReady{}))
 	}
 	p.Estimate = step.Total(p.Steps)
 	return p, err
@@ -101,22 +101,22 @@ func stayingArgs(s operation.Status) (recoverArgs, error) {
 }
 
 // sameTarget begins a plan that goes on from an operation.
-func (l *Runbook) sameTarget(ctx context.Context, c *pg.Client, s operation.Status) (plan.Plan, error) {
+func (b *Runbook) sameTarget(ctx context.Context, c *pg.Client, s operation.Status) (plan.Plan, error) {
 	was := s.Record.Plan
-	p := plan.Plan{Operation: "recover", Target: was.Target, Confirm: was.Confirm, Created: l.now(), WayBack: "remove what is recovered: cairn operation undo " + s.ID()}
+	p := plan.Plan{Operation: "recover", Target: was.Target, Confirm: was.Confirm, Created: b.now(), WayBack: "remove what is recovered: cairn operation undo " + s.ID()}
 	var err error
-	p.Fingerprint, err = l.stateOf(ctx, was.Target)
+	p.Fingerprint, err = b.stateOf(ctx, was.Target)
 	return p, err
 }
 
 // addLater adds a later target of the same copy.
-func (l *Runbook) addLater(ctx context.Context, p *plan.Plan, c *pg.Client, a recoverArgs, t pg.Target, stands pg.Standing) error {
+func (b *Runbook) addLater(ctx context.Context, p *plan.Plan, c *pg.Client, a recoverArgs, t pg.Target, stands pg.Standing) error {
 	if err := stands.Later(t); err != nil {
 		var earlier *pg.EarlierError
 		if errors.As(err, &earlier) {
 			text, _ := json.Marshal(a) // a struct of plain fields: it cannot fail
 			copied, _ := pg.Measure(a.Recovery.Base)
-			fresh := l.steps.Estimate(p.Target, kindCopyBase, text, copied).Median + l.steps.Estimate(p.Target, kindRecover, text, a.Replay).Median
+			fresh := b.steps.Estimate(p.Target, kindCopyBase, text, copied).Median + b.steps.Estimate(p.Target, kindRecover, text, a.Replay).Median
 			return fmt.Errorf("%w: cairn restore database-mistake %s/%s --at %q --pause (about %s)", err, a.Source, a.Database, t, backup.Age(fresh))
 		}
 		return err
@@ -126,7 +126,7 @@ func (l *Runbook) addLater(ctx context.Context, p *plan.Plan, c *pg.Client, a re
 		return err
 	}
 	if ready.Flushes() {
-		l.add(p, kindFlushWAL, "have the server archive what it has written so far", "SELECT pg_switch_wal()", a, false, 0)
+		b.add(p, kindFlushWAL, "have the server archive what it has written so far", "SELECT pg_switch_wal()", a, false, 0)
 	}
 	if t.Name != "" {
 		p.Notes = append(p.Notes, "Whether the restore point lies behind where the server stands is not known: if not, the recovery ends without it.")
@@ -135,13 +135,13 @@ func (l *Runbook) addLater(ctx context.Context, p *plan.Plan, c *pg.Client, a re
 	a.Recovery.Target = t
 	p.Summary = fmt.Sprintf("Go on from %s to %s on the same copy, and pause there", from, t)
 	p.Loss = "nothing: the live server is not touched; the recovered one cannot go back to " + from.String()
-	l.add(p, kindRecover, "replay on to "+t.String()+", without copying again", "recovery_target; pg_ctl restart", a, false, a.Replay)
-	l.addLook(p, a)
+	b.add(p, kindRecover, "replay on to "+t.String()+", without copying again", "recovery_target; pg_ctl restart", a, false, a.Replay)
+	b.addLook(p, a)
 	return nil
 }
 
 // addLook adds the look at what was recovered, and says how to go on.
-func (l *Runbook) addLook(p *plan.Plan, a recoverArgs) {
+func (b *Runbook) addLook(p *plan.Plan, a recoverArgs) {
 	what := "the largest tables"
 	if len(a.Count) > 0 {
 		what = strings.Join(a.Count, ", ")
@@ -151,25 +151,25 @@ func (l *Runbook) addLook(p *plan.Plan, a recoverArgs) {
 		id = "{id}"
 	}
 	name := strings.TrimSuffix(a.Source+"/"+a.Database, "/")
-	l.add(p, kindLook, "count the rows of "+what+", so that you see whether it is the right moment", "SELECT count(*) …", a, false, 0)
+	b.add(p, kindLook, "count the rows of "+what+", so that you see whether it is the right moment", "SELECT count(*) …", a, false, 0)
 	p.Notes = append(p.Notes,
 		fmt.Sprintf("It stays paused. To look yourself: psql -h %s -U %s %s", filepath.Join(a.Recovery.Dir, "run"), a.Recovery.User, a.Database),
 		fmt.Sprintf("Then one of: cairn restore database-mistake %[1]s --continue %[2]s --at LATER | --continue %[2]s (bring the database back) | --promote %[2]s; cairn operation undo %[2]s removes it.", name, id))
 	p.WayBack = "remove what is recovered: cairn operation undo " + id
 }
 
-func (l *Runbook) addPromote(p *plan.Plan, a recoverArgs) {
+func (b *Runbook) addPromote(p *plan.Plan, a recoverArgs) {
 	p.Summary = fmt.Sprintf("Make the recovered server in %s one of its own, beside the live one", a.Recovery.Dir)
 	p.Loss = "nothing: the live server is not touched; the recovered one can replay no more"
 	p.WayBack = "stop it and remove its directory " + a.Recovery.Dir
 	p.Notes = append(p.Notes, "It keeps archive_mode=off, its private socket and no network until you change that: two servers must never archive into one place.")
-	l.add(p, kindPromote, "end the recovery, compare every page with its checksum, and start it as a server of its own", "pg_wal_replay_resume(); pg_ctl stop; pg_checksums --check; postgres", a, false, 0)
+	b.add(p, kindPromote, "end the recovery, compare every page with its checksum, and start it as a server of its own", "pg_wal_replay_resume(); pg_ctl stop; pg_checksums --check; postgres", a, false, 0)
 }
 
-func (l *Runbook) stayingSteps() map[string]operation.Executor {
+func (b *Runbook) stayingSteps() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindLook:    &recoverStep{l, lookAtRecovered},
-		kindPromote: &recoverStep{l, promoteRecovered},
+		kindLook:    &recoverStep{b, lookAtRecovered},
+		kindPromote: &recoverStep{b, promoteRecovered},
 	}
 }
 
@@ -207,24 +207,24 @@ func promoteRecovered(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Wor
 
 // undoRecovery plans to remove a recovered server that stays; ours is false where
 // the operation left none.
-func (l *Runbook) undoRecovery(ctx context.Context, s operation.Status) (p plan.Plan, ours bool, err error) {
+func (b *Runbook) undoRecovery(ctx context.Context, s operation.Status) (p plan.Plan, ours bool, err error) {
 	a, err := stayingArgs(s)
 	if err != nil || a.Recovery.Operation != s.ID() {
 		return p, false, nil // it is no such operation, or went on from another, which is undone
 	}
-	c, err := l.client(a.Source)
+	c, err := b.client(a.Source)
 	if err != nil {
 		return p, true, err
 	}
 	if _, err := c.Stand(ctx, a.Recovery); err != nil {
 		return p, true, err
 	}
-	if p, err = l.sameTarget(ctx, c, s); err != nil {
+	if p, err = b.sameTarget(ctx, c, s); err != nil {
 		return p, true, err
 	}
 	p.Operation, p.Summary, p.WayBack = "discard", "Stop and remove the recovered server in "+a.Recovery.Dir, "recover it again"
 	p.Loss = "nothing: the live server is not touched"
-	l.add(&p, kindDiscard, "stop it and remove its directory", "pg_ctl stop; rm -r "+a.Recovery.Dir, a, false, 0)
+	b.add(&p, kindDiscard, "stop it and remove its directory", "pg_ctl stop; rm -r "+a.Recovery.Dir, a, false, 0)
 	p.Estimate = step.Total(p.Steps)
 	return p, true, nil
 }

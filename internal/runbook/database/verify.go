@@ -37,15 +37,15 @@ func verifySource(a verifyArgs) string { return a.Source }
 // Verify plans to read copies of a server to their last byte. part is "":
 // the newest of each kind; "dump", "base", one database, or "pgbackrest", "barman",
 // "wal-g". all is each copy instead of the newest. The server need not run.
-func (l *Runbook) Verify(ctx context.Context, source, part string, all bool) (plan.Plan, error) {
-	c, err := l.client(source)
+func (b *Runbook) Verify(ctx context.Context, source, part string, all bool) (plan.Plan, error) {
+	c, err := b.client(source)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	p := l.newPlan(source, verifyOperation)
+	p := b.newPlan(source, verifyOperation)
 	p.Summary = "Read copies of postgres." + source + " to their last byte"
 	p.Loss, p.WayBack = "nothing", "none is needed: it only reads"
-	if p.Blockers = l.diskBlockers(ctx, l.config.Postgres[source].Disk); len(p.Blockers) > 0 {
+	if p.Blockers = b.diskBlockers(ctx, b.config.Postgres[source].Disk); len(p.Blockers) > 0 {
 		return p, nil
 	}
 	f, err := c.Survey(ctx)
@@ -53,17 +53,17 @@ func (l *Runbook) Verify(ctx context.Context, source, part string, all bool) (pl
 		return p, err
 	}
 	for _, one := range readable(f, part, all) {
-		l.add(&p, kindVerifyCopy, fmt.Sprintf("read every byte of %s %s", one.what, filepath.Base(one.path)), one.by+" "+one.path, verifyArgs{Source: source, Path: one.path}, false, one.size)
+		b.add(&p, kindVerifyCopy, fmt.Sprintf("read every byte of %s %s", one.what, filepath.Base(one.path)), one.by+" "+one.path, verifyArgs{Source: source, Path: one.path}, false, one.size)
 	}
 	for _, tool := range c.Verifiable() {
 		if part == "" || part == tool {
-			l.add(&p, kindVerifyTool, "have "+tool+" verify what it holds", verifyShow(tool), verifyArgs{Source: source, Tool: tool}, false, 0)
+			b.add(&p, kindVerifyTool, "have "+tool+" verify what it holds", verifyShow(tool), verifyArgs{Source: source, Tool: tool}, false, 0)
 		}
 	}
 	if len(p.Steps) == 0 {
 		return p, fmt.Errorf("postgres.%s holds no copy %sto verify: cairn copies lists what there is, cairn backup %s makes one", source, strings.TrimLeft(part+" ", " "), source)
 	}
-	l.add(&p, kindVerdict, "say what was found", "exit code 70 where something is not good", verifyArgs{Source: source}, false, 0)
+	b.add(&p, kindVerdict, "say what was found", "exit code 70 where something is not good", verifyArgs{Source: source}, false, 0)
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
 }
@@ -109,8 +109,8 @@ func readable(f pg.Facts, part string, all bool) []candidate {
 // keeps none of the others from being read.
 type verifyStep struct{ room *Runbook }
 
-func (l *Runbook) verifySteps() map[string]operation.Executor {
-	x := &verifyStep{l}
+func (b *Runbook) verifySteps() map[string]operation.Executor {
+	x := &verifyStep{b}
 	return map[string]operation.Executor{kindVerifyCopy: x, kindVerifyTool: x, kindVerdict: x}
 }
 

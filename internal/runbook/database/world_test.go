@@ -27,7 +27,7 @@ import (
 	"cairn/pg"
 )
 
-// database is a real server and a lab that knows it as postgres.erp.
+// database is a real server and a room that knows it as postgres.erp.
 type database struct {
 	*Runbook
 	*rehearse.Stage
@@ -69,7 +69,7 @@ func (m withServer) Run() int {
 	return code
 }
 
-// newDatabase gives a lab of its own on the shared server.
+// newDatabase gives a room of its own on the shared server.
 func newDatabase(t *testing.T) *database {
 	t.Helper()
 	if shared == nil {
@@ -86,7 +86,7 @@ func newDatabase(t *testing.T) *database {
 			}
 		}
 	})
-	d.lab()
+	d.anew()
 	return &d
 }
 
@@ -160,8 +160,8 @@ func (d *database) dsn(name string) string {
 	return fmt.Sprintf("host=127.0.0.1 port=%d user=postgres dbname='%s'", d.port, strings.ReplaceAll(name, "'", `\'`))
 }
 
-// lab opens the lab anew, as another process would.
-func (d *database) lab() {
+// anew opens the room anew, as another process would.
+func (d *database) anew() {
 	d.T.Helper()
 	for _, sub := range []string{"dumps", "bases"} {
 		if err := os.MkdirAll(filepath.Join(d.own, sub), 0o755); err != nil {

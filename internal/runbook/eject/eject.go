@@ -61,17 +61,17 @@ func New(c Config, datastores map[string]*pbs.Client, past func() []estimate.Run
 
 // Eject plans the safe removal of the disk that is in: written out, PBS's
 // removable datastore and the file system unmounted.
-func (l *Runbook) Eject(ctx context.Context, name string) (plan.Plan, error) {
+func (b *Runbook) Eject(ctx context.Context, name string) (plan.Plan, error) {
 	name = strings.TrimPrefix(name, Target)
-	cfg, ok := l.config.Disks[name]
+	cfg, ok := b.config.Disks[name]
 	if !ok {
-		return plan.Plan{}, fmt.Errorf("no disk %q is configured: there are %s", name, strings.Join(slices.Sorted(maps.Keys(l.config.Disks)), ", "))
+		return plan.Plan{}, fmt.Errorf("no disk %q is configured: there are %s", name, strings.Join(slices.Sorted(maps.Keys(b.config.Disks)), ", "))
 	}
 	f, err := disk.New(name, cfg).Glance(ctx)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	p := plan.Plan{Operation: "eject", Target: Target + name, Confirm: name, Created: l.now(), Fingerprint: State(f),
+	p := plan.Plan{Operation: "eject", Target: Target + name, Confirm: name, Created: b.now(), Fingerprint: State(f),
 		Summary: fmt.Sprintf("Take disk %s out: unmount %s", UnitName(name, f), cfg.Mount), Loss: "nothing", WayBack: "plug it in again and: mount " + cfg.Mount}
 	block := func(subject, why, hint string) {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: subject, Why: why, Hint: hint})
@@ -87,16 +87,16 @@ func (l *Runbook) Eject(ctx context.Context, name string) (plan.Plan, error) {
 		block("disk "+name, "it was pulled already", "umount -l "+cfg.Mount)
 		return p, nil
 	}
-	removable := l.blockStores(ctx, name, cfg.Mount, block)
+	removable := b.blockStores(ctx, name, cfg.Mount, block)
 	blockHolders(cfg.Mount, len(removable) > 0, block)
 	a := diskArgs{Disk: name, Mount: cfg.Mount, UUID: f.UUID, Unit: f.Unit}
-	l.steps.Add(&p, kindSync, "write out what the disk has not yet got", strings.Join(disk.SyncCommand(cfg.Mount), " "), a, 0)
+	b.steps.Add(&p, kindSync, "write out what the disk has not yet got", strings.Join(disk.SyncCommand(cfg.Mount), " "), a, 0)
 	for _, store := range removable {
-		b := a
-		b.Store = store
-		l.steps.Add(&p, KindUnstore, "let PBS unmount its datastore", "POST /admin/datastore/"+l.config.PBS[store].Datastore+"/unmount", b, 0)
+		one := a
+		one.Store = store
+		b.steps.Add(&p, KindUnstore, "let PBS unmount its datastore", "POST /admin/datastore/"+b.config.PBS[store].Datastore+"/unmount", one, 0)
 	}
-	l.steps.Add(&p, KindUnmount, "unmount it", strings.Join(disk.UnmountCommand(cfg.Mount), " "), a, 0)
+	b.steps.Add(&p, KindUnmount, "unmount it", strings.Join(disk.UnmountCommand(cfg.Mount), " "), a, 0)
 	p.Notes = append(p.Notes, "Then you may pull it: not before the operation has ended.")
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
@@ -119,9 +119,9 @@ func State(f disk.Facts) string {
 }
 
 // Fingerprint names which disk is mounted where that of p was.
-func (l *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
+func (b *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	name := strings.TrimPrefix(p.Target, Target)
-	cfg, ok := l.config.Disks[name]
+	cfg, ok := b.config.Disks[name]
 	if !ok {
 		return "", fmt.Errorf("no disk %q is configured any more", name)
 	}
@@ -132,14 +132,14 @@ func (l *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) 
 // blockStores finds the datastores on the disk: what PBS does there stands in the
 // way, and so does a datastore that PBS would not let go of. It returns those that
 // PBS can unmount.
-func (l *Runbook) blockStores(ctx context.Context, name, mount string, block func(subject, why, hint string)) (removable []string) {
-	for _, store := range slices.Sorted(maps.Keys(l.datastores)) {
-		cfg := l.config.PBS[store]
+func (b *Runbook) blockStores(ctx context.Context, name, mount string, block func(subject, why, hint string)) (removable []string) {
+	for _, store := range slices.Sorted(maps.Keys(b.datastores)) {
+		cfg := b.config.PBS[store]
 		if cfg.Disk != name && !strings.HasPrefix(filepath.Clean(cfg.Path)+"/", filepath.Clean(mount)+"/") {
 			continue
 		}
 		subject := "PBS " + store
-		f, err := l.datastores[store].Survey(ctx)
+		f, err := b.datastores[store].Survey(ctx)
 		if err != nil {
 			block(subject, "whether it works on its datastore is not known: "+err.Error(), "see that PBS answers, or stop it")
 			continue
@@ -196,11 +196,11 @@ type diskStep struct {
 }
 
 // Executors are those of every kind of step that takes a disk out.
-func (l *Runbook) Executors() map[string]operation.Executor {
+func (b *Runbook) Executors() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindSync:    &diskStep{room: l, do: l.syncDisk},
-		KindUnstore: &diskStep{room: l, do: l.unmountStore, done: l.storeGone},
-		KindUnmount: &diskStep{room: l, do: l.unmountDisk, done: func(_ context.Context, a diskArgs) (bool, error) {
+		kindSync:    &diskStep{room: b, do: b.syncDisk},
+		KindUnstore: &diskStep{room: b, do: b.unmountStore, done: b.storeGone},
+		KindUnmount: &diskStep{room: b, do: b.unmountDisk, done: func(_ context.Context, a diskArgs) (bool, error) {
 			still, err := disk.Mounted(a.Mount)
 			return !still, err
 		}},
@@ -236,8 +236,8 @@ func (x *diskStep) Find(ctx context.Context, s plan.Step, _ operation.Intent, _ 
 	return operation.Outcome{State: operation.Done}, nil
 }
 
-func (l *Runbook) syncDisk(ctx context.Context, a diskArgs, _ *operation.Task) (operation.Result, error) {
-	f, err := disk.New(a.Disk, l.config.Disks[a.Disk]).Glance(ctx)
+func (b *Runbook) syncDisk(ctx context.Context, a diskArgs, _ *operation.Task) (operation.Result, error) {
+	f, err := disk.New(a.Disk, b.config.Disks[a.Disk]).Glance(ctx)
 	switch {
 	case err != nil:
 		return operation.Result{}, err
@@ -250,8 +250,8 @@ func (l *Runbook) syncDisk(ctx context.Context, a diskArgs, _ *operation.Task) (
 // taskGrain is how often a task of PBS is asked for.
 const taskGrain = 2 * time.Second
 
-func (l *Runbook) unmountStore(ctx context.Context, a diskArgs, task *operation.Task) (operation.Result, error) {
-	c, err := l.datastore(a.Store)
+func (b *Runbook) unmountStore(ctx context.Context, a diskArgs, task *operation.Task) (operation.Result, error) {
+	c, err := b.datastore(a.Store)
 	if err != nil {
 		return operation.Result{}, err
 	}
@@ -280,15 +280,15 @@ func (l *Runbook) unmountStore(ctx context.Context, a diskArgs, task *operation.
 	}
 }
 
-func (l *Runbook) datastore(name string) (*pbs.Client, error) {
-	if c := l.datastores[name]; c != nil {
+func (b *Runbook) datastore(name string) (*pbs.Client, error) {
+	if c := b.datastores[name]; c != nil {
 		return c, nil
 	}
 	return nil, fmt.Errorf("no datastore pbs.%s is configured any more", name)
 }
 
-func (l *Runbook) storeGone(ctx context.Context, a diskArgs) (bool, error) {
-	c, err := l.datastore(a.Store)
+func (b *Runbook) storeGone(ctx context.Context, a diskArgs) (bool, error) {
+	c, err := b.datastore(a.Store)
 	if err != nil {
 		return false, err
 	}
@@ -296,7 +296,7 @@ func (l *Runbook) storeGone(ctx context.Context, a diskArgs) (bool, error) {
 	return !f.Mounted(), err
 }
 
-func (l *Runbook) unmountDisk(ctx context.Context, a diskArgs, _ *operation.Task) (operation.Result, error) {
+func (b *Runbook) unmountDisk(ctx context.Context, a diskArgs, _ *operation.Task) (operation.Result, error) {
 	still, err := disk.Mounted(a.Mount)
 	if err != nil {
 		return operation.Result{}, err

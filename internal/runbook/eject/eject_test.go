@@ -61,32 +61,32 @@ func loopDisk(t *testing.T) string {
 	return point
 }
 
-func ejectLab(point string) *Runbook {
+func ejectRoom(point string) *Runbook {
 	return New(Config{Disks: map[string]disk.Config{"usb": {Mount: point, Disks: []disk.Unit{{Name: "a", UUID: ejectUUID}}}}}, nil, nil, time.Now)
 }
 
 func TestEjectADisk(t *testing.T) {
 	point := loopDisk(t)
-	l := ejectLab(point)
+	b := ejectRoom(point)
 	file, err := os.Create(filepath.Join(point, "copy"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := l.Eject(t.Context(), "usb")
+	p, err := b.Eject(t.Context(), "usb")
 	if err != nil || len(p.Blockers) != 1 || !strings.Contains(p.Blockers[0].Subject, fmt.Sprint(os.Getpid())) || !strings.Contains(p.Blockers[0].Why, file.Name()) {
 		t.Fatalf("a file is open there: %+v %v", p.Blockers, err)
 	}
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	p, err = l.Eject(t.Context(), "disk.usb")
+	p, err = b.Eject(t.Context(), "disk.usb")
 	if err != nil || p.Blocked() || len(p.Steps) != 2 || p.Confirm != "usb" || p.Steps[0].Kind != kindSync || p.Steps[1].Kind != KindUnmount || !strings.Contains(p.Steps[1].Show, "umount -- "+point) {
 		t.Fatalf("%+v %v", p, err)
 	}
-	if now, err := l.Fingerprint(t.Context(), p); err != nil || now != p.Fingerprint {
+	if now, err := b.Fingerprint(t.Context(), p); err != nil || now != p.Fingerprint {
 		t.Errorf("%q %q %v", now, p.Fingerprint, err)
 	}
-	steps := l.Executors()
+	steps := b.Executors()
 	other := p.Steps[0]
 	other.Args = []byte(strings.Replace(string(other.Args), ejectUUID, "another", 1))
 	if _, err := steps[kindSync].Run(t.Context(), other, nil); err == nil {
@@ -111,11 +111,11 @@ func TestEjectADisk(t *testing.T) {
 	if still, err := disk.Mounted(point); still || err != nil || !strings.Contains(last.Text, "you may pull it") || find(p.Steps[1]) != operation.Done {
 		t.Errorf("mounted %v, %v, %+v", still, err, last)
 	}
-	p, err = l.Eject(t.Context(), "usb")
+	p, err = b.Eject(t.Context(), "usb")
 	if err != nil || len(p.Blockers) != 1 || !strings.Contains(p.Blockers[0].Hint, "may be pulled") {
 		t.Errorf("%+v %v", p.Blockers, err)
 	}
-	if _, err := l.Eject(t.Context(), "nothing"); err == nil || !strings.Contains(err.Error(), "usb") {
+	if _, err := b.Eject(t.Context(), "nothing"); err == nil || !strings.Contains(err.Error(), "usb") {
 		t.Error(err)
 	}
 }
@@ -130,8 +130,8 @@ func TestAProgramOnTheDiskBlocksIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Stop(15, time.Second)
-	l := ejectLab(point)
-	p, err := l.Eject(t.Context(), "usb")
+	b := ejectRoom(point)
+	p, err := b.Eject(t.Context(), "usb")
 	if err != nil || len(p.Blockers) != 1 || !strings.Contains(p.Blockers[0].Subject, "(sleep)") {
 		t.Errorf("%+v %v", p.Blockers, err)
 	}
@@ -157,8 +157,8 @@ func TestEjectADiskWithADatastore(t *testing.T) {
 	}
 	server := pbs.New("nas", c.PBS["nas"], secret.Reader{Getenv: os.Getenv, Scrubber: &secret.Scrubber{}})
 	defer server.Close()
-	l := New(Config{Disks: c.Disks, PBS: c.PBS}, map[string]*pbs.Client{"nas": server}, nil, time.Now)
-	p, err := l.Eject(t.Context(), "usb")
+	b := New(Config{Disks: c.Disks, PBS: c.PBS}, map[string]*pbs.Client{"nas": server}, nil, time.Now)
+	p, err := b.Eject(t.Context(), "usb")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,18 +170,18 @@ func TestEjectADiskWithADatastore(t *testing.T) {
 		t.Errorf("%s", kinds)
 	}
 	blocked := ""
-	for _, b := range p.Blockers {
-		blocked += b.Subject + ": " + b.Why + "\n"
+	for _, one := range p.Blockers {
+		blocked += one.Subject + ": " + one.Why + "\n"
 	}
 	if !strings.Contains(blocked, "PBS nas: its backup runs") {
 		t.Errorf("an upload runs in the lab: %q", blocked)
 	}
-	testEjected(t, l, box)
+	testEjected(t, b, box)
 }
 
 // testEjected takes the disk out once the upload has ended: PBS lets go of its
 // datastore first, then the file system is unmounted.
-func testEjected(t *testing.T, l *Runbook, box *lab.Lab) {
+func testEjected(t *testing.T, b *Runbook, box *lab.Lab) {
 	box.PBS.Change(func(w *labpbs.World) {
 		for _, task := range w.Tasks {
 			if task.End == 0 {
@@ -190,11 +190,11 @@ func testEjected(t *testing.T, l *Runbook, box *lab.Lab) {
 		}
 		w.TaskTime = 0
 	})
-	p, err := l.Eject(t.Context(), "usb")
+	p, err := b.Eject(t.Context(), "usb")
 	if err != nil || p.Blocked() {
 		t.Fatalf("%+v, %v", p.Blockers, err)
 	}
-	s := rehearse.NewStage(t, t.TempDir(), l).Run(p)
+	s := rehearse.NewStage(t, t.TempDir(), b).Run(p)
 	rehearse.Want(t, s, operation.StepDone)
 	if s.Steps[1].Remote == "" || !strings.Contains(s.Steps[2].Text, "you may pull it") {
 		t.Errorf("it says %+v", s.Steps)
@@ -204,11 +204,11 @@ func testEjected(t *testing.T, l *Runbook, box *lab.Lab) {
 	if still, err := disk.Mounted(box.USB()); still || err != nil || status != labpbs.NotMounted {
 		t.Errorf("still mounted: %v, %v; PBS says %s", still, err, status)
 	}
-	found, err := l.Executors()[KindUnstore].Find(t.Context(), s.Record.Plan.Steps[1], operation.Intent{}, nil)
+	found, err := b.Executors()[KindUnstore].Find(t.Context(), s.Record.Plan.Steps[1], operation.Intent{}, nil)
 	if err != nil || found.State != operation.Done {
 		t.Errorf("after a crash PBS's part is found as %+v, %v", found, err)
 	}
-	if _, err := l.Eject(t.Context(), "usb"); err != nil {
+	if _, err := b.Eject(t.Context(), "usb"); err != nil {
 		t.Error(err)
 	}
 }

@@ -23,9 +23,9 @@ type attachArgs struct {
 
 // AddAttach adds the step that makes a cluster's storage reach the backup server
 // [pbs.NAME] again.
-func (l *Runbook) AddAttach(p *plan.Plan, cluster, storage, name string) {
+func (b *Runbook) AddAttach(p *plan.Plan, cluster, storage, name string) {
 	step.Add(p, kindAttach, "look that storage "+storage+" reaches the backups; give it the certificate's fingerprint where that is new",
-		"GET /storage; PUT /storage/"+storage+" fingerprint=…", attachArgs{cluster, storage, name}, l.steps.Estimate(p.Target, kindAttach, nil, 0))
+		"GET /storage; PUT /storage/"+storage+" fingerprint=…", attachArgs{cluster, storage, name}, b.steps.Estimate(p.Target, kindAttach, nil, 0))
 }
 
 // attachStep may be done any number of times.
@@ -53,7 +53,7 @@ func (x *attachStep) Find(context.Context, plan.Step, operation.Intent, *operati
 
 // attach gives the storage the fingerprint that this host trusts, and looks that
 // every node that is online can use it.
-func (l *Runbook) attach(ctx context.Context, c *proxmox.Client, a attachArgs) (string, error) {
+func (b *Runbook) attach(ctx context.Context, c *proxmox.Client, a attachArgs) (string, error) {
 	defined, err := c.StorageDefinitions(ctx)
 	if err != nil {
 		return "", err
@@ -63,7 +63,7 @@ func (l *Runbook) attach(ctx context.Context, c *proxmox.Client, a attachArgs) (
 		return "", fmt.Errorf("storage %s is not defined: add it as the runbook says (cairn runbook)", a.Storage)
 	}
 	said := "it reaches the backups"
-	d, cfg := defined[i], l.config.PBS[a.PBS]
+	d, cfg := defined[i], b.config.PBS[a.PBS]
 	if want := cfg.Fingerprint; want != "" && d.Fingerprint != "" && !strings.EqualFold(d.Fingerprint, want) {
 		if err := c.SetStorageFingerprint(ctx, a.Storage, want); err != nil {
 			return "", err

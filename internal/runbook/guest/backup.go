@@ -13,19 +13,19 @@ import (
 
 // BackupTo plans a backup of a guest to a storage of its node, as a job would make it:
 // it is not protected, and prunes nothing itself.
-func (l *Runbook) BackupTo(ctx context.Context, g Guest, storage string) (plan.Plan, error) {
-	c, err := l.Cluster(g.Cluster)
+func (b *Runbook) BackupTo(ctx context.Context, g Guest, storage string) (plan.Plan, error) {
+	c, err := b.Cluster(g.Cluster)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	f, p, err := l.snapshotPlan(ctx, g, "backup")
+	f, p, err := b.snapshotPlan(ctx, g, "backup")
 	if err != nil {
 		return p, err
 	}
 	g.Guest = f.Guest
 	p.Summary, p.Loss = fmt.Sprintf("Back %s up to storage %s", Describe(g), storage), "nothing"
 	p.WayBack = "none is needed: it adds a backup, which the next prune treats as those of the jobs"
-	l.blockBusy(&p, f)
+	b.blockBusy(&p, f)
 	if !f.Privileges["VM.Backup"] {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: "acting token", Why: fmt.Sprintf("it lacks VM.Backup on /vms/%d", g.VMID), Hint: "grant it, to the user and to the token"})
 	}
@@ -43,7 +43,7 @@ func (l *Runbook) BackupTo(ctx context.Context, g Guest, storage string) (plan.P
 	p.Notes = append(p.Notes, backupRoom(f, storage))
 	size := backupSize(g.Guest)
 	a := args{Cluster: g.Cluster, VMID: g.VMID, Guest: g.Name, Storage: storage, Notes: g.Name, Bytes: size, Plain: true}
-	l.addStep(&p, kindBackup, "back it up", fmt.Sprintf("POST /nodes/%s/vzdump vmid=%d storage=%s mode=snapshot remove=0", g.Node, g.VMID, storage), a, false, size)
+	b.addStep(&p, kindBackup, "back it up", fmt.Sprintf("POST /nodes/%s/vzdump vmid=%d storage=%s mode=snapshot remove=0", g.Node, g.VMID, storage), a, false, size)
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
 }

@@ -38,16 +38,16 @@ type guestFileArgs struct {
 }
 
 // chosenPoint is the backup that a file is looked for in.
-func (l *Runbook) chosenPoint(ctx context.Context, r File) (proxmox.RestorePoint, error) {
-	points, missing, err := l.Points(ctx, r.Guest)
+func (b *Runbook) chosenPoint(ctx context.Context, r File) (proxmox.RestorePoint, error) {
+	points, missing, err := b.Points(ctx, r.Guest)
 	if err != nil {
 		return proxmox.RestorePoint{}, err
 	}
 	query := Restore{Guest: r.Guest, At: r.At, From: r.From}
 	point, _, ok := chooseGuestPoint(points, query)
 	if !ok || point.InFlight {
-		b := noPoint(query, points, missing)
-		return point, fmt.Errorf("%s: %s; %s", b.Subject, b.Why, b.Hint)
+		none := noPoint(query, points, missing)
+		return point, fmt.Errorf("%s: %s; %s", none.Subject, none.Why, none.Hint)
 	}
 	if !point.PBS {
 		return point, fmt.Errorf("the backup of %s lies on %s, which is no PBS: single files of it cannot be read; restore the guest beside: cairn restore guest-loss %s", nameOf(r.Guest), point.Storage, r.Guest.Name)
@@ -56,12 +56,12 @@ func (l *Runbook) chosenPoint(ctx context.Context, r File) (proxmox.RestorePoint
 }
 
 // Files lists a directory inside a guest's backup, and which backup it is.
-func (l *Runbook) Files(ctx context.Context, r File) ([]proxmox.BackupFile, proxmox.RestorePoint, error) {
-	point, err := l.chosenPoint(ctx, r)
+func (b *Runbook) Files(ctx context.Context, r File) ([]proxmox.BackupFile, proxmox.RestorePoint, error) {
+	point, err := b.chosenPoint(ctx, r)
 	if err != nil {
 		return nil, point, err
 	}
-	c, err := l.Cluster(r.Guest.Cluster)
+	c, err := b.Cluster(r.Guest.Cluster)
 	if err != nil {
 		return nil, point, err
 	}
@@ -71,19 +71,19 @@ func (l *Runbook) Files(ctx context.Context, r File) ([]proxmox.BackupFile, prox
 
 // RestoreFile plans to read one file out of a guest's backup into a directory of
 // this host. Neither the guest nor what lies in the directory is touched.
-func (l *Runbook) RestoreFile(ctx context.Context, r File) (plan.Plan, error) {
+func (b *Runbook) RestoreFile(ctx context.Context, r File) (plan.Plan, error) {
 	r.Path = path.Clean("/" + r.Path)
-	p := plan.Plan{Operation: "restore", Target: r.Guest.ID().String(), Confirm: r.Guest.Name, Created: l.now(),
+	p := plan.Plan{Operation: "restore", Target: r.Guest.ID().String(), Confirm: r.Guest.Name, Created: b.now(),
 		Summary: fmt.Sprintf("Read %s out of a backup of %s", r.Path, nameOf(r.Guest))}
 	block := func(why, hint string) {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: r.Path, Why: why, Hint: hint})
 	}
-	files, point, err := l.Files(ctx, File{Guest: r.Guest, At: r.At, From: r.From, Path: path.Dir(r.Path)})
+	files, point, err := b.Files(ctx, File{Guest: r.Guest, At: r.At, From: r.From, Path: path.Dir(r.Path)})
 	if err != nil {
 		block(err.Error(), "cairn restore file-loss --guest "+r.Guest.Name+" --list / shows what is there")
 		return p, nil
 	}
-	p.Fingerprint, p.Loss = point.Volume, "nothing now; the file is as it was: "+point.Loss(l.now())
+	p.Fingerprint, p.Loss = point.Volume, "nothing now; the file is as it was: "+point.Loss(b.now())
 	p.LosesSince = point.Taken
 	var one *proxmox.BackupFile
 	for i := range files {
@@ -104,7 +104,7 @@ func (l *Runbook) RestoreFile(ctx context.Context, r File) (plan.Plan, error) {
 	}
 	p.WayBack = "remove " + a.To
 	show := fmt.Sprintf("GET /nodes/%s/storage/%s/file-restore/download volume=%s filepath=%s → %s", point.Node, point.Storage, point.Volume, r.Path, a.To)
-	l.steps.Add(&p, kindFetchFile, "read it to "+a.To, show, a, one.Size)
+	b.steps.Add(&p, kindFetchFile, "read it to "+a.To, show, a, one.Size)
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
 }

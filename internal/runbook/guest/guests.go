@@ -48,25 +48,25 @@ type Runbook struct {
 
 // New connects to nothing. past tells what steps took so far, newest first.
 func New(c Config, secrets secret.Reader, past func() []estimate.Run, now func() time.Time) *Runbook {
-	l := &Runbook{config: c, clusters: map[string]*proxmox.Client{}, now: now, steps: step.Planner{Past: past, Assumed: assumptions}, settle: step.Settle, awake: awake, glance: glance}
+	b := &Runbook{config: c, clusters: map[string]*proxmox.Client{}, now: now, steps: step.Planner{Past: past, Assumed: assumptions}, settle: step.Settle, awake: awake, glance: glance}
 	for name, cluster := range c.Proxmox {
-		l.clusters[name] = proxmox.New(name, cluster, secrets)
+		b.clusters[name] = proxmox.New(name, cluster, secrets)
 	}
-	return l
+	return b
 }
 
 // Close drops what is connected.
-func (l *Runbook) Close() {
-	for _, c := range l.clusters {
+func (b *Runbook) Close() {
+	for _, c := range b.clusters {
 		c.Close()
 	}
 }
 
 // Keep gives it the history, which knows what was found off-site.
-func (l *Runbook) Keep(h *history.Store) { l.history = h }
+func (b *Runbook) Keep(h *history.Store) { b.history = h }
 
 // Conduct gives it what starts operations: steps that consist of some need it.
-func (l *Runbook) Conduct(s Starter) { l.starter = s }
+func (b *Runbook) Conduct(s Starter) { b.starter = s }
 
 // Guest is a guest that was found: its cluster, and how the cluster lists it.
 type Guest struct {
@@ -79,12 +79,12 @@ func (g Guest) ID() backup.AssetID { return proxmox.Asset(g.Cluster, g.VMID) }
 
 // Find finds the guest that a person means: "home/101", "101" or its name.
 // What fits several guests is refused with their ids.
-func (l *Runbook) Find(ctx context.Context, name string) (Guest, error) {
+func (b *Runbook) Find(ctx context.Context, name string) (Guest, error) {
 	var found []Guest
 	var failed error
 	var names []string
-	for _, cluster := range slices.Sorted(maps.Keys(l.clusters)) {
-		all, err := l.clusters[cluster].Guests(ctx)
+	for _, cluster := range slices.Sorted(maps.Keys(b.clusters)) {
+		all, err := b.clusters[cluster].Guests(ctx)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
@@ -120,18 +120,18 @@ func (l *Runbook) Find(ctx context.Context, name string) (Guest, error) {
 }
 
 // Clusters are the clients of all configured clusters.
-func (l *Runbook) Clusters() map[string]*proxmox.Client { return l.clusters }
+func (b *Runbook) Clusters() map[string]*proxmox.Client { return b.clusters }
 
 // Cluster is the client of a configured cluster.
-func (l *Runbook) Cluster(name string) (*proxmox.Client, error) {
-	if c := l.clusters[name]; c != nil {
+func (b *Runbook) Cluster(name string) (*proxmox.Client, error) {
+	if c := b.clusters[name]; c != nil {
 		return c, nil
 	}
 	return nil, fmt.Errorf("no cluster %q is configured any more", name)
 }
 
 // Fingerprint reads the guest of p anew and names its state, as the plan did.
-func (l *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
+func (b *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	for _, s := range p.Steps {
 		switch s.Kind {
 		case kindParts:
@@ -139,18 +139,18 @@ func (l *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) 
 		case kindFetchFile:
 			return p.Fingerprint, nil // a backup does not change
 		case kindGuestRestore:
-			return l.restoreFingerprint(ctx, s)
+			return b.restoreFingerprint(ctx, s)
 		case kindConfigure:
-			return l.swapGuestFingerprint(ctx, p)
+			return b.swapGuestFingerprint(ctx, p)
 		case kindDestroy:
-			return l.removalFingerprint(ctx, s)
+			return b.removalFingerprint(ctx, s)
 		}
 	}
 	id, err := backup.ParseAssetID(p.Target)
 	if err != nil {
 		return "", err
 	}
-	c, err := l.Cluster(id.Scope)
+	c, err := b.Cluster(id.Scope)
 	if err != nil {
 		return "", err
 	}
@@ -167,8 +167,8 @@ func (l *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) 
 
 // Ready makes certain that the tokens of a cluster are there which a person types:
 // it asks for those that are missing, and has the cluster accept them.
-func (l *Runbook) Ready(ctx context.Context, cluster string) error {
-	cfg, c := l.config.Proxmox[cluster], l.clusters[cluster]
+func (b *Runbook) Ready(ctx context.Context, cluster string) error {
+	cfg, c := b.config.Proxmox[cluster], b.clusters[cluster]
 	if c == nil {
 		return nil
 	}
@@ -187,9 +187,9 @@ func (l *Runbook) Ready(ctx context.Context, cluster string) error {
 
 // ReadyAll asks for every secret that a person types. A server that is gone accepts
 // none: that it does not answer stops nothing.
-func (l *Runbook) ReadyAll(ctx context.Context) error {
-	for name, c := range l.clusters {
-		cfg := l.config.Proxmox[name]
+func (b *Runbook) ReadyAll(ctx context.Context) error {
+	for name, c := range b.clusters {
+		cfg := b.config.Proxmox[name]
 		if cfg.TokenSecret.Ask {
 			if _, err := c.Guests(ctx); err != nil && !proxmox.IsUnreachable(err) {
 				return fmt.Errorf("trying the token of proxmox %s: %w", name, err)

@@ -18,7 +18,7 @@ const kindLineage = "proxmox.lineage"
 
 // lineage are the tags of the guest that takes the place: of the guest whose place
 // it takes, and of those whose that one had taken.
-func (x exchange) lineage(l *Runbook) (tags []string) {
+func (x exchange) lineage(b *Runbook) (tags []string) {
 	if x.outVMID == x.in.VMID {
 		return nil
 	}
@@ -29,32 +29,32 @@ func (x exchange) lineage(l *Runbook) (tags []string) {
 			}
 		}
 	}
-	return append(tags, proxmox.Predecessor{VMID: x.outVMID, Until: l.now()}.Tag())
+	return append(tags, proxmox.Predecessor{VMID: x.outVMID, Until: b.now()}.Tag())
 }
 
-func (l *Runbook) addLineage(p *plan.Plan, x exchange, in args, path string) {
-	tags := x.lineage(l)
+func (b *Runbook) addLineage(p *plan.Plan, x exchange, in args, path string) {
+	tags := x.lineage(b)
 	if tags = slices.DeleteFunc(tags, func(tag string) bool { return x.inConf.HasTags([]string{tag}, nil) }); len(tags) == 0 {
 		return
 	}
 	in.Swap = &swapGuestArgs{Role: "in", Tag: tags}
-	l.addStep(p, kindLineage, fmt.Sprintf("write down that backups made as VMID %d are its own", x.outVMID), "PUT "+path+"/config tags+="+strings.Join(tags, ";"), in, true, 0)
+	b.addStep(p, kindLineage, fmt.Sprintf("write down that backups made as VMID %d are its own", x.outVMID), "PUT "+path+"/config tags+="+strings.Join(tags, ";"), in, true, 0)
 }
 
 // addLineageAgain writes it down of a guest that was restored as itself: its backup
 // may be from before it took that place.
-func (l *Runbook) addLineageAgain(p *plan.Plan, g Guest, a args, path string) {
+func (b *Runbook) addLineageAgain(p *plan.Plan, g Guest, a args, path string) {
 	tags := g.LineageTags()
 	if len(tags) == 0 {
 		return
 	}
 	a.Restore, a.Swap = nil, &swapGuestArgs{Role: "in", Tag: tags}
-	l.addStep(p, kindLineage, "write down again whose place it took", "PUT "+path+"/config tags+="+strings.Join(tags, ";"), a, true, 0)
+	b.addStep(p, kindLineage, "write down again whose place it took", "PUT "+path+"/config tags+="+strings.Join(tags, ";"), a, true, 0)
 }
 
 // changeLineage sets and removes tags. A cluster may allow none but its own tags: the
 // guest is as good without, so that is a warning.
-func (l *Runbook) changeLineage(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
+func (b *Runbook) changeLineage(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
 	_, config, err := c.Current(ctx, a.VMID)
 	if err != nil {
 		return operation.Result{}, err
@@ -89,7 +89,7 @@ func (l *Runbook) changeLineage(ctx context.Context, c *proxmox.Client, a args, 
 
 // backupsOf are the backups of a guest, newest first: those made as its VMID, and as
 // the VMIDs whose place it took.
-func (l *Runbook) backupsOf(ctx context.Context, c *proxmox.Client, g proxmox.Guest) ([]proxmox.RestorePoint, []proxmox.Incompletion, error) {
+func (b *Runbook) backupsOf(ctx context.Context, c *proxmox.Client, g proxmox.Guest) ([]proxmox.RestorePoint, []proxmox.Incompletion, error) {
 	if g.Tags == nil { // it is not as the cluster lists it
 		all, err := c.Guests(ctx)
 		if err != nil {

@@ -52,23 +52,23 @@ type Together struct {
 
 // AddTogether adds the restores of several guests, some of them at once. Where a says
 // no number it becomes as many as an SSD behind USB bears.
-func (l *Runbook) AddTogether(p *plan.Plan, a *Together) {
+func (b *Runbook) AddTogether(p *plan.Plan, a *Together) {
 	if a.Parallel <= 0 {
 		a.Parallel = Bears
 	}
 	show := fmt.Sprintf("POST /nodes/{node}/{qemu,lxc} for %d guests, %d at once", restored(a.Guests), a.Parallel)
-	step.Add(p, kindGuests, "restore the guests by priority, and start them in their order", show, *a, l.estimateTogether(a.Cluster, a.Guests, a.Parallel))
+	step.Add(p, kindGuests, "restore the guests by priority, and start them in their order", show, *a, b.estimateTogether(a.Cluster, a.Guests, a.Parallel))
 }
 
 // AddRejob adds the backup jobs again that a cluster had.
-func (l *Runbook) AddRejob(p *plan.Plan, a Together) {
-	step.Add(p, kindRejob, "make the backup jobs again that are missing, and look that every guest is in one", "GET, POST /cluster/backup", a, l.steps.Estimate(p.Target, kindRejob, nil, 0))
+func (b *Runbook) AddRejob(p *plan.Plan, a Together) {
+	step.Add(p, kindRejob, "make the backup jobs again that are missing, and look that every guest is in one", "GET, POST /cluster/backup", a, b.steps.Estimate(p.Target, kindRejob, nil, 0))
 }
 
 // AddHA adds that a guest comes under high availability again, as it was.
-func (l *Runbook) AddHA(p *plan.Plan, cluster string, vmid int, r proxmox.HAResource) {
+func (b *Runbook) AddHA(p *plan.Plan, cluster string, vmid int, r proxmox.HAResource) {
 	ha := args{Cluster: cluster, VMID: vmid, Swap: &swapGuestArgs{Role: "in", HA: &r}}
-	l.addStep(p, kindHA, "put "+r.SID+" under high availability again, as it was", "POST /cluster/ha/resources sid="+r.SID+" state="+r.State, ha, false, 0)
+	b.addStep(p, kindHA, "put "+r.SID+" under high availability again, as it was", "POST /cluster/ha/resources sid="+r.SID+" state="+r.State, ha, false, 0)
 }
 
 // restored is how many of the guests come back from a backup.
@@ -82,14 +82,14 @@ func restored(guests []Lost) (n int) {
 }
 
 // estimateTogether is the time of several restores, of which some run at once.
-func (l *Runbook) estimateTogether(cluster string, guests []Lost, parallel int) (e plan.Estimate) {
+func (b *Runbook) estimateTogether(cluster string, guests []Lost, parallel int) (e plan.Estimate) {
 	target := func(g Lost) string { return proxmox.Asset(cluster, g.VMID).String() }
 	for i, g := range guests {
 		if g.Moved {
 			continue
 		}
-		one := l.steps.Estimate(target(g), kindGuestRestore, nil, g.Bytes)
-		start := l.steps.Estimate(target(g), kindStart, nil, 0)
+		one := b.steps.Estimate(target(g), kindGuestRestore, nil, g.Bytes)
+		start := b.steps.Estimate(target(g), kindStart, nil, 0)
 		e.Median += (one.Median + start.Median) / time.Duration(parallel)
 		e.P90 += (one.P90 + start.P90) / time.Duration(parallel)
 		if i == 0 || one.Measured < e.Measured {

@@ -14,16 +14,16 @@ import (
 // OffSite names, by volume id, the off-site repositories in which each backup was
 // found whole: by its content, when it was last compared. What is not in the map was
 // not found there, or not looked for.
-func (l *Runbook) OffSite(ctx context.Context, cluster string, points []proxmox.RestorePoint) (map[string][]string, error) {
+func (b *Runbook) OffSite(ctx context.Context, cluster string, points []proxmox.RestorePoint) (map[string][]string, error) {
 	in := map[string][]string{}
-	if l.history == nil || len(points) == 0 {
+	if b.history == nil || len(points) == 0 {
 		return in, nil
 	}
-	compared, err := l.history.Compared(ctx)
+	compared, err := b.history.Compared(ctx)
 	if err != nil || len(compared) == 0 {
 		return in, err
 	}
-	c, err := l.Cluster(cluster)
+	c, err := b.Cluster(cluster)
 	if err != nil {
 		return in, err
 	}
@@ -40,7 +40,7 @@ func (l *Runbook) OffSite(ctx context.Context, cluster string, points []proxmox.
 		if i < 0 || !p.PBS {
 			continue
 		}
-		source, key := "pbs."+checks.Behind(l.config.PBS, cluster, storages, p.Storage), backupKey(storages[i].Namespace, p)
+		source, key := "pbs."+checks.Behind(b.config.PBS, cluster, storages, p.Storage), backupKey(storages[i].Namespace, p)
 		for _, found := range compared {
 			if found.Complete && found.Source == source && found.Copy == key && !slices.Contains(in[p.Volume], found.Repository) {
 				in[p.Volume] = append(in[p.Volume], found.Repository)

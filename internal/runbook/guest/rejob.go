@@ -37,7 +37,7 @@ func (x *rejobStep) Find(context.Context, plan.Step, operation.Intent, *operatio
 	return operation.Outcome{State: operation.NotDone}, nil
 }
 
-func (l *Runbook) rejob(ctx context.Context, c *proxmox.Client, a Together) (r operation.Result, err error) {
+func (b *Runbook) rejob(ctx context.Context, c *proxmox.Client, a Together) (r operation.Result, err error) {
 	jobs, err := c.Jobs(ctx)
 	if err != nil {
 		return r, err

@@ -17,16 +17,16 @@ import (
 
 // undoRestore is the way back from an operation that restored a guest beside the
 // original, or exchanged the two; nil: it is another kind of operation.
-func (l *Runbook) undoRestore(s operation.Status) func(context.Context) (plan.Plan, error) {
+func (b *Runbook) undoRestore(s operation.Status) func(context.Context) (plan.Plan, error) {
 	if step.Has(s.Record.Plan, kindConfigure) {
-		return func(ctx context.Context) (plan.Plan, error) { return l.undoSwapGuest(ctx, s) }
+		return func(ctx context.Context) (plan.Plan, error) { return b.undoSwapGuest(ctx, s) }
 	}
 	for i, step := range s.Record.Plan.Steps {
 		var a args
 		if step.Kind != kindGuestRestore || json.Unmarshal(step.Args, &a) != nil || a.Restore == nil || a.Restore.InPlace {
 			continue
 		}
-		return func(ctx context.Context) (plan.Plan, error) { return l.removeRestored(ctx, s, a, s.Steps[i].State) }
+		return func(ctx context.Context) (plan.Plan, error) { return b.removeRestored(ctx, s, a, s.Steps[i].State) }
 	}
 	return nil
 }
@@ -34,7 +34,7 @@ func (l *Runbook) undoRestore(s operation.Status) func(context.Context) (plan.Pl
 // removeRestored plans to remove what an operation restored: the whole guest, or
 // the empty one that a restore leaves when it fails. Only what bears the
 // operation's id in its name, or is empty, is removed.
-func (l *Runbook) removeRestored(ctx context.Context, s operation.Status, a args, state operation.State) (plan.Plan, error) {
+func (b *Runbook) removeRestored(ctx context.Context, s operation.Status, a args, state operation.State) (plan.Plan, error) {
 	id := s.ID()
 	switch {
 	case s.Open() && s.State != operation.NeedsYou:
@@ -42,7 +42,7 @@ func (l *Runbook) removeRestored(ctx context.Context, s operation.Status, a args
 	case state == operation.Waiting:
 		return plan.Plan{}, fmt.Errorf("operation %s ended before it restored anything: there is nothing to undo", id)
 	}
-	c, err := l.Cluster(a.Cluster)
+	c, err := b.Cluster(a.Cluster)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -54,7 +54,7 @@ func (l *Runbook) removeRestored(ctx context.Context, s operation.Status, a args
 		return plan.Plan{}, err
 	}
 	whole := config.NameOf(g.Kind) == a.Guest
-	p := l.newPlan(Guest{a.Cluster, g}, "remove", removalState(g, config))
+	p := b.newPlan(Guest{a.Cluster, g}, "remove", removalState(g, config))
 	p.Target = s.Record.Plan.Target // nothing else works on the original meanwhile
 	p.Summary = fmt.Sprintf("Remove %s, which operation %s restored", Describe(Guest{a.Cluster, g}), id)
 	p.Loss = fmt.Sprintf("the restored guest %s with all that it wrote since; the backup stays, and is protected", g.Name)
@@ -71,9 +71,9 @@ func (l *Runbook) removeRestored(ctx context.Context, s operation.Status, a args
 	args := args{Cluster: a.Cluster, VMID: a.VMID, Guest: g.Name, Mark: strings.TrimPrefix(a.Guest, strings.TrimSuffix(a.Guest, "-restore-"+id))}
 	path := apiPath(Guest{a.Cluster, g})
 	if g.Running {
-		l.addStep(&p, kindShutdown, "shut it down", fmt.Sprintf("POST %s/status/shutdown timeout=%d forceStop=1", path, shutdownPatience), args, true, 0)
+		b.addStep(&p, kindShutdown, "shut it down", fmt.Sprintf("POST %s/status/shutdown timeout=%d forceStop=1", path, shutdownPatience), args, true, 0)
 	}
-	l.addStep(&p, kindDestroy, "remove it with all its volumes", "DELETE "+path+"?purge=1&destroy-unreferenced-disks=1", args, true, 0)
+	b.addStep(&p, kindDestroy, "remove it with all its volumes", "DELETE "+path+"?purge=1&destroy-unreferenced-disks=1", args, true, 0)
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
 }
@@ -84,8 +84,8 @@ func removalState(g proxmox.Guest, config proxmox.Configuration) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-func (l *Runbook) removalFingerprint(ctx context.Context, s plan.Step) (string, error) {
-	c, a, err := (&taskStep{room: l}).open(s)
+func (b *Runbook) removalFingerprint(ctx context.Context, s plan.Step) (string, error) {
+	c, a, err := (&taskStep{room: b}).open(s)
 	if err != nil {
 		return "", err
 	}

@@ -44,21 +44,21 @@ const restoredMark = "-restore-{id}"
 // FindLost finds the guest that a person means, also one that is gone from its
 // cluster and of which backups are left: by "home/101", its VMID, or the name
 // that the notes of its backups bear.
-func (l *Runbook) FindLost(ctx context.Context, name string) (Guest, error) {
-	g, err := l.Find(ctx, name)
+func (b *Runbook) FindLost(ctx context.Context, name string) (Guest, error) {
+	g, err := b.Find(ctx, name)
 	if err == nil {
 		return g, nil
 	}
 	scope, rest, scoped := strings.Cut(name, "/")
 	var found []Guest
-	for _, cluster := range slices.Sorted(maps.Keys(l.clusters)) {
+	for _, cluster := range slices.Sorted(maps.Keys(b.clusters)) {
 		if scoped && cluster != scope {
 			continue
 		}
 		if !scoped {
 			rest = name
 		}
-		points, _, failed := l.clusters[cluster].RestorePoints(ctx, 0)
+		points, _, failed := b.clusters[cluster].RestorePoints(ctx, 0)
 		if failed != nil {
 			return Guest{}, fmt.Errorf("%w; looking at the backups: %w", err, failed)
 		}
@@ -78,12 +78,12 @@ func (l *Runbook) FindLost(ctx context.Context, name string) (Guest, error) {
 
 // Points lists the backups of a guest, newest first, and what could not be
 // looked at.
-func (l *Runbook) Points(ctx context.Context, g Guest) ([]proxmox.RestorePoint, []proxmox.Incompletion, error) {
-	c, err := l.Cluster(g.Cluster)
+func (b *Runbook) Points(ctx context.Context, g Guest) ([]proxmox.RestorePoint, []proxmox.Incompletion, error) {
+	c, err := b.Cluster(g.Cluster)
 	if err != nil {
 		return nil, nil, err
 	}
-	return l.backupsOf(ctx, c, g.Guest)
+	return b.backupsOf(ctx, c, g.Guest)
 }
 
 // chooseGuestPoint takes the newest usable backup not after at. Where a newer one
@@ -123,14 +123,14 @@ func chooseGuestPoint(points []proxmox.RestorePoint, r Restore) (chosen proxmox.
 // Restore plans to bring a guest back from a backup, beside what is there:
 // under a new VMID, unplugged, and looked at before anything is exchanged. In
 // place it plans a safety backup first.
-func (l *Runbook) Restore(ctx context.Context, r Restore) (plan.Plan, error) {
-	c, err := l.Cluster(r.Guest.Cluster)
+func (b *Runbook) Restore(ctx context.Context, r Restore) (plan.Plan, error) {
+	c, err := b.Cluster(r.Guest.Cluster)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	p := l.newPlan(r.Guest, "restore", "")
+	p := b.newPlan(r.Guest, "restore", "")
 	p.Summary = "Restore " + nameOf(r.Guest) + " from a backup"
-	points, missing, err := l.backupsOf(ctx, c, r.Guest.Guest)
+	points, missing, err := b.backupsOf(ctx, c, r.Guest.Guest)
 	if err != nil {
 		return p, err
 	}
@@ -147,18 +147,18 @@ func (l *Runbook) Restore(ctx context.Context, r Restore) (plan.Plan, error) {
 	if point.VMID != r.Guest.VMID {
 		q.Made = point.VMID
 	}
-	if err := l.place(ctx, c, r, point, &q); err != nil {
+	if err := b.place(ctx, c, r, point, &q); err != nil {
 		return p, err
 	}
 	f, err := c.RestoreFacts(ctx, q)
 	if err != nil {
 		return p, fmt.Errorf("planning the restore of guest %d: %w", r.Guest.VMID, err)
 	}
-	return l.restorePlan(ctx, c, r, f, p)
+	return b.restorePlan(ctx, c, r, f, p)
 }
 
 // place chooses the node, the VMID and, for a container, the storage.
-func (l *Runbook) place(ctx context.Context, c *proxmox.Client, r Restore, point proxmox.RestorePoint, q *proxmox.RestoreQuery) (err error) {
+func (b *Runbook) place(ctx context.Context, c *proxmox.Client, r Restore, point proxmox.RestorePoint, q *proxmox.RestoreQuery) (err error) {
 	if q.Node == "" {
 		q.Node = r.Guest.Node
 	}
@@ -214,39 +214,39 @@ func noPoint(r Restore, points []proxmox.RestorePoint, missing []proxmox.Incompl
 }
 
 // restorePlan makes the plan from facts.
-func (l *Runbook) restorePlan(ctx context.Context, c *proxmox.Client, r Restore, f proxmox.RestoreFacts, p plan.Plan) (plan.Plan, error) {
+func (b *Runbook) restorePlan(ctx context.Context, c *proxmox.Client, r Restore, f proxmox.RestoreFacts, p plan.Plan) (plan.Plan, error) {
 	g := Guest{r.Guest.Cluster, r.Guest.Guest}
 	if f.Original != nil {
 		g.Guest = *f.Original
 	}
-	p.Fingerprint, p.Loss, p.LosesSince = f.Fingerprint(), f.Loss(l.now()), f.Point.Taken
+	p.Fingerprint, p.Loss, p.LosesSince = f.Fingerprint(), f.Loss(b.now()), f.Point.Taken
 	blockers, notes := proxmox.RestoreBlockers(f)
 	p.Blockers = append(p.Blockers, blockers...)
 	p.Notes = append(p.Notes, notes...)
-	media, noted := l.mediumBlockers(ctx, g.Cluster, f)
+	media, noted := b.mediumBlockers(ctx, g.Cluster, f)
 	p.Blockers, p.Notes = append(p.Blockers, media...), append(p.Notes, noted...)
 	name := f.Archive.NameOf(f.Point.Kind)
 	if name == "" {
 		name = g.Name
 	}
-	a := args{Cluster: g.Cluster, VMID: f.VMID, Guest: proxmox.NameFor(name, g.VMID, restoredMark), Storage: l.medium(g.Cluster, f.Storages, f.Point.Storage), Bytes: f.Bytes()}
+	a := args{Cluster: g.Cluster, VMID: f.VMID, Guest: proxmox.NameFor(name, g.VMID, restoredMark), Storage: b.medium(g.Cluster, f.Storages, f.Point.Storage), Bytes: f.Bytes()}
 	a.Restore = &restoreArgs{Restoration: proxmox.Restoration{Volume: f.Volume, Kind: f.Point.Kind, Node: f.Node, VMID: f.VMID, Name: a.Guest,
 		Storage: f.Storage, Bandwidth: r.Bandwidth, InPlace: r.InPlace, Again: r.Again}, Query: f.RestoreQuery, Disks: diskSizes(f), Room: roomOf(f)}
 	if r.InPlace {
 		a.Guest = g.Name
-		err := l.addInPlace(ctx, c, &p, r, g, f, a)
+		err := b.addInPlace(ctx, c, &p, r, g, f, a)
 		p.Estimate = step.Total(p.Steps)
 		return p, err
 	}
 	if r.Again {
-		l.addAgain(&p, g, name, f, a, r.LeaveOff)
+		b.addAgain(&p, g, name, f, a, r.LeaveOff)
 		return p, nil
 	}
 	p.Summary = fmt.Sprintf("Restore %s from its backup of %s, beside it, as %s %d", nameOf(g), f.Point.Taken.UTC().Format("2006-01-02 15:04 UTC"), a.Guest, f.VMID)
 	if p.Loss != "" {
 		p.Loss = LossBeside + p.Loss
 	}
-	l.addBeside(&p, f, a, r.LeaveOff)
+	b.addBeside(&p, f, a, r.LeaveOff)
 	p.WayBack = "remove what was restored: cairn operation undo {id}; the guest itself is not touched"
 	p.Notes = append(p.Notes, "The original is not touched. Once the restored guest is good: cairn restore guest-loss --swap {id}")
 	p.Estimate = step.Total(p.Steps)
@@ -270,19 +270,19 @@ func diskSizes(f proxmox.RestoreFacts) map[string]int64 {
 }
 
 // addBeside are the steps of a restore to a new VMID.
-func (l *Runbook) addBeside(p *plan.Plan, f proxmox.RestoreFacts, a args, leaveOff bool) {
-	l.addProtect(p, f, a)
+func (b *Runbook) addBeside(p *plan.Plan, f proxmox.RestoreFacts, a args, leaveOff bool) {
+	b.addProtect(p, f, a)
 	path := fmt.Sprintf("/nodes/%s/%s/%d", f.Node, f.Point.Kind, f.VMID)
-	l.addStep(p, kindGuestRestore, fmt.Sprintf("restore beside, as %s %d", a.Guest, f.VMID), a.Restore.Show(), a, false, a.Bytes)
-	l.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
+	b.addStep(p, kindGuestRestore, fmt.Sprintf("restore beside, as %s %d", a.Guest, f.VMID), a.Restore.Show(), a, false, a.Bytes)
+	b.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
 	if len(f.Archive.Cards()) > 0 { // also where a person starts it
-		l.addStep(p, kindUnplug, "unplug its network, so that it does not meet the original", fmt.Sprintf("PUT %s/config %s", path, unplugShow(f.Archive)), a, false, 0)
+		b.addStep(p, kindUnplug, "unplug its network, so that it does not meet the original", fmt.Sprintf("PUT %s/config %s", path, unplugShow(f.Archive)), a, false, 0)
 	}
 	if leaveOff {
 		return
 	}
-	l.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
-	l.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)
+	b.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
+	b.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)
 }
 
 func unplugShow(c proxmox.Configuration) string {
@@ -300,36 +300,36 @@ func checkShow(f proxmox.RestoreFacts, path string) string {
 	return "POST " + path + "/agent/ping"
 }
 
-func (l *Runbook) addProtect(p *plan.Plan, f proxmox.RestoreFacts, a args) {
+func (b *Runbook) addProtect(p *plan.Plan, f proxmox.RestoreFacts, a args) {
 	if f.Point.Protected {
 		return
 	}
 	show := fmt.Sprintf("PUT /nodes/%s/storage/%s/content/%s protected=1", f.Node, f.Point.Storage, f.Volume)
-	l.addStep(p, kindGuestProtect, "protect the backup, so that nothing prunes it", show, a, false, 0)
+	b.addStep(p, kindGuestProtect, "protect the backup, so that nothing prunes it", show, a, false, 0)
 }
 
 // addAgain are the steps of a restore of a guest that is gone, to what it was.
-func (l *Runbook) addAgain(p *plan.Plan, g Guest, name string, f proxmox.RestoreFacts, a args, leaveOff bool) {
+func (b *Runbook) addAgain(p *plan.Plan, g Guest, name string, f proxmox.RestoreFacts, a args, leaveOff bool) {
 	p.Summary = fmt.Sprintf("Restore %s from its backup of %s, as it was", nameOf(g), f.Point.Taken.UTC().Format("2006-01-02 15:04 UTC"))
 	p.Notes = append(p.Notes, "It gets its own VMID, name and network addresses back: see that what it replaces can never start again.")
 	if a.Guest = name; name == "" {
 		a.Guest = f.Point.Notes
 	}
 	path := fmt.Sprintf("/nodes/%s/%s/%d", f.Node, f.Point.Kind, f.VMID)
-	l.addProtect(p, f, a)
-	l.addStep(p, kindGuestRestore, "restore it", a.Restore.Show(), a, false, a.Bytes)
-	l.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
-	l.addLineageAgain(p, g, a, path)
+	b.addProtect(p, f, a)
+	b.addStep(p, kindGuestRestore, "restore it", a.Restore.Show(), a, false, a.Bytes)
+	b.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
+	b.addLineageAgain(p, g, a, path)
 	if !leaveOff {
-		l.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
-		l.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)
+		b.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
+		b.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)
 	}
 	p.Estimate = step.Total(p.Steps)
 }
 
 // addInPlace are the steps of a restore over the guest itself: a safety backup of
 // what is there comes first.
-func (l *Runbook) addInPlace(ctx context.Context, c *proxmox.Client, p *plan.Plan, r Restore, g Guest, f proxmox.RestoreFacts, a args) error {
+func (b *Runbook) addInPlace(ctx context.Context, c *proxmox.Client, p *plan.Plan, r Restore, g Guest, f proxmox.RestoreFacts, a args) error {
 	p.Summary = fmt.Sprintf("Restore %s from its backup of %s, over the guest itself", nameOf(g), f.Point.Taken.UTC().Format("2006-01-02 15:04 UTC"))
 	if p.Blocked() {
 		return nil
@@ -338,7 +338,7 @@ func (l *Runbook) addInPlace(ctx context.Context, c *proxmox.Client, p *plan.Pla
 	if err != nil {
 		return err
 	}
-	storage, no, err := l.backupStorage(ctx, c, now)
+	storage, no, err := b.backupStorage(ctx, c, now)
 	if err != nil {
 		return err
 	}
@@ -346,24 +346,24 @@ func (l *Runbook) addInPlace(ctx context.Context, c *proxmox.Client, p *plan.Pla
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: "safety backup", Why: "none can be made: " + no, Hint: "make that possible, or restore beside the guest"})
 		return nil
 	}
-	l.addBackup(p, Guest{g.Cluster, now.Guest}, storage, fmt.Sprintf(backup.SafetyComment+"{id}, before %s was restored over", g.Name), "safety copy: a protected backup of the guest as it is")
-	l.addProtect(p, f, a)
+	b.addBackup(p, Guest{g.Cluster, now.Guest}, storage, fmt.Sprintf(backup.SafetyComment+"{id}, before %s was restored over", g.Name), "safety copy: a protected backup of the guest as it is")
+	b.addProtect(p, f, a)
 	path := apiPath(g)
-	l.addStep(p, kindGuestRestore, "destroy the guest and restore it", a.Restore.Show(), a, true, a.Bytes)
-	l.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
-	l.addLineageAgain(p, g, a, path)
+	b.addStep(p, kindGuestRestore, "destroy the guest and restore it", a.Restore.Show(), a, true, a.Bytes)
+	b.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
+	b.addLineageAgain(p, g, a, path)
 	if !r.LeaveOff {
-		l.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
-		l.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)
+		b.addStep(p, kindStart, "start it", "POST "+path+"/status/start", a, false, 0)
+		b.addStep(p, kindCheckGuest, "check that it works", checkShow(f, path), a, false, 0)
 	}
 	p.WayBack = fmt.Sprintf("restore the protected backup that step 1 makes on storage %s: cairn operation undo {id}", storage)
 	return nil
 }
 
 // medium is what a restore reads from, as measurements name it.
-func (l *Runbook) medium(cluster string, storages []proxmox.Storage, storage string) string {
-	if name := checks.Behind(l.config.PBS, cluster, storages, storage); name != "" {
-		if d := l.config.PBS[name].Disk; d != "" {
+func (b *Runbook) medium(cluster string, storages []proxmox.Storage, storage string) string {
+	if name := checks.Behind(b.config.PBS, cluster, storages, storage); name != "" {
+		if d := b.config.PBS[name].Disk; d != "" {
 			return "disk." + d
 		}
 		return "pbs." + name
@@ -373,17 +373,17 @@ func (l *Runbook) medium(cluster string, storages []proxmox.Storage, storage str
 
 // mediumBlockers looks at the disk that the backup lies on, where it is one of
 // this host: Proxmox VE would see an empty datastore, or one that does not answer.
-func (l *Runbook) mediumBlockers(ctx context.Context, cluster string, f proxmox.RestoreFacts) (blockers []plan.Blocker, notes []string) {
-	name, ok := strings.CutPrefix(l.medium(cluster, f.Storages, f.Point.Storage), "disk.")
+func (b *Runbook) mediumBlockers(ctx context.Context, cluster string, f proxmox.RestoreFacts) (blockers []plan.Blocker, notes []string) {
+	name, ok := strings.CutPrefix(b.medium(cluster, f.Storages, f.Point.Storage), "disk.")
 	if !ok {
 		return nil, nil
 	}
-	return l.CopyDiskBlockers(ctx, name)
+	return b.CopyDiskBlockers(ctx, name)
 }
 
 // CopyDiskBlockers are what keeps a backup on a disk of this host from being read.
-func (l *Runbook) CopyDiskBlockers(ctx context.Context, name string) (blockers []plan.Blocker, notes []string) {
-	cfg := l.config.Disks[name]
+func (b *Runbook) CopyDiskBlockers(ctx context.Context, name string) (blockers []plan.Blocker, notes []string) {
+	cfg := b.config.Disks[name]
 	subject := "disk " + name
 	seen, err := disk.New(name, cfg).Survey(ctx)
 	switch {
@@ -401,12 +401,12 @@ func (l *Runbook) CopyDiskBlockers(ctx context.Context, name string) (blockers [
 	return blockers, notes
 }
 
-func (l *Runbook) restoreFingerprint(ctx context.Context, s plan.Step) (string, error) {
+func (b *Runbook) restoreFingerprint(ctx context.Context, s plan.Step) (string, error) {
 	var a args
 	if err := json.Unmarshal(s.Args, &a); err != nil || a.Restore == nil {
 		return "", fmt.Errorf("reading what step %s is to do: %w", s.ID, err)
 	}
-	c, err := l.Cluster(a.Cluster)
+	c, err := b.Cluster(a.Cluster)
 	if err != nil {
 		return "", err
 	}

@@ -51,27 +51,27 @@ func look(ctx context.Context, c *proxmox.Client, a args) (proxmox.Guest, error)
 	return g, err
 }
 
-func (l *Runbook) restoreSteps() map[string]operation.Executor {
+func (b *Runbook) restoreSteps() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindGuestProtect: &guestStep{l, l.protectPoint},
-		kindGuestRestore: &restoreStep{&taskStep{l, "qmrestore", "vzrestore", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+		kindGuestProtect: &guestStep{b, b.protectPoint},
+		kindGuestRestore: &restoreStep{&taskStep{b, "qmrestore", "vzrestore", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
 			return c.Restore(ctx, a.Restore.Restoration)
 		}}},
-		kindCheckRestored: &guestStep{l, l.checkRestored},
-		kindUnplug:        &guestStep{l, l.unplug},
-		kindCheckGuest:    &guestStep{l, l.checkGuest},
-		kindDestroy: &destroyStep{&taskStep{l, "qmdestroy", "vzdestroy", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+		kindCheckRestored: &guestStep{b, b.checkRestored},
+		kindUnplug:        &guestStep{b, b.unplug},
+		kindCheckGuest:    &guestStep{b, b.checkGuest},
+		kindDestroy: &destroyStep{&taskStep{b, "qmdestroy", "vzdestroy", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
 			return c.Destroy(ctx, a.VMID, a.Mark)
 		}}},
-		kindShutdown: &shutdownStep{&taskStep{l, "qmshutdown", "vzshutdown", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+		kindShutdown: &shutdownStep{&taskStep{b, "qmshutdown", "vzshutdown", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
 			return c.Shutdown(ctx, a.VMID, shutdownPatience)
 		}}},
-		kindConfigure:      &guestStep{l, l.configure},
-		kindJobs:           &guestStep{l, l.changeJobs},
-		kindHA:             &guestStep{l, l.changeHA},
-		kindCheckProtected: &guestStep{l, l.checkProtected},
-		kindFirewall:       &guestStep{l, l.changeFirewall},
-		kindLineage:        &guestStep{l, l.changeLineage},
+		kindConfigure:      &guestStep{b, b.configure},
+		kindJobs:           &guestStep{b, b.changeJobs},
+		kindHA:             &guestStep{b, b.changeHA},
+		kindCheckProtected: &guestStep{b, b.checkProtected},
+		kindFirewall:       &guestStep{b, b.changeFirewall},
+		kindLineage:        &guestStep{b, b.changeLineage},
 	}
 }
 
@@ -102,7 +102,7 @@ func (x *guestStep) Find(context.Context, plan.Step, operation.Intent, *operatio
 	return operation.Outcome{State: operation.NotDone}, nil
 }
 
-func (l *Runbook) protectPoint(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
+func (b *Runbook) protectPoint(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
 	r := a.Restore
 	storage, _, _ := strings.Cut(r.Volume, ":")
 	point := proxmox.RestorePoint{Volume: r.Volume, Storage: storage, Node: r.Node}
@@ -166,7 +166,7 @@ func (x *restoreStep) ended(ctx context.Context, s plan.Step, r operation.Result
 }
 
 // checkRestored looks at what a restore made: the log is no proof.
-func (l *Runbook) checkRestored(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
+func (b *Runbook) checkRestored(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
 	g, config, err := c.Current(ctx, a.VMID)
 	if err != nil {
 		return operation.Result{}, err
@@ -191,7 +191,7 @@ func (l *Runbook) checkRestored(ctx context.Context, c *proxmox.Client, a args, 
 		slices.Sort(missing)
 		return operation.Result{}, fmt.Errorf("guest %d lacks disks that the backup holds: %s", a.VMID, strings.Join(missing, ", "))
 	}
-	if full := l.filled(ctx, c, g); full != "" {
+	if full := b.filled(ctx, c, g); full != "" {
 		return operation.Result{Status: backup.Warning, Text: full}, nil
 	}
 	return operation.Result{Text: disksThere(len(a.Restore.Disks))}, nil
@@ -206,7 +206,7 @@ func disksThere(n int) string {
 
 // filled says that a storage of the guest is full: a container's restore onto a
 // directory that runs full ends with OK all the same, and its files are cut off.
-func (l *Runbook) filled(ctx context.Context, c *proxmox.Client, g proxmox.Guest) string {
+func (b *Runbook) filled(ctx context.Context, c *proxmox.Client, g proxmox.Guest) string {
 	storages, err := c.NodeStorages(ctx, g.Node)
 	if err != nil {
 		return "whether its storages ran full meanwhile could not be read: " + err.Error()
@@ -222,7 +222,7 @@ func (l *Runbook) filled(ctx context.Context, c *proxmox.Client, g proxmox.Guest
 }
 
 // unplug takes the links of all network cards down, each with its whole value.
-func (l *Runbook) unplug(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
+func (b *Runbook) unplug(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
 	g, config, err := c.Current(ctx, a.VMID)
 	if err != nil {
 		return operation.Result{}, err
@@ -252,18 +252,18 @@ func (l *Runbook) unplug(ctx context.Context, c *proxmox.Client, a args, _ *oper
 
 // checkGuest waits for a sign of life: of the guest agent, or of the configured
 // port where the guest is plugged in. What could not be looked at is said.
-func (l *Runbook) checkGuest(ctx context.Context, c *proxmox.Client, a args, task *operation.Task) (operation.Result, error) {
-	end := l.now().Add(l.awake)
+func (b *Runbook) checkGuest(ctx context.Context, c *proxmox.Client, a args, task *operation.Task) (operation.Result, error) {
+	end := b.now().Add(b.awake)
 	for {
-		r, again, err := l.alive(ctx, c, a)
+		r, again, err := b.alive(ctx, c, a)
 		if !again || err != nil && !errors.Is(err, errNotYet) {
 			return r, err
 		}
-		if !l.now().Before(end) {
-			return operation.Result{}, fmt.Errorf("%w within %s", err, l.awake)
+		if !b.now().Before(end) {
+			return operation.Result{}, fmt.Errorf("%w within %s", err, b.awake)
 		}
 		task.Progress(operation.Progress{Lines: []string{err.Error()}})
-		if err := step.Pause(ctx, min(time.Second, l.awake/20)); err != nil {
+		if err := step.Pause(ctx, min(time.Second, b.awake/20)); err != nil {
 			return operation.Result{}, err
 		}
 	}
@@ -271,7 +271,7 @@ func (l *Runbook) checkGuest(ctx context.Context, c *proxmox.Client, a args, tas
 
 var errNotYet = errors.New("no sign of life yet")
 
-func (l *Runbook) alive(ctx context.Context, c *proxmox.Client, a args) (r operation.Result, again bool, err error) {
+func (b *Runbook) alive(ctx context.Context, c *proxmox.Client, a args) (r operation.Result, again bool, err error) {
 	g, config, err := c.Current(ctx, a.VMID)
 	switch {
 	case err != nil:
@@ -281,8 +281,8 @@ func (l *Runbook) alive(ctx context.Context, c *proxmox.Client, a args) (r opera
 	}
 	plugged := slices.ContainsFunc(config.Cards(), func(key string) bool { return !proxmox.LinkDown(config[key]) })
 	unchecked := ""
-	if port := l.checkPort(a); port > 0 && plugged {
-		text, err := l.knock(ctx, c, a.VMID, port)
+	if port := b.checkPort(a); port > 0 && plugged {
+		text, err := b.knock(ctx, c, a.VMID, port)
 		if err == nil {
 			return operation.Result{Text: text}, false, nil
 		}
@@ -311,7 +311,7 @@ func (l *Runbook) alive(ctx context.Context, c *proxmox.Client, a args) (r opera
 }
 
 // checkPort is the port that is configured for the guest that this one stands for.
-func (l *Runbook) checkPort(a args) int {
+func (b *Runbook) checkPort(a args) int {
 	vmid := a.VMID
 	if a.Restore != nil {
 		vmid = a.Restore.Query.Guest
@@ -319,13 +319,13 @@ func (l *Runbook) checkPort(a args) int {
 	if a.Swap != nil && a.Swap.Policy > 0 {
 		vmid = a.Swap.Policy
 	}
-	return l.config.Guests[a.Cluster+"/"+strconv.Itoa(vmid)].CheckPort
+	return b.config.Guests[a.Cluster+"/"+strconv.Itoa(vmid)].CheckPort
 }
 
 var errNoAddress = errors.New("its address is not known")
 
 // knock tries the port at each address of the guest.
-func (l *Runbook) knock(ctx context.Context, c *proxmox.Client, vmid, port int) (string, error) {
+func (b *Runbook) knock(ctx context.Context, c *proxmox.Client, vmid, port int) (string, error) {
 	addresses, err := c.Addresses(ctx, vmid)
 	if err != nil && !proxmox.NoAgent(err) && !strings.Contains(err.Error(), "is not running") {
 		return "", fmt.Errorf("%w (%w)", errNoAddress, err)

@@ -14,9 +14,9 @@ import (
 // RestoreSeveral plans to bring several guests back beside their originals, each as
 // an operation of its own, in the order of their priority. Together they must have
 // room, and no two get the same VMID.
-func (l *Runbook) RestoreSeveral(ctx context.Context, all []Restore) ([]plan.Plan, error) {
+func (b *Runbook) RestoreSeveral(ctx context.Context, all []Restore) ([]plan.Plan, error) {
 	all = slices.Clone(all)
-	slices.SortStableFunc(all, func(a, b Restore) int { return cmp.Compare(l.priority(a.Guest), l.priority(b.Guest)) })
+	slices.SortStableFunc(all, func(one, other Restore) int { return cmp.Compare(b.priority(one.Guest), b.priority(other.Guest)) })
 	taken := map[string]map[int]bool{} // VMIDs by cluster
 	var plans []plan.Plan
 	for _, r := range all {
@@ -24,26 +24,26 @@ func (l *Runbook) RestoreSeveral(ctx context.Context, all []Restore) ([]plan.Pla
 			taken[r.Guest.Cluster] = map[int]bool{}
 		}
 		var err error
-		if r.VMID, err = l.freeVMID(ctx, r.Guest.Cluster, taken[r.Guest.Cluster]); err != nil {
+		if r.VMID, err = b.freeVMID(ctx, r.Guest.Cluster, taken[r.Guest.Cluster]); err != nil {
 			return nil, err
 		}
 		taken[r.Guest.Cluster][r.VMID] = true
-		p, err := l.Restore(ctx, r)
+		p, err := b.Restore(ctx, r)
 		if err != nil {
 			return nil, err
 		}
 		plans = append(plans, p)
 	}
-	return plans, l.blockTogether(ctx, plans, all)
+	return plans, b.blockTogether(ctx, plans, all)
 }
 
 // priority is a guest's place in the order: 1 first, those without one last.
-func (l *Runbook) priority(g Guest) int {
-	return l.config.Guests[fmt.Sprintf("%s/%d", g.Cluster, g.VMID)].Order()
+func (b *Runbook) priority(g Guest) int {
+	return b.config.Guests[fmt.Sprintf("%s/%d", g.Cluster, g.VMID)].Order()
 }
 
-func (l *Runbook) freeVMID(ctx context.Context, cluster string, taken map[int]bool) (int, error) {
-	c, err := l.Cluster(cluster)
+func (b *Runbook) freeVMID(ctx context.Context, cluster string, taken map[int]bool) (int, error) {
+	c, err := b.Cluster(cluster)
 	if err != nil {
 		return 0, err
 	}
@@ -65,12 +65,12 @@ func (l *Runbook) freeVMID(ctx context.Context, cluster string, taken map[int]bo
 const togetherWhy = "for all of them together "
 
 // blockTogether blocks all plans where their disks do not fit beside each other.
-func (l *Runbook) blockTogether(ctx context.Context, plans []plan.Plan, all []Restore) error {
+func (b *Runbook) blockTogether(ctx context.Context, plans []plan.Plan, all []Restore) error {
 	type place struct{ cluster, node string }
 	need := map[place]map[string]int64{}
 	for _, p := range plans {
 		for _, s := range p.Steps {
-			_, a, err := (&taskStep{room: l}).open(s)
+			_, a, err := (&taskStep{room: b}).open(s)
 			if err != nil || s.Kind != kindGuestRestore || a.Restore == nil {
 				continue
 			}
@@ -84,7 +84,7 @@ func (l *Runbook) blockTogether(ctx context.Context, plans []plan.Plan, all []Re
 		}
 	}
 	for at, storages := range need {
-		c, err := l.Cluster(at.cluster)
+		c, err := b.Cluster(at.cluster)
 		if err != nil {
 			return err
 		}

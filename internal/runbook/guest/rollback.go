@@ -25,8 +25,8 @@ type RollbackRequest struct {
 // Rollback plans to walk a guest back to a snapshot: a safety copy first, the
 // rollback, the start where the guest ran, and a look whether it is what the
 // snapshot says. It reads everything anew and changes nothing.
-func (l *Runbook) Rollback(ctx context.Context, r RollbackRequest) (plan.Plan, error) {
-	c, err := l.Cluster(r.Guest.Cluster)
+func (b *Runbook) Rollback(ctx context.Context, r RollbackRequest) (plan.Plan, error) {
+	c, err := b.Cluster(r.Guest.Cluster)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -36,9 +36,9 @@ func (l *Runbook) Rollback(ctx context.Context, r RollbackRequest) (plan.Plan, e
 	}
 	f.Start = (f.Guest.Running || r.StartIt) && !r.LeaveStill
 	g := Guest{r.Guest.Cluster, f.Guest}
-	p := l.newPlan(g, "rollback", f.Fingerprint())
+	p := b.newPlan(g, "rollback", f.Fingerprint())
 	p.Summary = fmt.Sprintf("Roll back %s to %q", Describe(g), r.Snapshot)
-	p.Loss = f.Lost(l.now())
+	p.Loss = f.Lost(b.now())
 	if snapshot, ok := f.Tree.Find(f.Snapshot); ok {
 		p.LosesSince = snapshot.Taken
 	}
@@ -53,52 +53,52 @@ func (l *Runbook) Rollback(ctx context.Context, r RollbackRequest) (plan.Plan, e
 	if r.Unsafe {
 		p.Notes = append(p.Notes, "No safety copy is made, because: "+r.Why+". There is no way back.")
 	} else if _, there := f.Tree.Find(r.Snapshot); f.Online && there {
-		if err := l.addSafetyCopy(ctx, c, f, &p); err != nil {
+		if err := b.addSafetyCopy(ctx, c, f, &p); err != nil {
 			return plan.Plan{}, err
 		}
 	}
-	l.addRollback(&p, f, g)
+	b.addRollback(&p, f, g)
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
 }
 
-func (l *Runbook) addRollback(p *plan.Plan, f proxmox.RollbackFacts, g Guest) {
+func (b *Runbook) addRollback(p *plan.Plan, f proxmox.RollbackFacts, g Guest) {
 	target, _ := f.Tree.Find(f.Snapshot)
 	args := args{Cluster: g.Cluster, VMID: g.VMID, Guest: g.Name, Snapshot: f.Snapshot}
 	title := "roll back"
 	if g.Running {
 		title = "stop the guest hard and roll back"
 	}
-	l.addStep(p, kindRollback, title, fmt.Sprintf("POST %s/snapshot/%s/rollback", apiPath(g), f.Snapshot), args, true, 0)
+	b.addStep(p, kindRollback, title, fmt.Sprintf("POST %s/snapshot/%s/rollback", apiPath(g), f.Snapshot), args, true, 0)
 	if f.Start && !target.RAM {
-		l.addStep(p, kindStart, "start: the guest was running", fmt.Sprintf("POST %s/status/start", apiPath(g)), args, false, 0)
+		b.addStep(p, kindStart, "start: the guest was running", fmt.Sprintf("POST %s/status/start", apiPath(g)), args, false, 0)
 	}
 	args.Running = f.Start || target.RAM
-	l.addStep(p, kindCheckRollback, "check that configuration and disks are the snapshot's", fmt.Sprintf("GET %s/config, %s/snapshot", apiPath(g), apiPath(g)), args, false, 0)
+	b.addStep(p, kindCheckRollback, "check that configuration and disks are the snapshot's", fmt.Sprintf("GET %s/config, %s/snapshot", apiPath(g), apiPath(g)), args, false, 0)
 }
 
 // addSafetyCopy puts the copy first that leads back from the rollback itself: a
 // snapshot where the storage then still allows the rollback, else a backup that
 // evicts nothing, else a blocker.
-func (l *Runbook) addSafetyCopy(ctx context.Context, c *proxmox.Client, f proxmox.RollbackFacts, p *plan.Plan) error {
+func (b *Runbook) addSafetyCopy(ctx context.Context, c *proxmox.Client, f proxmox.RollbackFacts, p *plan.Plan) error {
 	g := Guest{f.Cluster, f.Guest}
 	why := f.SafetySnapshot()
 	if why == "" && !f.Privileges["VM.Snapshot"] {
 		why = fmt.Sprintf("the acting token lacks VM.Snapshot on /vms/%d", g.VMID)
 	}
 	if why == "" {
-		l.addSnapshot(p, g, safetyName, fmt.Sprintf(backup.SafetyComment+"{id}, before the rollback to %s", f.Snapshot), false, "safety copy: a snapshot")
+		b.addSnapshot(p, g, safetyName, fmt.Sprintf(backup.SafetyComment+"{id}, before the rollback to %s", f.Snapshot), false, "safety copy: a snapshot")
 		p.WayBack = fmt.Sprintf("roll back to the snapshot %s: cairn operation undo {id}", safetyName)
 		p.Loss += "; the safety copy keeps it"
 		p.Notes = append(p.Notes, f.Room()...)
 		return nil
 	}
-	storage, no, err := l.backupStorage(ctx, c, f)
+	storage, no, err := b.backupStorage(ctx, c, f)
 	if err != nil {
 		return err
 	}
 	if storage != "" {
-		l.addBackup(p, g, storage, fmt.Sprintf(backup.SafetyComment+"{id}, before the rollback of %s to %s", g.Name, f.Snapshot), "safety copy: a protected backup, since "+why)
+		b.addBackup(p, g, storage, fmt.Sprintf(backup.SafetyComment+"{id}, before the rollback of %s to %s", g.Name, f.Snapshot), "safety copy: a protected backup, since "+why)
 		p.WayBack = fmt.Sprintf("restore the backup that it makes on storage %s, beside the guest: cairn operation undo {id}", storage)
 		p.Notes = append(p.Notes, backupRoom(f, storage))
 		return nil
@@ -159,7 +159,7 @@ func gib(n int64) string { return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30)) }
 
 // backupStorage chooses the PBS storage that a safety backup goes to; no says why
 // there is none.
-func (l *Runbook) backupStorage(ctx context.Context, c *proxmox.Client, f proxmox.RollbackFacts) (storage, no string, err error) {
+func (b *Runbook) backupStorage(ctx context.Context, c *proxmox.Client, f proxmox.RollbackFacts) (storage, no string, err error) {
 	if !f.Privileges["VM.Backup"] {
 		return "", fmt.Sprintf("the acting token lacks VM.Backup on /vms/%d", f.Guest.VMID), nil
 	}
@@ -180,7 +180,7 @@ func (l *Runbook) backupStorage(ctx context.Context, c *proxmox.Client, f proxmo
 			no = "the acting token lacks Datastore.AllocateSpace on /storage/" + s.Name
 			continue
 		}
-		if checks.Behind(l.config.PBS, f.Cluster, f.Storages, s.Name) != "" { // that one is watched
+		if checks.Behind(b.config.PBS, f.Cluster, f.Storages, s.Name) != "" { // that one is watched
 			return s.Name, "", nil
 		}
 		storage = s.Name

@@ -30,15 +30,15 @@ type partsArgs struct {
 // RestoreTogether plans to bring several guests back beside their originals, by one
 // operation that starts one for each, by priority and some at once. One that fails
 // holds none of the others up.
-func (l *Runbook) RestoreTogether(ctx context.Context, all []Restore, parallel int) (plan.Plan, error) {
-	parts, err := l.RestoreSeveral(ctx, all)
+func (b *Runbook) RestoreTogether(ctx context.Context, all []Restore, parallel int) (plan.Plan, error) {
+	parts, err := b.RestoreSeveral(ctx, all)
 	if err != nil {
 		return plan.Plan{}, err
 	}
 	all = slices.Clone(all)
-	slices.SortStableFunc(all, func(a, b Restore) int { return cmp.Compare(l.priority(a.Guest), l.priority(b.Guest)) }) // as the parts are
+	slices.SortStableFunc(all, func(one, other Restore) int { return cmp.Compare(b.priority(one.Guest), b.priority(other.Guest)) }) // as the parts are
 	a := partsArgs{Parallel: min(cmp.Or(parallel, Bears), len(all)), Wishes: all}
-	p := plan.Plan{Operation: "restore", Created: l.now(), Loss: "nothing now; once each takes its original's place, what that wrote since its backup, as the list says",
+	p := plan.Plan{Operation: "restore", Created: b.now(), Loss: "nothing now; once each takes its original's place, what that wrote since its backup, as the list says",
 		WayBack: "u on the operation of each removes what it restored; the guests themselves are not touched"}
 	var names, clusters []string
 	state := sha256.New()
@@ -50,7 +50,7 @@ func (l *Runbook) RestoreTogether(ctx context.Context, all []Restore, parallel i
 			clusters = append(clusters, g.Cluster)
 		}
 		p.Blockers = append(p.Blockers, blockersOfPart(p, names[i], part.Blockers)...)
-		a.Bytes = append(a.Bytes, l.movedBy(*part))
+		a.Bytes = append(a.Bytes, b.movedBy(*part))
 		fmt.Fprintf(state, "%s\x00%s\x00", part.Target, part.Fingerprint)
 	}
 	slices.Sort(clusters)
@@ -85,9 +85,9 @@ func blockersOfPart(p plan.Plan, name string, all []plan.Blocker) (own []plan.Bl
 }
 
 // movedBy is how many bytes the restore of a plan moves.
-func (l *Runbook) movedBy(p plan.Plan) int64 {
+func (b *Runbook) movedBy(p plan.Plan) int64 {
 	for _, s := range p.Steps {
-		if _, a, err := (&taskStep{room: l}).open(s); err == nil && s.Kind == kindGuestRestore {
+		if _, a, err := (&taskStep{room: b}).open(s); err == nil && s.Kind == kindGuestRestore {
 			return a.Bytes
 		}
 	}
@@ -116,16 +116,16 @@ func spread(parts []plan.Plan, parallel int) (e plan.Estimate) {
 }
 
 // RestoreRest plans again what operation s did not bring back.
-func (l *Runbook) RestoreRest(ctx context.Context, s operation.Status) (plan.Plan, error) {
+func (b *Runbook) RestoreRest(ctx context.Context, s operation.Status) (plan.Plan, error) {
 	var a partsArgs
 	p := s.Record.Plan
 	if err := json.Unmarshal(p.Steps[0].Args, &a); err != nil || len(a.Wishes) != len(p.Parts) {
 		return plan.Plan{}, errors.Join(fmt.Errorf("operation %s does not say what it was to restore", s.ID()), err)
 	}
-	if l.starter == nil {
+	if b.starter == nil {
 		return plan.Plan{}, errors.New("nothing is there that tells what became of its parts")
 	}
-	all, err := l.starter.Operations()
+	all, err := b.starter.Operations()
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -148,9 +148,9 @@ func (l *Runbook) RestoreRest(ctx context.Context, s operation.Status) (plan.Pla
 	case 0:
 		return plan.Plan{}, fmt.Errorf("all that operation %s was to restore is back", s.ID())
 	case 1:
-		return l.Restore(ctx, rest[0])
+		return b.Restore(ctx, rest[0])
 	}
-	return l.RestoreTogether(ctx, rest, a.Parallel)
+	return b.RestoreTogether(ctx, rest, a.Parallel)
 }
 
 // partsStep starts the parts of its own plan, some at once.

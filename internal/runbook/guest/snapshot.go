@@ -12,15 +12,15 @@ import (
 )
 
 // CreateSnapshot plans a snapshot of a guest.
-func (l *Runbook) CreateSnapshot(ctx context.Context, g Guest, name, description string, ram bool) (plan.Plan, error) {
-	f, p, err := l.snapshotPlan(ctx, g, "snapshot")
+func (b *Runbook) CreateSnapshot(ctx context.Context, g Guest, name, description string, ram bool) (plan.Plan, error) {
+	f, p, err := b.snapshotPlan(ctx, g, "snapshot")
 	if err != nil {
 		return p, err
 	}
 	g.Guest = f.Guest
 	p.Summary = fmt.Sprintf("Make snapshot %q of %s", name, Describe(g))
 	p.Loss, p.WayBack = "nothing", "remove the snapshot: cairn snapshot delete "+g.Name+" "+name
-	l.blockSnapshot(&p, f)
+	b.blockSnapshot(&p, f)
 	p.Notes = append(p.Notes, f.Room()...)
 	if err := proxmox.CheckSnapshotName(strings.ReplaceAll(name, "{id}", "20261121-1")); err != nil {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: "snapshot " + name, Why: "Proxmox VE would refuse its name", Hint: err.Error()})
@@ -31,14 +31,14 @@ func (l *Runbook) CreateSnapshot(ctx context.Context, g Guest, name, description
 	if ram && (!g.Running || g.Kind != proxmox.QEMU) {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: Describe(g), Why: "only a running VM has memory to keep", Hint: "leave --ram out"})
 	}
-	l.addSnapshot(&p, g, name, description, ram, "make the snapshot")
+	b.addSnapshot(&p, g, name, description, ram, "make the snapshot")
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
 }
 
 // DeleteSnapshot plans to remove a snapshot of a guest.
-func (l *Runbook) DeleteSnapshot(ctx context.Context, g Guest, name string, force bool) (plan.Plan, error) {
-	f, p, err := l.snapshotPlan(ctx, g, "delete-snapshot")
+func (b *Runbook) DeleteSnapshot(ctx context.Context, g Guest, name string, force bool) (plan.Plan, error) {
+	f, p, err := b.snapshotPlan(ctx, g, "delete-snapshot")
 	if err != nil {
 		return p, err
 	}
@@ -52,44 +52,44 @@ func (l *Runbook) DeleteSnapshot(ctx context.Context, g Guest, name string, forc
 	if s.State != "" && !force {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: "snapshot " + name, Why: "it is incomplete (snapstate " + s.State + ")", Hint: "once no task works on it, add --force"})
 	}
-	l.blockBusy(&p, f)
+	b.blockBusy(&p, f)
 	show := fmt.Sprintf("DELETE %s/snapshot/%s", apiPath(g), name)
 	if force {
 		show += "?force=1"
 		p.Notes = append(p.Notes, "Forced: it leaves the configuration even where its disks cannot be cleaned up.")
 	}
-	l.addStep(&p, KindDeleteSnapshot, "remove the snapshot", show, args{Cluster: g.Cluster, VMID: g.VMID, Guest: g.Name, Snapshot: name, Force: force}, true, 0)
+	b.addStep(&p, KindDeleteSnapshot, "remove the snapshot", show, args{Cluster: g.Cluster, VMID: g.VMID, Guest: g.Name, Snapshot: name, Force: force}, true, 0)
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
 }
 
 // Backup plans a copy of a guest before risky work: a snapshot where its storages
 // allow one, else a protected backup that evicts nothing.
-func (l *Runbook) Backup(ctx context.Context, g Guest) (plan.Plan, error) {
-	c, err := l.Cluster(g.Cluster)
+func (b *Runbook) Backup(ctx context.Context, g Guest) (plan.Plan, error) {
+	c, err := b.Cluster(g.Cluster)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	f, p, err := l.snapshotPlan(ctx, g, "backup")
+	f, p, err := b.snapshotPlan(ctx, g, "backup")
 	if err != nil {
 		return p, err
 	}
 	g.Guest = f.Guest
 	p.Summary, p.Loss = "Copy "+Describe(g)+" before risky work", "nothing"
-	l.blockBusy(&p, f)
-	storage, no, err := l.backupStorage(ctx, c, f)
+	b.blockBusy(&p, f)
+	storage, no, err := b.backupStorage(ctx, c, f)
 	if err != nil {
 		return p, err
 	}
-	why := l.noSnapshot(f)
+	why := b.noSnapshot(f)
 	switch {
 	case why == "":
-		l.addSnapshot(&p, g, "cairn-{id}", "Before risky work, by cairn operation {id}", false, "make a snapshot")
+		b.addSnapshot(&p, g, "cairn-{id}", "Before risky work, by cairn operation {id}", false, "make a snapshot")
 		p.WayBack = "cairn snapshot rollback " + g.Name + " cairn-{id}"
 		p.Notes = append([]string{"A snapshot lies on the guest's own storage: it is a way back from a mistake, no backup, and is lost with that storage."}, p.Notes...)
 		p.Notes = append(p.Notes, f.Room()...)
 	case storage != "":
-		l.addBackup(&p, g, storage, "Before risky work, by cairn operation {id}", "make a protected backup, since "+why)
+		b.addBackup(&p, g, storage, "Before risky work, by cairn operation {id}", "make a protected backup, since "+why)
 		p.Notes = append(p.Notes, backupRoom(f, storage))
 		p.WayBack = fmt.Sprintf("restore the backup that it makes on storage %s: cairn restore guest-loss %s --newest", storage, g.Name)
 	default:
@@ -99,8 +99,8 @@ func (l *Runbook) Backup(ctx context.Context, g Guest) (plan.Plan, error) {
 	return p, nil
 }
 
-func (l *Runbook) snapshotPlan(ctx context.Context, g Guest, operation string) (proxmox.RollbackFacts, plan.Plan, error) {
-	c, err := l.Cluster(g.Cluster)
+func (b *Runbook) snapshotPlan(ctx context.Context, g Guest, operation string) (proxmox.RollbackFacts, plan.Plan, error) {
+	c, err := b.Cluster(g.Cluster)
 	if err != nil {
 		return proxmox.RollbackFacts{}, plan.Plan{}, err
 	}
@@ -108,22 +108,22 @@ func (l *Runbook) snapshotPlan(ctx context.Context, g Guest, operation string) (
 	if err != nil {
 		return f, plan.Plan{}, fmt.Errorf("reading guest %d: %w", g.VMID, err)
 	}
-	p := l.newPlan(Guest{g.Cluster, f.Guest}, operation, f.Fingerprint())
+	p := b.newPlan(Guest{g.Cluster, f.Guest}, operation, f.Fingerprint())
 	p.Notes = f.Around()
 	return f, p, nil
 }
 
 // blockSnapshot adds what stands in the way of a snapshot.
-func (l *Runbook) blockSnapshot(p *plan.Plan, f proxmox.RollbackFacts) {
-	l.blockBusy(p, f)
-	if why := l.noSnapshot(f); why != "" {
+func (b *Runbook) blockSnapshot(p *plan.Plan, f proxmox.RollbackFacts) {
+	b.blockBusy(p, f)
+	if why := b.noSnapshot(f); why != "" {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: "snapshot", Why: why, Hint: "back the guest up instead: cairn backup " + f.Guest.Name})
 	}
 }
 
 // noSnapshot says why no snapshot can be made; empty where one can. That a newer
 // snapshot would stand in the way of an older one's rollback is no reason here.
-func (l *Runbook) noSnapshot(f proxmox.RollbackFacts) string {
+func (b *Runbook) noSnapshot(f proxmox.RollbackFacts) string {
 	if !f.Privileges["VM.Snapshot"] {
 		return fmt.Sprintf("the acting token lacks VM.Snapshot on /vms/%d", f.Guest.VMID)
 	}
@@ -131,36 +131,36 @@ func (l *Runbook) noSnapshot(f proxmox.RollbackFacts) string {
 }
 
 // blockBusy adds locks, running tasks, an offline node and a template.
-func (l *Runbook) blockBusy(p *plan.Plan, f proxmox.RollbackFacts) {
+func (b *Runbook) blockBusy(p *plan.Plan, f proxmox.RollbackFacts) {
 	p.Blockers = append(p.Blockers, f.Busy()...)
 }
 
-func (l *Runbook) addSnapshot(p *plan.Plan, g Guest, name, description string, ram bool, title string) {
+func (b *Runbook) addSnapshot(p *plan.Plan, g Guest, name, description string, ram bool, title string) {
 	args := args{Cluster: g.Cluster, VMID: g.VMID, Guest: g.Name, Snapshot: name, Description: description, RAM: ram}
 	show := fmt.Sprintf("POST %s/snapshot snapname=%s", apiPath(g), name)
 	if ram {
 		show += " vmstate=1"
 	}
-	l.addStep(p, kindSnapshot, title, show, args, false, 0)
+	b.addStep(p, kindSnapshot, title, show, args, false, 0)
 }
 
-func (l *Runbook) addBackup(p *plan.Plan, g Guest, storage, notes, title string) {
+func (b *Runbook) addBackup(p *plan.Plan, g Guest, storage, notes, title string) {
 	size := backupSize(g.Guest)
 	args := args{Cluster: g.Cluster, VMID: g.VMID, Guest: g.Name, Storage: storage, Notes: notes, Bytes: size}
 	show := fmt.Sprintf("POST /nodes/%s/vzdump vmid=%d storage=%s mode=snapshot remove=0 protected=1", g.Node, g.VMID, storage)
-	l.addStep(p, kindBackup, title, show, args, false, size)
+	b.addStep(p, kindBackup, title, show, args, false, size)
 }
 
-func (l *Runbook) newPlan(g Guest, operation, fingerprint string) plan.Plan {
+func (b *Runbook) newPlan(g Guest, operation, fingerprint string) plan.Plan {
 	confirm := g.Name
 	if confirm == "" { // PVE allows it
 		confirm = strconv.Itoa(g.VMID)
 	}
-	return plan.Plan{Operation: operation, Target: g.ID().String(), Confirm: confirm, Created: l.now(), Fingerprint: fingerprint}
+	return plan.Plan{Operation: operation, Target: g.ID().String(), Confirm: confirm, Created: b.now(), Fingerprint: fingerprint}
 }
 
-func (l *Runbook) addStep(p *plan.Plan, kind, title, show string, args args, irreversible bool, bytes int64) {
-	l.steps.Add(p, kind, title, show, args, bytes).Irreversible = irreversible
+func (b *Runbook) addStep(p *plan.Plan, kind, title, show string, args args, irreversible bool, bytes int64) {
+	b.steps.Add(p, kind, title, show, args, bytes).Irreversible = irreversible
 }
 
 // Describe names a guest for a person, with its kind, VMID and node.
@@ -177,8 +177,8 @@ func apiPath(g Guest) string { return fmt.Sprintf("/nodes/%s/%s/%d", g.Node, g.K
 // Snapshots reads a guest's snapshots anew, and what a rollback to each would
 // change in the configuration, by its name. A snapshot whose configuration
 // cannot be read is missing from the changes, not from the tree.
-func (l *Runbook) Snapshots(ctx context.Context, g Guest) (proxmox.Tree, map[string][]proxmox.Change, error) {
-	c, err := l.Cluster(g.Cluster)
+func (b *Runbook) Snapshots(ctx context.Context, g Guest) (proxmox.Tree, map[string][]proxmox.Change, error) {
+	c, err := b.Cluster(g.Cluster)
 	if err != nil {
 		return proxmox.Tree{}, nil, err
 	}

@@ -43,32 +43,32 @@ type args struct {
 }
 
 // Executors are those of every kind of step that acts on guests.
-func (l *Runbook) Executors() map[string]operation.Executor {
-	all := l.snapshotSteps()
-	maps.Copy(all, l.restoreSteps())
-	all[kindGuests], all[kindRejob], all[kindAttach], all[kindFetchFile] = &togetherStep{l}, &rejobStep{l}, &attachStep{l}, &guestFileStep{l}
-	all[kindParts] = &partsStep{l}
+func (b *Runbook) Executors() map[string]operation.Executor {
+	all := b.snapshotSteps()
+	maps.Copy(all, b.restoreSteps())
+	all[kindGuests], all[kindRejob], all[kindAttach], all[kindFetchFile] = &togetherStep{b}, &rejobStep{b}, &attachStep{b}, &guestFileStep{b}
+	all[kindParts] = &partsStep{b}
 	return all
 }
 
-func (l *Runbook) snapshotSteps() map[string]operation.Executor {
+func (b *Runbook) snapshotSteps() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindSnapshot: &taskStep{l, "qmsnapshot", "vzsnapshot", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+		kindSnapshot: &taskStep{b, "qmsnapshot", "vzsnapshot", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
 			return c.CreateSnapshot(ctx, a.VMID, proxmox.NewSnapshot{Name: a.Snapshot, Description: a.Description, RAM: a.RAM})
 		}},
-		KindDeleteSnapshot: &taskStep{l, "qmdelsnapshot", "vzdelsnapshot", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+		KindDeleteSnapshot: &taskStep{b, "qmdelsnapshot", "vzdelsnapshot", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
 			return c.DeleteSnapshot(ctx, a.VMID, a.Snapshot, a.Force)
 		}},
-		kindRollback: &taskStep{l, "qmrollback", "vzrollback", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+		kindRollback: &taskStep{b, "qmrollback", "vzrollback", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
 			return c.Rollback(ctx, a.VMID, a.Snapshot, false)
 		}},
-		kindStart: &taskStep{l, "qmstart", "vzstart", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+		kindStart: &taskStep{b, "qmstart", "vzstart", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
 			return c.Start(ctx, a.VMID)
 		}},
-		kindBackup: &taskStep{l, "vzdump", "vzdump", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+		kindBackup: &taskStep{b, "vzdump", "vzdump", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
 			return c.Vzdump(ctx, a.VMID, proxmox.SafetyBackup{Storage: a.Storage, Notes: a.Notes, Plain: a.Plain})
 		}},
-		kindCheckRollback: &checkRollback{l},
+		kindCheckRollback: &checkRollback{b},
 	}
 }
 

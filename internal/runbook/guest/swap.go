@@ -59,7 +59,7 @@ type exchange struct {
 
 // Swap plans to put what an operation restored in the place of the original,
 // which is stopped and kept.
-func (l *Runbook) Swap(ctx context.Context, s operation.Status) (plan.Plan, error) {
+func (b *Runbook) Swap(ctx context.Context, s operation.Status) (plan.Plan, error) {
 	a, state := restoredBy(s)
 	switch {
 	case a == nil:
@@ -67,27 +67,27 @@ func (l *Runbook) Swap(ctx context.Context, s operation.Status) (plan.Plan, erro
 	case state != operation.StepDone && state != operation.StepWarned:
 		return plan.Plan{}, fmt.Errorf("operation %s did not finish its restore (%s): there is nothing to swap in", s.ID(), state)
 	}
-	c, err := l.Cluster(a.Cluster)
+	c, err := b.Cluster(a.Cluster)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	x, err := l.readExchange(ctx, c, a)
+	x, err := b.readExchange(ctx, c, a)
 	if err != nil {
 		return plan.Plan{}, err
 	}
 	original := Guest{a.Cluster, proxmox.Guest{VMID: x.outVMID, Name: x.outName}}
-	p := l.newPlan(original, "swap", "")
+	p := b.newPlan(original, "swap", "")
 	p.Summary = fmt.Sprintf("Put %s in the place of %s", Describe(Guest{a.Cluster, x.in}), nameOf(original))
 	p.Loss = "nothing is removed; from then on the guest goes on from its backup, and what the original wrote since stays in it alone"
 	p.WayBack = "exchange them again: cairn operation undo {id}"
 	if x.out == nil {
 		p.Loss, p.WayBack = "nothing: the original is gone", ""
 	}
-	if p.Blockers, err = l.swapGuestBlockers(ctx, c, x, a); err != nil {
+	if p.Blockers, err = b.swapGuestBlockers(ctx, c, x, a); err != nil {
 		return p, err
 	}
 	p.Notes = x.notes()
-	l.addExchange(&p, x)
+	b.addExchange(&p, x)
 	p.Fingerprint = x.fingerprint()
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
@@ -105,7 +105,7 @@ func restoredBy(s operation.Status) (*args, operation.State) {
 	return nil, ""
 }
 
-func (l *Runbook) readExchange(ctx context.Context, c *proxmox.Client, a *args) (x exchange, err error) {
+func (b *Runbook) readExchange(ctx context.Context, c *proxmox.Client, a *args) (x exchange, err error) {
 	x.cluster, x.outVMID = a.Cluster, a.Restore.Query.Guest
 	if x.in, x.inConf, err = c.Current(ctx, a.VMID); err != nil {
 		return x, fmt.Errorf("reading what was restored: %w", err)
@@ -142,7 +142,7 @@ func (l *Runbook) readExchange(ctx context.Context, c *proxmox.Client, a *args) 
 	return x, err
 }
 
-func (l *Runbook) swapGuestBlockers(ctx context.Context, c *proxmox.Client, x exchange, a *args) (blockers []plan.Blocker, err error) {
+func (b *Runbook) swapGuestBlockers(ctx context.Context, c *proxmox.Client, x exchange, a *args) (blockers []plan.Blocker, err error) {
 	block := func(subject, why, hint string) {
 		blockers = append(blockers, plan.Blocker{Subject: subject, Why: why, Hint: hint})
 	}
@@ -252,17 +252,17 @@ func (x exchange) wallNote() string {
 }
 
 // addWall gives the restored guest the original's firewall, before it is started.
-func (l *Runbook) addWall(p *plan.Plan, x exchange, in args, path string) {
+func (b *Runbook) addWall(p *plan.Plan, x exchange, in args, path string) {
 	if x.out == nil || x.outWall.Same(x.inWall) {
 		return
 	}
 	in.Swap = &swapGuestArgs{Role: "in", Wall: &x.outWall, Before: &x.inWall}
-	l.addStep(p, kindFirewall, "give it the original's firewall", fmt.Sprintf("POST, PUT %s/firewall: %d rules", path, len(x.outWall.Rules)), in, true, 0)
+	b.addStep(p, kindFirewall, "give it the original's firewall", fmt.Sprintf("POST, PUT %s/firewall: %d rules", path, len(x.outWall.Rules)), in, true, 0)
 }
 
 // addExchange are the steps. The original is stopped before the addresses change
 // hands: a running guest would take its new ones at its next start only.
-func (l *Runbook) addExchange(p *plan.Plan, x exchange) {
+func (b *Runbook) addExchange(p *plan.Plan, x exchange) {
 	in := args{Cluster: x.cluster, VMID: x.in.VMID, Guest: x.in.Name}
 	inPath := apiPath(Guest{x.cluster, x.in})
 	outSet, inSet := proxmox.Exchange(x.in.Kind, x.outConf, x.inConf, x.outName, x.keptName)
@@ -270,7 +270,7 @@ func (l *Runbook) addExchange(p *plan.Plan, x exchange) {
 	if start { // the original is stopped for one that works only
 		first := in
 		first.Swap = &swapGuestArgs{Role: "in", Policy: x.outVMID}
-		l.addStep(p, kindCheckGuest, "check that the restored guest works, before the original is stopped", "GET "+inPath+"/status/current, agent or port", first, false, 0)
+		b.addStep(p, kindCheckGuest, "check that the restored guest works, before the original is stopped", "GET "+inPath+"/status/current, agent or port", first, false, 0)
 	}
 	outNode := x.in.Node
 	if x.out != nil {
@@ -280,47 +280,47 @@ func (l *Runbook) addExchange(p *plan.Plan, x exchange) {
 		if r := x.service(); r != nil {
 			ha := out
 			ha.Swap = &swapGuestArgs{Role: "out", HA: r, Remove: true}
-			l.addStep(p, kindHA, "take the original out of high availability", "DELETE /cluster/ha/resources/"+r.SID, ha, true, 0)
+			b.addStep(p, kindHA, "take the original out of high availability", "DELETE /cluster/ha/resources/"+r.SID, ha, true, 0)
 		}
 		if x.out.Running {
-			l.addStep(p, kindShutdown, "shut the original down", fmt.Sprintf("POST %s/status/shutdown timeout=%d forceStop=1", outPath, shutdownPatience), out, true, 0)
+			b.addStep(p, kindShutdown, "shut the original down", fmt.Sprintf("POST %s/status/shutdown timeout=%d forceStop=1", outPath, shutdownPatience), out, true, 0)
 		}
 		out.Swap = &swapGuestArgs{Role: "out", Kind: x.in.Kind, Set: outSet, Was: x.outConf.Was(outSet)}
-		l.addStopRestored(p, x, in, inPath)
-		l.addStep(p, kindConfigure, "rename the original, unplug it, and keep it from starting", "PUT "+outPath+"/config "+outSet.Show(), out, true, 0)
+		b.addStopRestored(p, x, in, inPath)
+		b.addStep(p, kindConfigure, "rename the original, unplug it, and keep it from starting", "PUT "+outPath+"/config "+outSet.Show(), out, true, 0)
 	} else {
-		l.addStopRestored(p, x, in, inPath)
+		b.addStopRestored(p, x, in, inPath)
 	}
 	named := in
 	named.Swap = &swapGuestArgs{Role: "in", Kind: x.in.Kind, Set: inSet, Was: x.inConf.Was(inSet)}
-	l.addStep(p, kindConfigure, "give the restored guest the name, addresses and start order of the original", "PUT "+inPath+"/config "+inSet.Show(), named, true, 0)
+	b.addStep(p, kindConfigure, "give the restored guest the name, addresses and start order of the original", "PUT "+inPath+"/config "+inSet.Show(), named, true, 0)
 	in.Guest = x.outName
-	l.addWall(p, x, in, inPath)
-	l.addLineage(p, x, in, inPath)
-	l.addJobs(p, x, in)
+	b.addWall(p, x, in, inPath)
+	b.addLineage(p, x, in, inPath)
+	b.addJobs(p, x, in)
 	if start {
-		l.addStep(p, kindStart, "start it", "POST "+inPath+"/status/start", in, false, 0)
+		b.addStep(p, kindStart, "start it", "POST "+inPath+"/status/start", in, false, 0)
 	}
 	if r := x.service(); r != nil {
 		ha, moved := in, *r
 		moved.SID = proxmox.ServiceID(x.in.Kind, x.in.VMID)
 		ha.Swap = &swapGuestArgs{Role: "in", HA: &moved}
-		l.addStep(p, kindHA, "put it under high availability as the original was", "POST /cluster/ha/resources sid="+moved.SID+" state="+moved.State, ha, true, 0)
+		b.addStep(p, kindHA, "put it under high availability as the original was", "POST /cluster/ha/resources sid="+moved.SID+" state="+moved.State, ha, true, 0)
 	}
 	in.Swap = &swapGuestArgs{Role: "in", Policy: x.outVMID, Jobbed: jobbed(x.jobs, x.outVMID, outNode, x.pools[x.outVMID])}
 	if start {
-		l.addStep(p, kindCheckGuest, "check that it works", "GET "+inPath+"/status/current, agent or port", in, false, 0)
+		b.addStep(p, kindCheckGuest, "check that it works", "GET "+inPath+"/status/current, agent or port", in, false, 0)
 	}
-	l.addStep(p, kindCheckProtected, "check that it is in the backup jobs that the original was in", "GET /cluster/backup, /cluster/backup-info/not-backed-up", in, false, 0)
+	b.addStep(p, kindCheckProtected, "check that it is in the backup jobs that the original was in", "GET /cluster/backup, /cluster/backup-info/not-backed-up", in, false, 0)
 }
 
-func (l *Runbook) addStopRestored(p *plan.Plan, x exchange, in args, path string) {
+func (b *Runbook) addStopRestored(p *plan.Plan, x exchange, in args, path string) {
 	if x.in.Running {
-		l.addStep(p, kindShutdown, "shut the restored guest down, to give it its place", fmt.Sprintf("POST %s/status/shutdown timeout=%d forceStop=1", path, shutdownPatience), in, true, 0)
+		b.addStep(p, kindShutdown, "shut the restored guest down, to give it its place", fmt.Sprintf("POST %s/status/shutdown timeout=%d forceStop=1", path, shutdownPatience), in, true, 0)
 	}
 }
 
-func (l *Runbook) addJobs(p *plan.Plan, x exchange, in args) {
+func (b *Runbook) addJobs(p *plan.Plan, x exchange, in args) {
 	changes, pool := x.jobChanges(), x.pools[x.outVMID]
 	if pool == x.pools[x.in.VMID] {
 		pool = ""
@@ -329,7 +329,7 @@ func (l *Runbook) addJobs(p *plan.Plan, x exchange, in args) {
 		return
 	}
 	in.Swap = &swapGuestArgs{Role: "in", Jobs: changes, Pool: pool}
-	l.addStep(p, kindJobs, "put it into the backup jobs in the original's stead", jobsShow(changes, pool), in, true, 0)
+	b.addStep(p, kindJobs, "put it into the backup jobs in the original's stead", jobsShow(changes, pool), in, true, 0)
 }
 
 func jobsShow(changes []jobChange, pool string) string {
@@ -361,14 +361,14 @@ func (x exchange) fingerprint() string {
 }
 
 // swapGuestFingerprint reads the state again that an exchange was planned for.
-func (l *Runbook) swapGuestFingerprint(ctx context.Context, p plan.Plan) (string, error) {
+func (b *Runbook) swapGuestFingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	x := exchange{}
 	var c *proxmox.Client
 	for _, s := range p.Steps {
 		if s.Kind != kindConfigure {
 			continue
 		}
-		one, a, err := (&taskStep{room: l}).open(s)
+		one, a, err := (&taskStep{room: b}).open(s)
 		if err != nil || a.Swap == nil {
 			return "", fmt.Errorf("reading what step %s is to do: %w", s.ID, err)
 		}

@@ -28,7 +28,7 @@ func (x *shutdownStep) Run(ctx context.Context, s plan.Step, task *operation.Tas
 
 // configure makes a guest's configuration what an exchange wants. A card that
 // changes hands on a running guest would wait for its next start, so that is refused.
-func (l *Runbook) configure(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
+func (b *Runbook) configure(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
 	g, config, err := c.Current(ctx, a.VMID)
 	if err != nil {
 		return operation.Result{}, err
@@ -57,7 +57,7 @@ func (l *Runbook) configure(ctx context.Context, c *proxmox.Client, a args, _ *o
 
 // changeJobs puts a guest into backup jobs in another's stead. The whole list goes
 // into each call, so one that changed since the plan was made is left alone.
-func (l *Runbook) changeJobs(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
+func (b *Runbook) changeJobs(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
 	jobs, err := c.Jobs(ctx)
 	if err != nil {
 		return operation.Result{}, err
@@ -95,7 +95,7 @@ func sameGuests(a, b proxmox.JobGuests) bool {
 }
 
 // changeHA takes a guest out of high availability, or puts one under it.
-func (l *Runbook) changeHA(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
+func (b *Runbook) changeHA(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
 	all, err := c.HAResources(ctx)
 	if err != nil {
 		return operation.Result{}, err
@@ -112,7 +112,7 @@ func (l *Runbook) changeHA(ctx context.Context, c *proxmox.Client, a args, _ *op
 }
 
 // changeFirewall gives a guest another's firewall.
-func (l *Runbook) changeFirewall(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
+func (b *Runbook) changeFirewall(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
 	if err := c.SetFirewall(ctx, a.VMID, *a.Swap.Wall); err != nil {
 		return operation.Result{}, err
 	}
@@ -124,7 +124,7 @@ func (l *Runbook) changeFirewall(ctx context.Context, c *proxmox.Client, a args,
 }
 
 // checkProtected looks whether the guest will be in the next backups.
-func (l *Runbook) checkProtected(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
+func (b *Runbook) checkProtected(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
 	g, _, err := c.Current(ctx, a.VMID)
 	if err != nil {
 		return operation.Result{}, err

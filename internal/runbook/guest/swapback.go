@@ -14,7 +14,7 @@ import (
 
 // undoSwapGuest plans the way back from an exchange: each guest gets back what it
 // had, also where the exchange stopped half-way.
-func (l *Runbook) undoSwapGuest(ctx context.Context, s operation.Status) (plan.Plan, error) {
+func (b *Runbook) undoSwapGuest(ctx context.Context, s operation.Status) (plan.Plan, error) {
 	id := s.ID()
 	if s.Open() && s.State != operation.NeedsYou {
 		return plan.Plan{}, fmt.Errorf("operation %s has not ended (%s): cancel or resume it first", id, s.State)
@@ -22,9 +22,9 @@ func (l *Runbook) undoSwapGuest(ctx context.Context, s operation.Status) (plan.P
 	if !begun(s, kindConfigure) && !begun(s, kindShutdown) && !begun(s, kindHA) {
 		return plan.Plan{}, fmt.Errorf("operation %s ended before it changed anything: there is nothing to undo", id)
 	}
-	u := undoing{room: l, past: s}
+	u := undoing{room: b, past: s}
 	for _, step := range s.Record.Plan.Steps {
-		c, a, err := (&taskStep{room: l}).open(step)
+		c, a, err := (&taskStep{room: b}).open(step)
 		if err != nil {
 			return plan.Plan{}, err
 		}
@@ -75,7 +75,7 @@ func (u *undoing) read(c *proxmox.Client, step plan.Step, a args) {
 }
 
 func (u *undoing) plan(ctx context.Context) (plan.Plan, error) {
-	l := u.room
+	b := u.room
 	away, awayConf, err := u.client.Current(ctx, u.away.VMID)
 	if err != nil {
 		return plan.Plan{}, err
@@ -89,7 +89,7 @@ func (u *undoing) plan(ctx context.Context) (plan.Plan, error) {
 		return plan.Plan{}, err
 	}
 	x := exchange{cluster: u.away.Cluster, in: back, inConf: backConf, out: &away, outConf: awayConf, jobs: jobs}
-	p := l.newPlan(Guest{u.away.Cluster, away}, "swap", x.fingerprint())
+	p := b.newPlan(Guest{u.away.Cluster, away}, "swap", x.fingerprint())
 	p.Target = u.past.Record.Plan.Target
 	p.Summary = fmt.Sprintf("Put %s back in its place, and %s beside it", Describe(Guest{u.back.Cluster, back}), Describe(Guest{u.away.Cluster, away}))
 	p.Loss = "nothing is removed; what the guest wrote since the exchange stays in the one that is taken out"
@@ -119,34 +119,34 @@ func nameOption(k proxmox.GuestKind) string {
 }
 
 func (u *undoing) steps(p *plan.Plan, away, back proxmox.Guest) {
-	l := u.room
+	b := u.room
 	awayPath, backPath := apiPath(Guest{u.away.Cluster, away}), apiPath(Guest{u.back.Cluster, back})
 	one := args{Cluster: u.away.Cluster, VMID: away.VMID, Guest: away.Name}
 	other := args{Cluster: u.back.Cluster, VMID: back.VMID, Guest: back.Name}
 	if u.added != nil {
 		a := one
 		a.Swap = &swapGuestArgs{Role: "out", HA: u.added.Swap.HA, Remove: true}
-		l.addStep(p, kindHA, "take it out of high availability", "DELETE /cluster/ha/resources/"+u.added.Swap.HA.SID, a, true, 0)
+		b.addStep(p, kindHA, "take it out of high availability", "DELETE /cluster/ha/resources/"+u.added.Swap.HA.SID, a, true, 0)
 	}
 	if away.Running {
-		l.addStep(p, kindShutdown, "shut it down", fmt.Sprintf("POST %s/status/shutdown timeout=%d forceStop=1", awayPath, shutdownPatience), one, true, 0)
+		b.addStep(p, kindShutdown, "shut it down", fmt.Sprintf("POST %s/status/shutdown timeout=%d forceStop=1", awayPath, shutdownPatience), one, true, 0)
 	}
 	a := one
 	a.Swap = &swapGuestArgs{Role: "out", Kind: u.away.Swap.Kind, Set: u.away.Swap.Was, Was: u.away.Swap.Set}
-	l.addStep(p, kindConfigure, "give it back its own name and addresses", "PUT "+awayPath+"/config "+a.Swap.Set.Show(), a, true, 0)
+	b.addStep(p, kindConfigure, "give it back its own name and addresses", "PUT "+awayPath+"/config "+a.Swap.Set.Show(), a, true, 0)
 	if u.walled != nil {
 		w := one
 		w.Swap = &swapGuestArgs{Role: "out", Wall: u.walled.Swap.Before, Before: u.walled.Swap.Wall}
-		l.addStep(p, kindFirewall, "give it back its own firewall", "POST, PUT "+awayPath+"/firewall", w, true, 0)
+		b.addStep(p, kindFirewall, "give it back its own firewall", "POST, PUT "+awayPath+"/firewall", w, true, 0)
 	}
 	if u.tagged != nil {
 		t := one
 		t.Swap = &swapGuestArgs{Role: "out", Tag: u.tagged.Swap.Untag, Untag: u.tagged.Swap.Tag}
-		l.addStep(p, kindLineage, "take back that the other's backups are its own", "PUT "+awayPath+"/config tags", t, true, 0)
+		b.addStep(p, kindLineage, "take back that the other's backups are its own", "PUT "+awayPath+"/config tags", t, true, 0)
 	}
-	b := other
-	b.Swap = &swapGuestArgs{Role: "in", Kind: u.back.Swap.Kind, Set: u.back.Swap.Was, Was: u.back.Swap.Set}
-	l.addStep(p, kindConfigure, "give the other back its name, addresses and start order", "PUT "+backPath+"/config "+b.Swap.Set.Show(), b, true, 0)
+	named := other
+	named.Swap = &swapGuestArgs{Role: "in", Kind: u.back.Swap.Kind, Set: u.back.Swap.Was, Was: u.back.Swap.Set}
+	b.addStep(p, kindConfigure, "give the other back its name, addresses and start order", "PUT "+backPath+"/config "+named.Swap.Set.Show(), named, true, 0)
 	other.Guest = u.back.Swap.Was.Set[nameOption(u.back.Swap.Kind)]
 	if u.jobs != nil {
 		var changes []jobChange
@@ -155,15 +155,15 @@ func (u *undoing) steps(p *plan.Plan, away, back proxmox.Guest) {
 		}
 		j := other
 		j.Swap = &swapGuestArgs{Role: "in", Jobs: changes}
-		l.addStep(p, kindJobs, "put it back into the backup jobs", jobsShow(changes, ""), j, true, 0)
+		b.addStep(p, kindJobs, "put it back into the backup jobs", jobsShow(changes, ""), j, true, 0)
 	}
 	if u.ran {
-		l.addStep(p, kindStart, "start it", "POST "+backPath+"/status/start", other, false, 0)
+		b.addStep(p, kindStart, "start it", "POST "+backPath+"/status/start", other, false, 0)
 	}
 	if u.removed != nil {
 		h := other
 		h.Swap = &swapGuestArgs{Role: "in", HA: u.removed.Swap.HA}
-		l.addStep(p, kindHA, "put it under high availability again", "POST /cluster/ha/resources sid="+h.Swap.HA.SID, h, true, 0)
+		b.addStep(p, kindHA, "put it under high availability again", "POST /cluster/ha/resources sid="+h.Swap.HA.SID, h, true, 0)
 	}
 	check := other
 	check.Swap = &swapGuestArgs{Role: "in", Policy: back.VMID}
@@ -173,5 +173,5 @@ func (u *undoing) steps(p *plan.Plan, away, back proxmox.Guest) {
 			check.Swap.Jobbed = before.Swap.Jobbed
 		}
 	}
-	l.addStep(p, kindCheckProtected, "check that it is in its backup jobs", "GET /cluster/backup", check, false, 0)
+	b.addStep(p, kindCheckProtected, "check that it is in its backup jobs", "GET /cluster/backup", check, false, 0)
 }

@@ -90,13 +90,13 @@ func newSite(t *testing.T, edit ...func(*pve.World)) *site {
 		Act: &proxmox.Token{TokenID: "cairn@pve!act", TokenSecret: secret.Source{Env: "ACT"}},
 	}}, PBS: map[string]pbs.Config{"nas": {ProxmoxStorages: []string{"home/pbs-usb"}}}}
 	env := map[string]string{"READ": "s3cret-read", "ACT": "s3cret-act"}
-	lab := New(c, secret.Reader{Getenv: func(name string) string { return env[name] }}, nil, time.Now)
-	lab.settle = 50 * time.Millisecond
-	for _, client := range lab.clusters {
+	room := New(c, secret.Reader{Getenv: func(name string) string { return env[name] }}, nil, time.Now)
+	room.settle = 50 * time.Millisecond
+	for _, client := range room.clusters {
 		client.Poll = 5 * time.Millisecond
 	}
-	t.Cleanup(lab.Close)
-	return &site{lab, rehearse.NewStage(t, t.TempDir(), lab), s, backups}
+	t.Cleanup(room.Close)
+	return &site{room, rehearse.NewStage(t, t.TempDir(), room), s, backups}
 }
 
 func (x *site) guest(name string) Guest {

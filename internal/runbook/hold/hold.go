@@ -46,18 +46,18 @@ func (a heldArgs) entry() history.Held {
 
 // Hold plans that the configured servers, or those that are named, take no copy
 // away by themselves while the incident is open.
-func (l *Runbook) Hold(ctx context.Context, only []string) (plan.Plan, error) {
-	p := plan.Plan{Operation: "hold", Target: Target, Confirm: Target, Created: l.now(), Loss: "nothing: no copy is touched",
+func (b *Runbook) Hold(ctx context.Context, only []string) (plan.Plan, error) {
+	p := plan.Plan{Operation: "hold", Target: Target, Confirm: Target, Created: b.now(), Loss: "nothing: no copy is touched",
 		Summary: "Hold what the servers prune, collect and sync by themselves", WayBack: "cairn incident release"}
-	chosen, err := chooseServers(only, l.holdable())
+	chosen, err := chooseServers(only, b.holdable())
 	if err != nil {
 		return p, err
 	}
-	if l.history == nil {
+	if b.history == nil {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: "history", Why: "no history is kept, so nothing would remind anybody of what is held", Hint: "make state_dir writable"})
 		return p, nil
 	}
-	i, err := l.history.Incident(ctx)
+	i, err := b.history.Incident(ctx)
 	if err != nil {
 		return p, err
 	}
@@ -67,15 +67,15 @@ func (l *Runbook) Hold(ctx context.Context, only []string) (plan.Plan, error) {
 	}
 	p.Summary = fmt.Sprintf("Hold what the servers prune, collect and sync by themselves, for incident %d", i.ID)
 	for _, server := range chosen {
-		l.addHolds(ctx, &p, server, i.ID)
+		b.addHolds(ctx, &p, server, i.ID)
 	}
-	for _, name := range l.ownTimers() {
+	for _, name := range b.ownTimers() {
 		p.Notes = append(p.Notes, fmt.Sprintf("%s is run by another tool, which cairn does not hold: stop its timer.", name))
 	}
 	if len(p.Steps) == 0 && len(p.Blockers) == 0 {
-		p.Blockers = append(p.Blockers, plan.Blocker{Subject: Target, Why: "there is nothing to hold: no server takes copies away by itself" + heldAlready(ctx, l.history), Hint: "go on: cairn restore"})
+		p.Blockers = append(p.Blockers, plan.Blocker{Subject: Target, Why: "there is nothing to hold: no server takes copies away by itself" + heldAlready(ctx, b.history), Hint: "go on: cairn restore"})
 	}
-	p.Fingerprint = l.state(ctx, p)
+	p.Fingerprint = b.state(ctx, p)
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
 }
@@ -109,9 +109,9 @@ func chooseServers(only, all []string) ([]string, error) {
 }
 
 // ownTimers are the restic entries that another tool runs.
-func (l *Runbook) ownTimers() []string {
+func (b *Runbook) ownTimers() []string {
 	var all []string
-	for name, r := range l.config.Restic {
+	for name, r := range b.config.Restic {
 		if r.RunBy != nil {
 			all = append(all, fmt.Sprintf("restic.%s (%s)", name, r.RunBy.Unit))
 		}
@@ -122,8 +122,8 @@ func (l *Runbook) ownTimers() []string {
 
 // addHolds adds a step for each setting of a server, and a look at it. A server that
 // does not answer may be what has failed: it holds up none of the others.
-func (l *Runbook) addHolds(ctx context.Context, p *plan.Plan, server string, incident int64) {
-	k, err := l.keeper(server)
+func (b *Runbook) addHolds(ctx context.Context, p *plan.Plan, server string, incident int64) {
+	k, err := b.keeper(server)
 	if err != nil {
 		p.Blockers = append(p.Blockers, notRead(server, err))
 		return
@@ -134,9 +134,9 @@ func (l *Runbook) addHolds(ctx context.Context, p *plan.Plan, server string, inc
 		return
 	}
 	if err != nil {
-		b := notRead(server, err)
-		b.Hint = "mend that, or hold the others alone, by their names: cairn incident hold NAME…"
-		p.Blockers = append(p.Blockers, b)
+		unread := notRead(server, err)
+		unread.Hint = "mend that, or hold the others alone, by their names: cairn incident hold NAME…"
+		p.Blockers = append(p.Blockers, unread)
 		return
 	}
 	for _, n := range notes {
@@ -151,29 +151,29 @@ func (l *Runbook) addHolds(ctx context.Context, p *plan.Plan, server string, inc
 	}
 	for _, s := range found {
 		a := heldArgs{server, s.Kind, s.ID, s.Was, s.Held, s.Says, incident}
-		l.steps.Add(p, kindHoldServer, "hold "+s.Says+" of "+server, s.Show, a, 0)
+		b.steps.Add(p, kindHoldServer, "hold "+s.Says+" of "+server, s.Show, a, 0)
 	}
 	if len(found) > 0 {
-		l.steps.Add(p, kindLookServer, "look that "+server+" takes nothing away by itself any more", "GET, as above", heldArgs{Server: server}, 0)
+		b.steps.Add(p, kindLookServer, "look that "+server+" takes nothing away by itself any more", "GET, as above", heldArgs{Server: server}, 0)
 	}
 }
 
 // Held lists what is held.
-func (l *Runbook) Held(ctx context.Context) ([]history.Held, error) {
-	if l.history == nil {
+func (b *Runbook) Held(ctx context.Context) ([]history.Held, error) {
+	if b.history == nil {
 		return nil, nil
 	}
-	return l.history.Held(ctx)
+	return b.history.Held(ctx)
 }
 
 // Release plans to make what is held as it was, on all servers or on those that
 // are named: one that left the configuration while it was held is known too.
-func (l *Runbook) Release(ctx context.Context, only []string) (plan.Plan, error) {
-	all, err := l.Held(ctx)
+func (b *Runbook) Release(ctx context.Context, only []string) (plan.Plan, error) {
+	all, err := b.Held(ctx)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	known := l.holdable()
+	known := b.holdable()
 	for _, h := range all {
 		if !slices.Contains(known, h.Server) {
 			known = append(known, h.Server)
@@ -186,13 +186,13 @@ func (l *Runbook) Release(ctx context.Context, only []string) (plan.Plan, error)
 	if len(only) > 0 {
 		all = slices.DeleteFunc(all, func(h history.Held) bool { return !slices.Contains(chosen, h.Server) })
 	}
-	return l.release(ctx, all)
+	return b.release(ctx, all)
 }
 
 // Undo plans to take one operation back that held something, from its own plan: that
 // is there even where the history is not. What another one held anew since is left to
 // that one, which knows what it was last. ours is false where it held nothing.
-func (l *Runbook) Undo(ctx context.Context, s operation.Status) (p plan.Plan, ours bool, err error) {
+func (b *Runbook) Undo(ctx context.Context, s operation.Status) (p plan.Plan, ours bool, err error) {
 	if s.Record.Plan.Operation == "release" {
 		return p, true, fmt.Errorf("operation %s is not undone: to hold the servers again: cairn incident hold", s.ID())
 	}
@@ -202,7 +202,7 @@ func (l *Runbook) Undo(ctx context.Context, s operation.Status) (p plan.Plan, ou
 	if s.Open() && s.State != operation.NeedsYou {
 		return p, true, fmt.Errorf("operation %s has not ended (%s): cancel or resume it first; what it holds already: cairn incident release", s.ID(), s.State)
 	}
-	held, err := l.Held(ctx)
+	held, err := b.Held(ctx)
 	if err != nil {
 		return p, true, err
 	}
@@ -222,40 +222,40 @@ func (l *Runbook) Undo(ctx context.Context, s operation.Status) (p plan.Plan, ou
 	if len(all) == 0 && len(anew) > 0 {
 		return p, true, fmt.Errorf("all that operation %s held was held anew since: %s; to let it go: cairn incident release", s.ID(), strings.Join(anew, ", "))
 	}
-	p, err = l.release(ctx, all)
+	p, err = b.release(ctx, all)
 	for _, one := range anew {
 		p.Notes = append(p.Notes, "Held anew since, so that it stays held: "+one+".")
 	}
 	return p, true, err
 }
 
-func (l *Runbook) release(ctx context.Context, all []history.Held) (plan.Plan, error) {
-	p := plan.Plan{Operation: "release", Target: Target, Confirm: Target, Created: l.now(), Loses: true, WayBack: "cairn incident hold, while an incident is open",
+func (b *Runbook) release(ctx context.Context, all []history.Held) (plan.Plan, error) {
+	p := plan.Plan{Operation: "release", Target: Target, Confirm: Target, Created: b.now(), Loses: true, WayBack: "cairn incident hold, while an incident is open",
 		Summary: "Let the servers prune, collect and sync by themselves again", Loss: "what the retention of the servers no longer holds, as it is configured there"}
 	if len(all) == 0 {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: Target, Why: "nothing is held on any server", Hint: "nothing is to be done"})
 		return p, nil
 	}
 	for _, h := range all {
-		if err := l.addRelease(ctx, &p, h); err != nil {
+		if err := b.addRelease(ctx, &p, h); err != nil {
 			return p, err
 		}
 	}
 	p.Notes = append(p.Notes, "A prune job whose time has come meanwhile may run within a minute of its release.")
-	if l.history != nil {
-		if i, err := l.history.Incident(ctx); err == nil && i != nil {
+	if b.history != nil {
+		if i, err := b.history.Incident(ctx); err == nil && i != nil {
 			p.Notes = append(p.Notes, fmt.Sprintf("Incident %d is still open: good copies may age out while their source is bad.", i.ID))
 		}
 	}
-	p.Fingerprint = l.state(ctx, p)
+	p.Fingerprint = b.state(ctx, p)
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
 }
 
 // addRelease adds the step for one setting, and says where it is not as it was left.
-func (l *Runbook) addRelease(ctx context.Context, p *plan.Plan, h history.Held) error {
+func (b *Runbook) addRelease(ctx context.Context, p *plan.Plan, h history.Held) error {
 	title, show := "make as it was: "+h.Says+" of "+h.Server, showRelease(h.Server, h.ID, h.Was)
-	now, err := l.readSetting(ctx, h.Server, h.Kind, h.ID)
+	now, err := b.readSetting(ctx, h.Server, h.Kind, h.ID)
 	switch {
 	case errors.Is(err, errUnconfigured): // nothing can be asked of it, and that must not keep all others held
 		p.Notes = append(p.Notes, fmt.Sprintf("%v, so %s stays as it is there and is only forgotten here: set by hand what it was, %s.", err, h.Says, show))
@@ -273,13 +273,13 @@ func (l *Runbook) addRelease(ctx context.Context, p *plan.Plan, h history.Held) 
 		p.Notes = append(p.Notes, fmt.Sprintf("%s of %s was changed by somebody while it was held: it is left as it is now.", h.Says, h.Server))
 	}
 	a := heldArgs{h.Server, h.Kind, h.ID, h.Was, h.Held, h.Says, h.Incident}
-	l.steps.Add(p, kindReleaseServer, title, show, a, 0)
+	b.steps.Add(p, kindReleaseServer, title, show, a, 0)
 	return nil
 }
 
 // readSetting reads how a setting of a server stands now.
-func (l *Runbook) readSetting(ctx context.Context, server, kind, id string) (string, error) {
-	k, err := l.keeper(server)
+func (b *Runbook) readSetting(ctx context.Context, server, kind, id string) (string, error) {
+	k, err := b.keeper(server)
 	if err != nil {
 		return "", err
 	}
@@ -287,14 +287,14 @@ func (l *Runbook) readSetting(ctx context.Context, server, kind, id string) (str
 }
 
 // state names how the settings of a plan stand now.
-func (l *Runbook) state(ctx context.Context, p plan.Plan) string {
+func (b *Runbook) state(ctx context.Context, p plan.Plan) string {
 	var text strings.Builder
 	for _, s := range p.Steps {
 		var a heldArgs
 		if s.Kind == kindLookServer || json.Unmarshal(s.Args, &a) != nil {
 			continue
 		}
-		now, err := l.readSetting(ctx, a.Server, a.Kind, a.ID)
+		now, err := b.readSetting(ctx, a.Server, a.Kind, a.ID)
 		if err != nil {
 			now = "unread"
 		}
@@ -308,11 +308,11 @@ func (l *Runbook) state(ctx context.Context, p plan.Plan) string {
 }
 
 // Executors are those of every kind of step that holds or releases a setting.
-func (l *Runbook) Executors() map[string]operation.Executor {
+func (b *Runbook) Executors() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindHoldServer:    &serverStep{l, l.holdServer},
-		kindReleaseServer: &serverStep{l, l.releaseServer},
-		kindLookServer:    &serverStep{l, l.lookAtServer},
+		kindHoldServer:    &serverStep{b, b.holdServer},
+		kindReleaseServer: &serverStep{b, b.releaseServer},
+		kindLookServer:    &serverStep{b, b.lookAtServer},
 	}
 }
 
@@ -342,7 +342,7 @@ func (x *serverStep) Find(context.Context, plan.Step, operation.Intent, *operati
 }
 
 // holdServer notes what a setting was before it changes it, and looks afterwards.
-func (l *Runbook) holdServer(ctx context.Context, k keeper, a heldArgs, of string) (r operation.Result, err error) {
+func (b *Runbook) holdServer(ctx context.Context, k keeper, a heldArgs, of string) (r operation.Result, err error) {
 	now, err := k.read(ctx, a.Kind, a.ID)
 	switch {
 	case errors.Is(err, errGone):
@@ -353,20 +353,20 @@ func (l *Runbook) holdServer(ctx context.Context, k keeper, a heldArgs, of strin
 		return r, fmt.Errorf("%s of %s was changed since the plan was made, and nothing was done to it: look at a new plan", a.Says, a.Server)
 	}
 	entry := a.entry()
-	entry.Since, entry.Operation = l.now(), of
-	if l.history == nil {
+	entry.Since, entry.Operation = b.now(), of
+	if b.history == nil {
 		return r, errors.New("no history is kept: nothing would remind anybody of what is held")
 	}
 	if now == a.Was { // it is not held: what was noted of an earlier hold is no more what it was
-		if err := l.history.Release(ctx, entry); err != nil {
+		if err := b.history.Release(ctx, entry); err != nil {
 			return r, err
 		}
 	}
-	if err := l.history.Hold(ctx, entry); err != nil {
+	if err := b.history.Hold(ctx, entry); err != nil {
 		return r, err
 	}
 	if now == a.Was {
-		if err := l.change(ctx, k, a, a.Was, a.Held); err != nil {
+		if err := b.change(ctx, k, a, a.Was, a.Held); err != nil {
 			return r, err
 		}
 	}
@@ -374,7 +374,7 @@ func (l *Runbook) holdServer(ctx context.Context, k keeper, a heldArgs, of strin
 }
 
 // change makes a setting to, and looks that it is so.
-func (l *Runbook) change(ctx context.Context, k keeper, a heldArgs, from, to string) error {
+func (b *Runbook) change(ctx context.Context, k keeper, a heldArgs, from, to string) error {
 	failed := k.write(ctx, a.Kind, a.ID, from, to)
 	now, err := k.read(ctx, a.Kind, a.ID)
 	switch {
@@ -382,8 +382,8 @@ func (l *Runbook) change(ctx context.Context, k keeper, a heldArgs, from, to str
 		return errors.Join(failed, err)
 	case now == to: // the answer may have been lost on the way
 		return nil
-	case failed != nil && now == from && l.history != nil && to == a.Held:
-		return errors.Join(failed, l.history.Release(ctx, a.entry())) // it was refused: nothing is held
+	case failed != nil && now == from && b.history != nil && to == a.Held:
+		return errors.Join(failed, b.history.Release(ctx, a.entry())) // it was refused: nothing is held
 	case failed != nil:
 		return failed
 	}
@@ -392,7 +392,7 @@ func (l *Runbook) change(ctx context.Context, k keeper, a heldArgs, from, to str
 
 // releaseServer makes a setting what it was. One that somebody changed while it was
 // held is theirs now.
-func (l *Runbook) releaseServer(ctx context.Context, k keeper, a heldArgs, _ string) (r operation.Result, err error) {
+func (b *Runbook) releaseServer(ctx context.Context, k keeper, a heldArgs, _ string) (r operation.Result, err error) {
 	now, err := k.read(ctx, a.Kind, a.ID)
 	switch {
 	case errors.Is(err, errGone):
@@ -404,27 +404,27 @@ func (l *Runbook) releaseServer(ctx context.Context, k keeper, a heldArgs, _ str
 	case now != a.Held:
 		r.Status, r.Text = backup.Warning, fmt.Sprintf("somebody changed it while it was held: it is left as it is (%s); it was %s", now, a.Was)
 	default:
-		if err := l.change(ctx, k, a, a.Held, a.Was); err != nil {
+		if err := b.change(ctx, k, a, a.Held, a.Was); err != nil {
 			return r, err
 		}
 		r.Text = "it is as it was"
 	}
-	if l.history != nil {
-		err = l.history.Release(ctx, a.entry())
+	if b.history != nil {
+		err = b.history.Release(ctx, a.entry())
 	}
 	return r, err
 }
 
 // forget ends that a setting is held of a server that cannot be asked any more: why.
-func (l *Runbook) forget(ctx context.Context, a heldArgs, why error) (r operation.Result, err error) {
-	if l.history != nil {
-		err = l.history.Release(ctx, a.entry())
+func (b *Runbook) forget(ctx context.Context, a heldArgs, why error) (r operation.Result, err error) {
+	if b.history != nil {
+		err = b.history.Release(ctx, a.entry())
 	}
 	return operation.Result{Status: backup.Warning, Text: fmt.Sprintf("%v: nothing was set; by hand: %s", why, showRelease(a.Server, a.ID, a.Was))}, err
 }
 
 // lookAtServer says what a server takes away by itself all the same.
-func (l *Runbook) lookAtServer(ctx context.Context, k keeper, _ heldArgs, _ string) (r operation.Result, err error) {
+func (b *Runbook) lookAtServer(ctx context.Context, k keeper, _ heldArgs, _ string) (r operation.Result, err error) {
 	left, _, lacks, err := k.settings(ctx)
 	if err != nil {
 		return r, err

@@ -77,11 +77,11 @@ func New(c Config, clusters map[string]*proxmox.Client, servers map[string]*pbs.
 }
 
 // Keep gives it the history, which remembers what is held.
-func (l *Runbook) Keep(h *history.Store) { l.history = h }
+func (b *Runbook) Keep(h *history.Store) { b.history = h }
 
 // Fingerprint names how the settings of a plan stand now.
-func (l *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
-	return l.state(ctx, p), nil
+func (b *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
+	return b.state(ctx, p), nil
 }
 
 // assumptions are how long a step takes where nothing was measured.
@@ -98,9 +98,9 @@ func notRead(server string, err error) plan.Blocker {
 
 // Ready makes certain that the tokens of the backup servers are there which a person
 // types. A server that is gone accepts none: that it does not answer stops nothing.
-func (l *Runbook) Ready(ctx context.Context) error {
-	for name, c := range l.servers {
-		cfg := l.config.PBS[name]
+func (b *Runbook) Ready(ctx context.Context) error {
+	for name, c := range b.servers {
+		cfg := b.config.PBS[name]
 		if !cfg.TokenSecret.Ask && (cfg.Act == nil || !cfg.Act.TokenSecret.Ask) {
 			continue
 		}
@@ -115,12 +115,12 @@ func (l *Runbook) Ready(ctx context.Context) error {
 }
 
 // holdable are the names of all servers that can be held, in the order of their names.
-func (l *Runbook) holdable() []string {
+func (b *Runbook) holdable() []string {
 	var all []string
-	for name := range l.clusters {
+	for name := range b.clusters {
 		all = append(all, "proxmox."+name)
 	}
-	for name := range l.servers {
+	for name := range b.servers {
 		all = append(all, "pbs."+name)
 	}
 	slices.Sort(all)
@@ -128,12 +128,12 @@ func (l *Runbook) holdable() []string {
 }
 
 // keeper is that of a server. The error wraps errUnconfigured where there is none.
-func (l *Runbook) keeper(server string) (keeper, error) {
+func (b *Runbook) keeper(server string) (keeper, error) {
 	system, name, _ := strings.Cut(server, ".")
-	if c := l.servers[name]; system == "pbs" && c != nil {
-		return &backupKeeper{c, l.config.PBS[name].Datastore}, nil
+	if c := b.servers[name]; system == "pbs" && c != nil {
+		return &backupKeeper{c, b.config.PBS[name].Datastore}, nil
 	}
-	if c := l.clusters[name]; system == "proxmox" && c != nil {
+	if c := b.clusters[name]; system == "proxmox" && c != nil {
 		return &clusterKeeper{c}, nil
 	}
 	return nil, fmt.Errorf("%s %w", server, errUnconfigured)

@@ -17,9 +17,9 @@ import (
 
 // rightDisk looks whether the disk that a repository lies on is there: by the
 // UUID of its file system, mounted and writable, with the repository on it.
-func (l *Runbook) rightDisk(ctx context.Context, name string) (disk.Facts, []plan.Blocker) {
-	repo := l.config.Restic[name]
-	cfg, ok := l.config.Disks[repo.Disk]
+func (b *Runbook) rightDisk(ctx context.Context, name string) (disk.Facts, []plan.Blocker) {
+	repo := b.config.Restic[name]
+	cfg, ok := b.config.Disks[repo.Disk]
 	if !ok {
 		return disk.Facts{}, nil
 	}
@@ -27,30 +27,30 @@ func (l *Runbook) rightDisk(ctx context.Context, name string) (disk.Facts, []pla
 	if err != nil {
 		return f, []plan.Blocker{{Subject: "disk." + repo.Disk, Why: "whether it is there is not known: " + err.Error(), Hint: "look at its screen; nothing is written before that is known"}}
 	}
-	b := plan.Blocker{Subject: "disk." + repo.Disk, Hint: fmt.Sprintf("plug the right disk in and mount it on %s; until then a backup would fill this host's own disk", cfg.Mount)}
+	wrong := plan.Blocker{Subject: "disk." + repo.Disk, Hint: fmt.Sprintf("plug the right disk in and mount it on %s; until then a backup would fill this host's own disk", cfg.Mount)}
 	switch dir := repo.Dir(); {
 	case !f.Mounted:
-		b.Why = "it is not mounted on " + cfg.Mount
+		wrong.Why = "it is not mounted on " + cfg.Mount
 	case f.DeviceGone:
-		b.Why, b.Hint = "its device has left the system; what is written there is lost", "unmount it, plug it in again and mount it"
+		wrong.Why, wrong.Hint = "its device has left the system; what is written there is lost", "unmount it, plug it in again and mount it"
 	case f.Foreign:
-		b.Why = fmt.Sprintf("another disk (UUID %s) is mounted on %s", f.UUID, cfg.Mount)
+		wrong.Why = fmt.Sprintf("another disk (UUID %s) is mounted on %s", f.UUID, cfg.Mount)
 	case f.Unidentified != "":
-		b.Why = "which disk it is cannot be told: " + f.Unidentified
+		wrong.Why = "which disk it is cannot be told: " + f.Unidentified
 	case f.Inodes > 0 && f.InodesFree == 0:
-		b.Why, b.Hint = fmt.Sprintf("none of its %d inodes is left, so no file can be made there", f.Inodes), "remove files there: du --inodes -x --max-depth=2 "+cfg.Mount+" shows where they are"
+		wrong.Why, wrong.Hint = fmt.Sprintf("none of its %d inodes is left, so no file can be made there", f.Inodes), "remove files there: du --inodes -x --max-depth=2 "+cfg.Mount+" shows where they are"
 	case f.ReadOnly != "" && f.Total > 0 && f.Available < probeSize:
-		b.Why, b.Hint = "it is full: "+backup.SizeText(f.Available)+" are left", "remove files there that are no repository's, or let restic prune --max-repack-size 0 drop what no snapshot needs"
+		wrong.Why, wrong.Hint = "it is full: "+backup.SizeText(f.Available)+" are left", "remove files there that are no repository's, or let restic prune --max-repack-size 0 drop what no snapshot needs"
 	case f.ReadOnly != "":
-		b.Why, b.Hint = "it cannot be written: "+f.ReadOnly, "look at the kernel log, check its file system and mount it again"
+		wrong.Why, wrong.Hint = "it cannot be written: "+f.ReadOnly, "look at the kernel log, check its file system and mount it again"
 	case dir != "" && dir != f.Mount && !strings.HasPrefix(dir, filepath.Clean(f.Mount)+"/"):
-		b.Why, b.Hint = fmt.Sprintf("the repository %s does not lie on it (%s)", dir, f.Mount), fmt.Sprintf("correct repository or disk in [restic.%s]", name)
+		wrong.Why, wrong.Hint = fmt.Sprintf("the repository %s does not lie on it (%s)", dir, f.Mount), fmt.Sprintf("correct repository or disk in [restic.%s]", name)
 	case dir != "" && !onMount(dir, f.Mount):
-		b.Why, b.Hint = fmt.Sprintf("the repository %s leads to another file system than %s", dir, f.Mount), "look at the links and mounts on the way"
+		wrong.Why, wrong.Hint = fmt.Sprintf("the repository %s leads to another file system than %s", dir, f.Mount), "look at the links and mounts on the way"
 	default:
 		return f, nil
 	}
-	return f, []plan.Blocker{b}
+	return f, []plan.Blocker{wrong}
 }
 
 // probeSize is what the write probe of a disk writes, in bytes.
@@ -69,8 +69,8 @@ func onMount(dir, point string) bool {
 // looked at: it lies on the right disk. restic is given this very directory, as it
 // makes by its path what it misses there, and when the disk is unmounted under it
 // would go on in the empty mount point.
-func (l *Runbook) hold(ctx context.Context, name string, create bool) (*os.File, error) {
-	repo := l.config.Restic[name]
+func (b *Runbook) hold(ctx context.Context, name string, create bool) (*os.File, error) {
+	repo := b.config.Restic[name]
 	dir := repo.Dir()
 	var f *os.File
 	if dir != "" {
@@ -79,7 +79,7 @@ func (l *Runbook) hold(ctx context.Context, name string, create bool) (*os.File,
 			return nil, err
 		}
 	}
-	if err := l.onItsDisk(ctx, name, f); err != nil {
+	if err := b.onItsDisk(ctx, name, f); err != nil {
 		return nil, errors.Join(err, closed(f))
 	}
 	if !create || f == nil || f.Name() == dir {
@@ -123,8 +123,8 @@ func openExisting(dir string, above bool) (*os.File, error) {
 
 // onItsDisk says what is wrong with the disk of a repository, or that its open
 // directory f does not lie on it; f may be nil.
-func (l *Runbook) onItsDisk(ctx context.Context, name string, f *os.File) error {
-	facts, blockers := l.rightDisk(ctx, name)
+func (b *Runbook) onItsDisk(ctx context.Context, name string, f *os.File) error {
+	facts, blockers := b.rightDisk(ctx, name)
 	if len(blockers) > 0 {
 		return refusalOf(blockers[0])
 	}
@@ -133,7 +133,7 @@ func (l *Runbook) onItsDisk(ctx context.Context, name string, f *os.File) error 
 	}
 	held, err := disk.Holds(facts.Mount, f)
 	if err == nil && !held {
-		err = fmt.Errorf("disk.%s: %s does not lie on it: it was mounted or unmounted just now; run it again", l.config.Restic[name].Disk, f.Name())
+		err = fmt.Errorf("disk.%s: %s does not lie on it: it was mounted or unmounted just now; run it again", b.config.Restic[name].Disk, f.Name())
 	}
 	return err
 }

@@ -20,23 +20,23 @@ import (
 
 // prove plans to compare what lies here with the new off-site snapshot, where it
 // may hold a datastore or dumps.
-func (b *backupPlan) prove() {
-	if !b.cfg.OffSite() || len(b.room.storesHere()) == 0 && b.room.dumps == nil {
+func (d *draft) prove() {
+	if !d.cfg.OffSite() || len(d.room.storesHere()) == 0 && d.room.dumps == nil {
 		return
 	}
-	b.room.steps.Add(&b.Plan, kindProve, "prove that it holds all of each backup", "restic ls --json --recursive; restic cat blob (of dumps' directories: metadata only, no data is fetched)", Args{Source: b.Name}, 0)
+	d.room.steps.Add(&d.Plan, kindProve, "prove that it holds all of each backup", "restic ls --json --recursive; restic cat blob (of dumps' directories: metadata only, no data is fetched)", Args{Source: d.Name}, 0)
 }
 
 // storesHere are the datastores that lie on this host, by configured name.
-func (l *Runbook) storesHere() []string { return slices.Sorted(maps.Keys(l.datastores)) }
+func (b *Runbook) storesHere() []string { return slices.Sorted(maps.Keys(b.datastores)) }
 
 // proverPatience is how long another process that compares is waited for.
 const proverPatience = 10 * time.Minute
 
 // prove compares, as cairn prove does, and keeps the answers in the history. What
 // is missing there is a warning: the copy is made, and is no copy of that.
-func (l *Runbook) prove(ctx context.Context, w work) (operation.Result, error) {
-	unlock, err := l.proverTurn(ctx, w)
+func (b *Runbook) prove(ctx context.Context, w work) (operation.Result, error) {
+	unlock, err := b.proverTurn(ctx, w)
 	if err != nil {
 		return operation.Result{Status: backup.Warning, Text: "it was not compared: " + err.Error()}, nil
 	}
@@ -46,13 +46,13 @@ func (l *Runbook) prove(ctx context.Context, w work) (operation.Result, error) {
 		return operation.Result{Status: backup.Warning, Text: "it was not compared: " + err.Error()}, nil
 	}
 	target := restic.Source(w.Source)
-	prover := offsite.Prover{Now: l.now, Say: func(text string) { w.task.Progress(operation.Progress{Lines: []string{text}}) }}
-	if l.history != nil {
-		prover.Ledger = l.history
+	prover := offsite.Prover{Now: b.now, Say: func(text string) { w.task.Progress(operation.Progress{Lines: []string{text}}) }}
+	if b.history != nil {
+		prover.Ledger = b.history
 	}
-	holdings, unread := l.holdings(ctx)
+	holdings, unread := b.holdings(ctx)
 	var from []offsite.Cutting
-	if c := l.restic[l.config.Restic[w.Source].CopyFrom]; c != nil {
+	if c := b.restic[b.config.Restic[w.Source].CopyFrom]; c != nil {
 		from = append(from, c)
 	}
 	holdings.Targets = []offsite.Target{{Name: target, Repo: w.client, Snapshots: facts.Snapshots, From: from}}
@@ -75,17 +75,17 @@ func (l *Runbook) prove(ctx context.Context, w work) (operation.Result, error) {
 }
 
 // proverTurn waits until no other process lists off-site snapshots.
-func (l *Runbook) proverTurn(ctx context.Context, w work) (unlock func(), err error) {
-	for end := l.now().Add(proverPatience); ; {
-		unlock, free, err := offsite.Lock(l.config.StateDir)
+func (b *Runbook) proverTurn(ctx context.Context, w work) (unlock func(), err error) {
+	for end := b.now().Add(proverPatience); ; {
+		unlock, free, err := offsite.Lock(b.config.StateDir)
 		if err != nil || free {
 			return unlock, err
 		}
-		if l.now().After(end) {
+		if b.now().After(end) {
 			return nil, fmt.Errorf("another process has been comparing for %s: its answers count for this one too", backup.Age(proverPatience))
 		}
 		w.task.Progress(operation.Progress{Lines: []string{"waiting for another process that compares"}})
-		if err := step.Pause(ctx, min(step.Again, l.waitGrain())); err != nil {
+		if err := step.Pause(ctx, min(step.Again, b.waitGrain())); err != nil {
 			return nil, err
 		}
 	}
@@ -93,9 +93,9 @@ func (l *Runbook) proverTurn(ctx context.Context, w work) (unlock func(), err er
 
 // holdings is what lies here, on disks that are in; unread says what could not be
 // looked at.
-func (l *Runbook) holdings(ctx context.Context) (h offsite.Holdings, unread []string) {
+func (b *Runbook) holdings(ctx context.Context) (h offsite.Holdings, unread []string) {
 	in := func(name string) bool {
-		cfg, ok := l.config.Disks[name]
+		cfg, ok := b.config.Disks[name]
 		if !ok {
 			return true
 		}
@@ -105,13 +105,13 @@ func (l *Runbook) holdings(ctx context.Context) (h offsite.Holdings, unread []st
 		}
 		return err == nil && f.Present()
 	}
-	for _, name := range l.storesHere() {
-		if c := l.config.PBS[name]; in(c.Disk) {
+	for _, name := range b.storesHere() {
+		if c := b.config.PBS[name]; in(c.Disk) {
 			h.Stores = append(h.Stores, offsite.Store{Source: "pbs." + name, Path: filepath.Clean(c.Path)})
 		}
 	}
-	if l.dumps != nil {
-		dumps, failed := l.dumps(ctx, in)
+	if b.dumps != nil {
+		dumps, failed := b.dumps(ctx, in)
 		h.Dumps, unread = dumps, append(unread, failed...)
 	}
 	slices.Sort(unread)

@@ -57,28 +57,28 @@ type Runbook struct {
 // New connects to nothing. past tells what steps took so far, newest
 // first.
 func New(c Config, here Here, secrets secret.Reader, past func() []estimate.Run, now func() time.Time) *Runbook {
-	l := &Runbook{config: c, restic: map[string]*restic.Client{}, datastores: here.Datastores, dumps: here.Dumps, now: now,
+	b := &Runbook{config: c, restic: map[string]*restic.Client{}, datastores: here.Datastores, dumps: here.Dumps, now: now,
 		steps: step.Planner{Past: past, Assumed: assumptions}, settle: step.Settle}
 	for name, cfg := range c.Restic {
-		l.restic[name] = restic.New(name, cfg, secrets).Brief()
+		b.restic[name] = restic.New(name, cfg, secrets).Brief()
 	}
-	return l
+	return b
 }
 
 // Close drops what is connected, except to datastores.
-func (l *Runbook) Close() {
-	for _, c := range l.restic {
+func (b *Runbook) Close() {
+	for _, c := range b.restic {
 		c.Close()
 	}
 }
 
 // Keep gives it the history that runs are recorded in, and that knows whether
 // somebody holds the copies. Without one nothing is recorded.
-func (l *Runbook) Keep(h *history.Store) { l.history = h }
+func (b *Runbook) Keep(h *history.Store) { b.history = h }
 
 // Survey reads a repository's snapshots and locks anew.
-func (l *Runbook) Survey(ctx context.Context, name string) (restic.Facts, error) {
-	c, err := l.Client(name)
+func (b *Runbook) Survey(ctx context.Context, name string) (restic.Facts, error) {
+	c, err := b.Client(name)
 	if err != nil {
 		return restic.Facts{}, err
 	}
@@ -87,21 +87,21 @@ func (l *Runbook) Survey(ctx context.Context, name string) (restic.Facts, error)
 
 // Add adds a step to the plan of another room that restores files, compares them, or
 // makes a repository.
-func (l *Runbook) Add(p *plan.Plan, kind, title, show string, args Args) {
-	l.steps.Add(p, kind, title, show, args, args.Bytes)
+func (b *Runbook) Add(p *plan.Plan, kind, title, show string, args Args) {
+	b.steps.Add(p, kind, title, show, args, args.Bytes)
 }
 
 // Name finds the repository that a person means: "usb" or
 // "restic.usb".
-func (l *Runbook) Name(text string) (name string, ok bool) {
+func (b *Runbook) Name(text string) (name string, ok bool) {
 	name = strings.TrimPrefix(text, "restic.")
-	_, ok = l.config.Restic[name]
+	_, ok = b.config.Restic[name]
 	return name, ok
 }
 
 // Client is a configured repository's.
-func (l *Runbook) Client(name string) (*restic.Client, error) {
-	if c := l.restic[name]; c != nil {
+func (b *Runbook) Client(name string) (*restic.Client, error) {
+	if c := b.restic[name]; c != nil {
 		return c, nil
 	}
 	return nil, fmt.Errorf("no repository restic.%s is configured any more", name)
@@ -110,12 +110,12 @@ func (l *Runbook) Client(name string) (*restic.Client, error) {
 // repositoryFingerprint names which repository it is, and on which disk: what a
 // plan was made for. Snapshots that come meanwhile change nothing: only those
 // are forgotten that the plan has named, as far as the policy still says so.
-func (l *Runbook) repositoryFingerprint(ctx context.Context, name string) (string, error) {
-	c, err := l.Client(name)
+func (b *Runbook) repositoryFingerprint(ctx context.Context, name string) (string, error) {
+	c, err := b.Client(name)
 	if err != nil {
 		return "", err
 	}
-	d, blockers := l.rightDisk(ctx, name)
+	d, blockers := b.rightDisk(ctx, name)
 	if len(blockers) > 0 {
 		return "", refusalOf(blockers[0])
 	}
@@ -133,17 +133,17 @@ func (l *Runbook) repositoryFingerprint(ctx context.Context, name string) (strin
 // Fingerprint reads again, for a worker, what p acts on: files, or a repository.
 // Where that is another one than p was made for the run is missed, and recorded as
 // such.
-func (l *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
+func (b *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	name, ok := strings.CutPrefix(p.Target, "restic.")
 	if !ok {
-		return l.filesFingerprint(ctx, p)
+		return b.filesFingerprint(ctx, p)
 	}
-	now, err := l.repositoryFingerprint(ctx, name)
+	now, err := b.repositoryFingerprint(ctx, name)
 	switch {
 	case err != nil:
-		return now, l.missed(ctx, p, err)
+		return now, b.missed(ctx, p, err)
 	case now != p.Fingerprint:
-		_ = l.missed(ctx, p, errors.New("the repository or its disk is another one than when the run was planned")) // the worker refuses it
+		_ = b.missed(ctx, p, errors.New("the repository or its disk is another one than when the run was planned")) // the worker refuses it
 	}
 	return now, nil
 }
@@ -172,12 +172,12 @@ func Blocked(source string, err error) plan.Blocker {
 }
 
 // Runs are the recorded runs of a repository's jobs, newest first.
-func (l *Runbook) Runs(ctx context.Context, name string) []backup.Run {
-	if l.history == nil {
+func (b *Runbook) Runs(ctx context.Context, name string) []backup.Run {
+	if b.history == nil {
 		return nil
 	}
 	const enough = 2000
-	runs, err := l.history.Runs(ctx, restic.Source(name), enough)
+	runs, err := b.history.Runs(ctx, restic.Source(name), enough)
 	if err != nil {
 		return nil // without a history everything is due
 	}

@@ -36,7 +36,7 @@ type FileRestore struct {
 
 // Restore plans to bring files back into a directory of their own, where
 // every byte is compared. What is there now is not touched: SwapFiles does that.
-func (l *Runbook) Restore(ctx context.Context, r FileRestore) (plan.Plan, error) {
+func (b *Runbook) Restore(ctx context.Context, r FileRestore) (plan.Plan, error) {
 	for i, path := range r.Paths {
 		if !filepath.IsAbs(path) {
 			return plan.Plan{}, fmt.Errorf("%q is no full path: write it from / on, as it was backed up", path)
@@ -47,22 +47,22 @@ func (l *Runbook) Restore(ctx context.Context, r FileRestore) (plan.Plan, error)
 		return plan.Plan{}, errors.New("no path was named to be restored")
 	}
 	id := backup.AssetID{Kind: backup.Path, Name: r.Paths[0]}
-	p := plan.Plan{Operation: "restore", Target: id.String(), Confirm: r.Paths[0], Created: l.now(),
+	p := plan.Plan{Operation: "restore", Target: id.String(), Confirm: r.Paths[0], Created: b.now(),
 		Summary: "Restore " + strings.Join(r.Paths, ", ") + ", beside what is there now"}
 	if r.Target == "" {
 		r.Target = filepath.Join(filepath.Dir(r.Paths[0]), ".cairn-restore-{id}")
 	}
-	name, s, err := l.choosePoint(ctx, r)
+	name, s, err := b.choosePoint(ctx, r)
 	if err != nil {
 		p.Blockers = append(p.Blockers, Blocked(strings.Join(r.Paths, ", "), err))
 		return p, nil
 	}
 	p.Fingerprint = name + " " + s.ID
-	age := backup.Age(l.now().Sub(s.Time))
+	age := backup.Age(b.now().Sub(s.Time))
 	p.LosesSince = s.Time
 	p.Loss = fmt.Sprintf("nothing now; what is restored is of %s: the changes of the last %s are not in it", s.Time.Local().Format("2006-01-02 15:04:05"), age)
 	p.WayBack = "remove " + r.Target
-	if err := l.addFileRestore(ctx, &p, r, name, s); err != nil {
+	if err := b.addFileRestore(ctx, &p, r, name, s); err != nil {
 		p.Blockers = append(p.Blockers, Blocked(restic.Source(name), err))
 	}
 	p.Estimate = step.Total(p.Steps)
@@ -72,19 +72,19 @@ func (l *Runbook) Restore(ctx context.Context, r FileRestore) (plan.Plan, error)
 // choosePoint finds the snapshot to restore from: of the repositories that hold
 // all paths, the one whose newest snapshot up to the wanted time is newest; of
 // equal ones the one at home.
-func (l *Runbook) choosePoint(ctx context.Context, r FileRestore) (name string, best restic.Snapshot, err error) {
-	names := slices.Sorted(maps.Keys(l.restic))
+func (b *Runbook) choosePoint(ctx context.Context, r FileRestore) (name string, best restic.Snapshot, err error) {
+	names := slices.Sorted(maps.Keys(b.restic))
 	if r.From != "" {
-		one, ok := l.Name(r.From)
+		one, ok := b.Name(r.From)
 		if !ok {
 			return "", best, fmt.Errorf("no repository %q is configured: there are %s", r.From, strings.Join(names, ", "))
 		}
 		names = []string{one}
 	}
-	slices.SortStableFunc(names, func(a, b string) int {
-		return boolOrder(l.config.Restic[a].OffSite()) - boolOrder(l.config.Restic[b].OffSite())
+	slices.SortStableFunc(names, func(one, other string) int {
+		return boolOrder(b.config.Restic[one].OffSite()) - boolOrder(b.config.Restic[other].OffSite())
 	})
-	facts, failures := l.surveyAll(ctx, names)
+	facts, failures := b.surveyAll(ctx, names)
 	var failed error
 	for i, one := range names {
 		if failures[i] != nil {
@@ -106,11 +106,11 @@ func (l *Runbook) choosePoint(ctx context.Context, r FileRestore) (name string, 
 }
 
 // surveyAll asks repositories at once: each costs seconds where it is far away.
-func (l *Runbook) surveyAll(ctx context.Context, names []string) (facts []restic.Facts, failed []error) {
+func (b *Runbook) surveyAll(ctx context.Context, names []string) (facts []restic.Facts, failed []error) {
 	facts, failed = make([]restic.Facts, len(names)), make([]error, len(names))
 	var all sync.WaitGroup
 	for i, name := range names {
-		all.Go(func() { facts[i], failed[i] = l.restic[name].Survey(ctx) })
+		all.Go(func() { facts[i], failed[i] = b.restic[name].Survey(ctx) })
 	}
 	all.Wait()
 	return facts, failed
@@ -143,21 +143,21 @@ func pointIn(all []restic.Snapshot, r FileRestore) (restic.Snapshot, bool) {
 }
 
 // addFileRestore finds out what the snapshot holds at the paths, and plans to restore it.
-func (l *Runbook) addFileRestore(ctx context.Context, p *plan.Plan, r FileRestore, name string, s restic.Snapshot) error {
+func (b *Runbook) addFileRestore(ctx context.Context, p *plan.Plan, r FileRestore, name string, s restic.Snapshot) error {
 	args := Args{Source: name, Snapshots: []string{s.ID}, Paths: r.Paths, Target: r.Target}
 	if sum, ok := counted(s, r.Paths); ok {
 		args.Files, args.Bytes = sum.Files, sum.Bytes
-	} else if err := l.countFiles(ctx, p, &args, s); err != nil {
+	} else if err := b.countFiles(ctx, p, &args, s); err != nil {
 		return err
 	}
 	if args.Files == 0 && len(p.Blockers) == 0 {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: strings.Join(r.Paths, ", "), Why: "the snapshot holds no file there", Hint: "choose another time with --at"})
 	}
-	l.blockTarget(p, r.Target, args.Bytes)
+	b.blockTarget(p, r.Target, args.Bytes)
 	p.Notes = append(p.Notes, fmt.Sprintf("Snapshot %s of restic.%s: %d files, %s.", s.Short, name, args.Files, backup.SizeText(args.Bytes)),
 		"Afterwards cairn restore file-loss --swap {id} puts it in place of what is there now, and keeps that.")
-	l.steps.Add(p, KindRestore, "restore beside", fmt.Sprintf("restic restore %s --target %s --include %s", s.Short, r.Target, strings.Join(r.Paths, " --include ")), args, args.Bytes)
-	l.steps.Add(p, KindVerify, "compare every byte with the repository", fmt.Sprintf("restic dump %s %s", s.Short, strings.Join(r.Paths, " ")), args, args.Bytes)
+	b.steps.Add(p, KindRestore, "restore beside", fmt.Sprintf("restic restore %s --target %s --include %s", s.Short, r.Target, strings.Join(r.Paths, " --include ")), args, args.Bytes)
+	b.steps.Add(p, KindVerify, "compare every byte with the repository", fmt.Sprintf("restic dump %s %s", s.Short, strings.Join(r.Paths, " ")), args, args.Bytes)
 	return nil
 }
 
@@ -177,8 +177,8 @@ func counted(s restic.Snapshot, paths []string) (restic.Summary, bool) {
 }
 
 // countFiles counts in the list of the snapshot what it holds at the paths.
-func (l *Runbook) countFiles(ctx context.Context, p *plan.Plan, args *Args, s restic.Snapshot) error {
-	tree, err := l.restic[args.Source].Ls(ctx, restic.How{}, s.ID, args.Paths, nil)
+func (b *Runbook) countFiles(ctx context.Context, p *plan.Plan, args *Args, s restic.Snapshot) error {
+	tree, err := b.restic[args.Source].Ls(ctx, restic.How{}, s.ID, args.Paths, nil)
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (l *Runbook) countFiles(ctx context.Context, p *plan.Plan, args *Args, s re
 // system needs besides content.
 const spare = 0.05
 
-func (l *Runbook) blockTarget(p *plan.Plan, target string, size int64) {
+func (b *Runbook) blockTarget(p *plan.Plan, target string, size int64) {
 	if entries, err := os.ReadDir(target); err == nil && len(entries) > 0 {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: target, Why: "it is not empty, and restored files would mix with what is there", Hint: "name another directory with --target"})
 	}
@@ -215,7 +215,7 @@ func requestOf(a Args) (restic.RestoreRequest, restic.Restored) {
 	return restic.RestoreRequest{Snapshot: a.Snapshots[0], Paths: a.Paths, Target: a.Target}, restic.Restored{Files: a.Files, Bytes: a.Bytes}
 }
 
-func (l *Runbook) restoreFiles(ctx context.Context, w work) (operation.Result, error) {
+func (b *Runbook) restoreFiles(ctx context.Context, w work) (operation.Result, error) {
 	if err := os.MkdirAll(w.Target, 0o700); err != nil {
 		return operation.Result{}, fmt.Errorf("making the directory to restore to: %w", err)
 	}
@@ -227,7 +227,7 @@ func (l *Runbook) restoreFiles(ctx context.Context, w work) (operation.Result, e
 	return operation.Result{Text: fmt.Sprintf("%d files, %s in %s", expected.Files, backup.SizeText(expected.Bytes), w.Target), Bytes: got.Bytes, Medium: restic.Source(w.Source)}, nil
 }
 
-func (l *Runbook) verifyFiles(ctx context.Context, w work) (operation.Result, error) {
+func (b *Runbook) verifyFiles(ctx context.Context, w work) (operation.Result, error) {
 	r, expected := requestOf(w.Args)
 	v, err := w.client.Verify(ctx, w.how, r, expected)
 	if err != nil {
@@ -245,10 +245,10 @@ type FileVersion struct {
 // Versions looks for a file in all snapshots of a repository, or of all of
 // them; newest first in each. What could not be asked is an error beside the
 // versions that were found.
-func (l *Runbook) Versions(ctx context.Context, path, from string) ([]FileVersion, error) {
-	names := slices.Sorted(maps.Keys(l.restic))
+func (b *Runbook) Versions(ctx context.Context, path, from string) ([]FileVersion, error) {
+	names := slices.Sorted(maps.Keys(b.restic))
 	if from != "" {
-		one, ok := l.Name(from)
+		one, ok := b.Name(from)
 		if !ok {
 			return nil, fmt.Errorf("no repository %q is configured: there are %s", from, strings.Join(names, ", "))
 		}
@@ -257,7 +257,7 @@ func (l *Runbook) Versions(ctx context.Context, path, from string) ([]FileVersio
 	var out []FileVersion
 	var failed error
 	for _, name := range names {
-		versions, err := l.restic[name].Versions(ctx, restic.How{}, path)
+		versions, err := b.restic[name].Versions(ctx, restic.How{}, path)
 		failed = errors.Join(failed, err)
 		for _, v := range versions {
 			out = append(out, FileVersion{name, v})

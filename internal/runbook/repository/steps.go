@@ -39,20 +39,20 @@ type work struct {
 const backupJob = "backup"
 
 // Executors are those of every kind of step that acts on repositories and files.
-func (l *Runbook) Executors() map[string]operation.Executor {
+func (b *Runbook) Executors() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindGuard:        &repositoryStep{room: l, job: backupJob, only: true, do: l.guard},
-		kindWait:         &repositoryStep{room: l, job: backupJob, only: true, do: l.awaitStores},
-		kindUnlock:       &repositoryStep{room: l, job: backupJob, only: true, writes: true, do: l.unlock},
-		KindInit:         &repositoryStep{room: l, job: backupJob, only: true, writes: true, makes: true, do: l.initialize, find: l.findRepository},
-		kindResticBackup: &repositoryStep{room: l, job: backupJob, writes: true, do: l.backUp, find: l.findBackup},
-		KindCopy:         &repositoryStep{room: l, job: backupJob, writes: true, do: l.copySnapshots, find: l.findCopies},
-		KindForget:       &repositoryStep{room: l, job: "forget", writes: true, do: l.forgetOld},
-		KindPrune:        &repositoryStep{room: l, job: "prune", writes: true, do: l.prune},
-		kindCheck:        &repositoryStep{room: l, job: restic.CheckJob, writes: true, do: l.checkPart}, // a lock, at the least
-		kindProve:        &repositoryStep{room: l, job: "prove", do: l.prove},
-		KindRestore:      &repositoryStep{room: l, job: "restore", do: l.restoreFiles},
-		KindVerify:       &repositoryStep{room: l, job: "restore-check", do: l.verifyFiles},
+		kindGuard:        &repositoryStep{room: b, job: backupJob, only: true, do: b.guard},
+		kindWait:         &repositoryStep{room: b, job: backupJob, only: true, do: b.awaitStores},
+		kindUnlock:       &repositoryStep{room: b, job: backupJob, only: true, writes: true, do: b.unlock},
+		KindInit:         &repositoryStep{room: b, job: backupJob, only: true, writes: true, makes: true, do: b.initialize, find: b.findRepository},
+		kindResticBackup: &repositoryStep{room: b, job: backupJob, writes: true, do: b.backUp, find: b.findBackup},
+		KindCopy:         &repositoryStep{room: b, job: backupJob, writes: true, do: b.copySnapshots, find: b.findCopies},
+		KindForget:       &repositoryStep{room: b, job: "forget", writes: true, do: b.forgetOld},
+		KindPrune:        &repositoryStep{room: b, job: "prune", writes: true, do: b.prune},
+		kindCheck:        &repositoryStep{room: b, job: restic.CheckJob, writes: true, do: b.checkPart}, // a lock, at the least
+		kindProve:        &repositoryStep{room: b, job: "prove", do: b.prove},
+		KindRestore:      &repositoryStep{room: b, job: "restore", do: b.restoreFiles},
+		KindVerify:       &repositoryStep{room: b, job: "restore-check", do: b.verifyFiles},
 		kindSwap:         &swapStep{},
 	}
 }
@@ -153,8 +153,8 @@ func (x *repositoryStep) Find(ctx context.Context, s plan.Step, in operation.Int
 }
 
 // how is how restic is run for a task.
-func (l *Runbook) how(task *operation.Task) restic.How {
-	return restic.How{Lock: task.Lock, Patience: l.patience, Tell: func(m restic.Message) { task.Progress(progressOf(m)) }}
+func (b *Runbook) how(task *operation.Task) restic.How {
+	return restic.How{Lock: task.Lock, Patience: b.patience, Tell: func(m restic.Message) { task.Progress(progressOf(m)) }}
 }
 
 // progressOf makes what restic tells fit for a screen.
@@ -175,10 +175,10 @@ func progressOf(m restic.Message) operation.Progress {
 	return p
 }
 
-func (l *Runbook) guard(ctx context.Context, w work) (operation.Result, error) {
-	f, blockers := l.rightDisk(ctx, w.Source)
-	if l.config.Restic[w.Source].CopyFrom == "" {
-		blockers = append(blockers, l.sourceBlockers(ctx, w.Source)...)
+func (b *Runbook) guard(ctx context.Context, w work) (operation.Result, error) {
+	f, blockers := b.rightDisk(ctx, w.Source)
+	if b.config.Restic[w.Source].CopyFrom == "" {
+		blockers = append(blockers, b.sourceBlockers(ctx, w.Source)...)
 	}
 	if len(blockers) > 0 {
 		return operation.Result{}, refusalOf(blockers[0])
@@ -193,30 +193,30 @@ func (l *Runbook) guard(ctx context.Context, w work) (operation.Result, error) {
 	return operation.Result{Text: text}, nil
 }
 
-func (l *Runbook) unlock(ctx context.Context, w work) (operation.Result, error) {
+func (b *Runbook) unlock(ctx context.Context, w work) (operation.Result, error) {
 	removed, err := w.client.Unlock(ctx, w.how)
 	if err != nil {
 		return operation.Result{}, err
 	}
 	said := []string{fmt.Sprintf("%d stale locks removed", len(removed))}
 	for _, lock := range removed {
-		said = append(said, lock.Describe(l.now()))
+		said = append(said, lock.Describe(b.now()))
 	}
 	return operation.Result{Text: strings.Join(said, "; ")}, nil
 }
 
-func (l *Runbook) initialize(ctx context.Context, w work) (operation.Result, error) {
+func (b *Runbook) initialize(ctx context.Context, w work) (operation.Result, error) {
 	if w.From == "" {
 		return operation.Result{}, w.client.Init(ctx, w.how, nil)
 	}
-	from, err := l.Client(w.From)
+	from, err := b.Client(w.From)
 	if err != nil {
 		return operation.Result{}, err
 	}
 	return operation.Result{}, w.client.Init(ctx, w.how, from)
 }
 
-func (l *Runbook) findRepository(ctx context.Context, w work) (operation.Outcome, error) {
+func (b *Runbook) findRepository(ctx context.Context, w work) (operation.Outcome, error) {
 	_, err := w.client.Survey(ctx)
 	var e *restic.Error
 	switch {
@@ -228,13 +228,13 @@ func (l *Runbook) findRepository(ctx context.Context, w work) (operation.Outcome
 	return operation.Outcome{}, err
 }
 
-func (l *Runbook) backUp(ctx context.Context, w work) (operation.Result, error) {
-	w.mayBeTorn(ctx, l)
+func (b *Runbook) backUp(ctx context.Context, w work) (operation.Result, error) {
+	w.mayBeTorn(ctx, b)
 	made, err := w.client.Backup(ctx, w.how, w.tag())
 	if err != nil {
 		return operation.Result{}, err
 	}
-	l.rememberMounts(ctx, w.Source)
+	b.rememberMounts(ctx, w.Source)
 	out := operation.Result{Bytes: made.Bytes, Medium: restic.Source(w.Source),
 		Text: fmt.Sprintf("snapshot %.8s: %d files, %s, %s of it new", made.Snapshot, made.Files, backup.SizeText(made.Bytes), backup.SizeText(made.Added))}
 	warn := func(text string) { out.Status, out.Text = backup.Warning, out.Text+"; "+text }
@@ -242,29 +242,29 @@ func (l *Runbook) backUp(ctx context.Context, w work) (operation.Result, error) 
 		const named = 5
 		warn(fmt.Sprintf("%d files could not be read and are not in it: %s", n, strings.Join(made.Skipped[:min(n, named)], "; ")))
 	}
-	if torn := l.torn(ctx, w, made.Started, made.Ended); torn != "" {
+	if torn := b.torn(ctx, w, made.Started, made.Ended); torn != "" {
 		warn(torn)
 	}
 	return out, nil
 }
 
 // rememberMounts notes on which mount points the sources lay, and the repository.
-func (l *Runbook) rememberMounts(ctx context.Context, name string) {
-	if l.history == nil {
+func (b *Runbook) rememberMounts(ctx context.Context, name string) {
+	if b.history == nil {
 		return
 	}
-	cfg := l.config.Restic[name]
+	cfg := b.config.Restic[name]
 	for _, path := range append(slices.Clone(cfg.Paths), cfg.Dir()) {
 		if path == "" {
 			continue
 		}
 		if point, _, err := disk.MountPoint(path); err == nil && point != "/" {
-			_ = l.history.RecordSeen(context.WithoutCancel(ctx), mountMark(path, point), l.now()) // without a history no mount is known
+			_ = b.history.RecordSeen(context.WithoutCancel(ctx), mountMark(path, point), b.now()) // without a history no mount is known
 		}
 	}
 }
 
-func (l *Runbook) findBackup(ctx context.Context, w work) (operation.Outcome, error) {
+func (b *Runbook) findBackup(ctx context.Context, w work) (operation.Outcome, error) {
 	facts, err := w.client.Survey(ctx)
 	if err != nil {
 		return operation.Outcome{}, err
@@ -275,11 +275,11 @@ func (l *Runbook) findBackup(ctx context.Context, w work) (operation.Outcome, er
 	}
 	out := operation.Outcome{State: operation.Done, Result: operation.Result{Status: backup.Warning,
 		Text: fmt.Sprintf("snapshot %s is there; whether it lacks files that could not be read is not known, as nobody heard restic's end", s.Short)}}
-	ended := l.now() // at the latest
+	ended := b.now() // at the latest
 	if s.Summary != nil {
 		out.Bytes, ended = s.Summary.Bytes, s.Summary.Ended
 	}
-	if torn := l.torn(ctx, w, w.began, ended); torn != "" {
+	if torn := b.torn(ctx, w, w.began, ended); torn != "" {
 		out.Text += "; " + torn
 	}
 	return out, nil
@@ -288,8 +288,8 @@ func (l *Runbook) findBackup(ctx context.Context, w work) (operation.Outcome, er
 // tag is the tag of the snapshot that the operation makes.
 func (w work) tag() string { return restic.OperationTag + w.task.Operation }
 
-func (l *Runbook) copySnapshots(ctx context.Context, w work) (operation.Result, error) {
-	from, err := l.Client(w.From)
+func (b *Runbook) copySnapshots(ctx context.Context, w work) (operation.Result, error) {
+	from, err := b.Client(w.From)
 	if err != nil {
 		return operation.Result{}, err
 	}
@@ -305,7 +305,7 @@ func (l *Runbook) copySnapshots(ctx context.Context, w work) (operation.Result, 
 	if err != nil {
 		return operation.Result{}, err
 	}
-	l.rememberMounts(ctx, w.Source)
+	b.rememberMounts(ctx, w.Source)
 	out := operation.Result{Text: fmt.Sprintf("%d snapshots copied", len(copied)), Medium: restic.Source(w.Source)}
 	for _, s := range copied {
 		if s.Summary != nil {
@@ -315,7 +315,7 @@ func (l *Runbook) copySnapshots(ctx context.Context, w work) (operation.Result, 
 	return out, nil
 }
 
-func (l *Runbook) findCopies(ctx context.Context, w work) (operation.Outcome, error) {
+func (b *Runbook) findCopies(ctx context.Context, w work) (operation.Outcome, error) {
 	facts, err := w.client.Survey(ctx)
 	if err != nil {
 		return operation.Outcome{}, err
@@ -330,30 +330,30 @@ func (l *Runbook) findCopies(ctx context.Context, w work) (operation.Outcome, er
 
 // forgetOld forgets what was planned, as far as the policy still says so, now
 // that the new snapshot is there.
-func (l *Runbook) forgetOld(ctx context.Context, w work) (operation.Result, error) {
+func (b *Runbook) forgetOld(ctx context.Context, w work) (operation.Result, error) {
 	facts, err := w.client.Survey(ctx)
 	if err != nil {
 		return operation.Result{}, err
 	}
-	if why := l.frozen(ctx, w.Source, facts); why != "" {
+	if why := b.frozen(ctx, w.Source, facts); why != "" {
 		return operation.Result{Status: backup.Warning, Text: "nothing was forgotten: " + why}, nil
 	}
-	due := restic.Forget(facts.Snapshots, l.config.Restic[w.Source].Keep)
+	due := restic.Forget(facts.Snapshots, b.config.Restic[w.Source].Keep)
 	ids := slices.DeleteFunc(due.Remove(), func(id string) bool { return !slices.Contains(w.Snapshots, id) })
 	if len(ids) == 0 {
 		return operation.Result{Text: "nothing is past the retention"}, nil
 	}
 	removed, err := w.client.Forget(ctx, w.how, ids)
-	return l.softly(operation.Result{Text: fmt.Sprintf("%d snapshots forgotten: %s; %d are kept", len(removed), strings.Join(short(removed), " "), due.Kept())}, err)
+	return b.softly(operation.Result{Text: fmt.Sprintf("%d snapshots forgotten: %s; %d are kept", len(removed), strings.Join(short(removed), " "), due.Kept())}, err)
 }
 
-func (l *Runbook) prune(ctx context.Context, w work) (operation.Result, error) {
-	return l.softly(operation.Result{}, w.client.Prune(ctx, w.how))
+func (b *Runbook) prune(ctx context.Context, w work) (operation.Result, error) {
+	return b.softly(operation.Result{}, w.client.Prune(ctx, w.how))
 }
 
 // softly makes a warning of what keeps a repository from being tidied up: the
 // copy itself is made.
-func (l *Runbook) softly(done operation.Result, err error) (operation.Result, error) {
+func (b *Runbook) softly(done operation.Result, err error) (operation.Result, error) {
 	var e *restic.Error
 	if !errors.As(err, &e) {
 		return done, err
@@ -367,9 +367,9 @@ func (l *Runbook) softly(done operation.Result, err error) (operation.Result, er
 	return operation.Result{}, err
 }
 
-func (l *Runbook) checkPart(ctx context.Context, w work) (operation.Result, error) {
+func (b *Runbook) checkPart(ctx context.Context, w work) (operation.Result, error) {
 	if err := w.client.Check(ctx, w.how, w.Part, w.Of); err != nil {
-		return l.softly(operation.Result{}, err) // only a part that was read and found good counts
+		return b.softly(operation.Result{}, err) // only a part that was read and found good counts
 	}
 	facts, _ := w.client.Survey(ctx) // its size is for the measurement only
 	return operation.Result{Text: fmt.Sprintf("no errors in the structure and in part %d of %d", w.Part, w.Of), Bytes: facts.Size / int64(w.Of), Medium: restic.Source(w.Source)}, nil

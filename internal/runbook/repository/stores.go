@@ -25,14 +25,14 @@ const (
 var writing = []string{"backup", "gc", "prune", "sync"}
 
 // awaitStores waits until PBS writes to the datastores no more.
-func (l *Runbook) awaitStores(ctx context.Context, w work) (operation.Result, error) {
+func (b *Runbook) awaitStores(ctx context.Context, w work) (operation.Result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, waitLimit, fmt.Errorf("PBS has been writing for %s", backup.Age(waitLimit)))
 	defer cancel()
-	tick := time.NewTicker(l.waitGrain())
+	tick := time.NewTicker(b.waitGrain())
 	defer tick.Stop()
 	for {
-		now := l.now()
-		busy, err := l.writers(ctx, w.Stores, now, now) // also what ended within this very second
+		now := b.now()
+		busy, err := b.writers(ctx, w.Stores, now, now) // also what ended within this very second
 		if err != nil && ctx.Err() == nil {
 			return operation.Result{Status: backup.Warning, Text: "whether PBS writes is not known: " + err.Error()}, nil
 		}
@@ -50,9 +50,9 @@ func (l *Runbook) awaitStores(ctx context.Context, w work) (operation.Result, er
 	}
 }
 
-func (l *Runbook) waitGrain() time.Duration {
-	if l.settle > 0 {
-		return min(l.settle, waitGrain)
+func (b *Runbook) waitGrain() time.Duration {
+	if b.settle > 0 {
+		return min(b.settle, waitGrain)
 	}
 	return waitGrain
 }
@@ -63,10 +63,10 @@ func describeRun(r backup.Run) string {
 
 // writers are the runs that changed the datastores between two times. PBS tells
 // seconds: what ended within the one in which from lies may have ended after it.
-func (l *Runbook) writers(ctx context.Context, stores []string, from, until time.Time) ([]backup.Run, error) {
+func (b *Runbook) writers(ctx context.Context, stores []string, from, until time.Time) ([]backup.Run, error) {
 	var out []backup.Run
 	for _, store := range stores {
-		c := l.datastores[store]
+		c := b.datastores[store]
 		if c == nil {
 			return nil, fmt.Errorf("no datastore pbs.%s is configured any more", store)
 		}
@@ -93,43 +93,43 @@ const TornJob = "torn"
 
 // mayBeTorn records, before what PBS may write to is read, that the copy is not
 // proven: it stays so when nobody lives to ask PBS afterwards.
-func (w work) mayBeTorn(ctx context.Context, l *Runbook) {
+func (w work) mayBeTorn(ctx context.Context, b *Runbook) {
 	if len(w.Stores) > 0 {
-		step.Record(ctx, l.history, backup.Run{Source: restic.Source(w.Source), Job: TornJob, Subject: w.tag(), Started: w.began, Status: backup.Unknown,
+		step.Record(ctx, b.history, backup.Run{Source: restic.Source(w.Source), Job: TornJob, Subject: w.tag(), Started: w.began, Status: backup.Unknown,
 			Text: "whether PBS wrote while it was read was not asked yet, so what it holds of that datastore is not proven"})
 	}
 }
 
 // torn looks whether PBS wrote to what was read, and records that.
-func (l *Runbook) torn(ctx context.Context, w work, from, until time.Time) (text string) {
+func (b *Runbook) torn(ctx context.Context, w work, from, until time.Time) (text string) {
 	if len(w.Stores) == 0 {
 		return ""
 	}
-	run := backup.Run{Source: restic.Source(w.Source), Job: TornJob, Subject: w.tag(), Started: w.began, Ended: l.now(), Status: backup.OK}
-	for _, r := range l.Runs(ctx, w.Source) {
+	run := backup.Run{Source: restic.Source(w.Source), Job: TornJob, Subject: w.tag(), Started: w.began, Ended: b.now(), Status: backup.OK}
+	for _, r := range b.Runs(ctx, w.Source) {
 		if r.Job == TornJob && r.Subject == run.Subject {
 			run.Started = r.Started // of before a crash
 		}
 	}
-	busy, err := l.overlap(ctx, w, from, until)
+	busy, err := b.overlap(ctx, w, from, until)
 	switch {
 	case err != nil:
 		run.Status, run.Text = backup.Unknown, fmt.Sprintf("whether PBS wrote to %s while it was read is not known (%v), so what it holds of that datastore is not proven", strings.Join(w.Stores, ", "), err)
 	case len(busy) > 0:
 		run.Status, run.Text = backup.Warning, "torn: PBS wrote while it was read ("+describeRun(busy[0])+"), so what it holds of that datastore is no copy"
 	}
-	step.Record(ctx, l.history, run)
+	step.Record(ctx, b.history, run)
 	return run.Text
 }
 
 // overlap asks PBS for what it wrote meanwhile, again while it does not answer.
-func (l *Runbook) overlap(ctx context.Context, w work, from, until time.Time) (busy []backup.Run, err error) {
+func (b *Runbook) overlap(ctx context.Context, w work, from, until time.Time) (busy []backup.Run, err error) {
 	for n := range overlapTries {
-		if busy, err = l.writers(ctx, w.Stores, from, until); err == nil || n == overlapTries-1 {
+		if busy, err = b.writers(ctx, w.Stores, from, until); err == nil || n == overlapTries-1 {
 			break
 		}
 		w.task.Progress(operation.Progress{Lines: []string{"waiting for PBS: " + err.Error()}})
-		if stopped := step.Pause(ctx, l.waitGrain()); stopped != nil {
+		if stopped := step.Pause(ctx, b.waitGrain()); stopped != nil {
 			return nil, stopped
 		}
 	}

@@ -45,7 +45,7 @@ func identity(path string) (string, error) {
 
 // Swap plans to put what operation s restored in place of what is there now,
 // which goes where the restored files were.
-func (l *Runbook) Swap(s operation.Status) (plan.Plan, error) {
+func (b *Runbook) Swap(s operation.Status) (plan.Plan, error) {
 	var a Args
 	for i, step := range s.Record.Plan.Steps {
 		switch state := s.Steps[i].State; {
@@ -65,11 +65,11 @@ func (l *Runbook) Swap(s operation.Status) (plan.Plan, error) {
 	for i, path := range a.Paths {
 		pairs[i] = [2]string{path, filepath.Join(a.Target, path)}
 	}
-	return l.swapPlan(swapOperation, s.Record.Plan.Target, fmt.Sprintf("Put what operation %s restored in place of %s", s.ID(), strings.Join(a.Paths, ", ")), pairs)
+	return b.swapPlan(swapOperation, s.Record.Plan.Target, fmt.Sprintf("Put what operation %s restored in place of %s", s.ID(), strings.Join(a.Paths, ", ")), pairs)
 }
 
-func (l *Runbook) swapPlan(kind, target, summary string, pairs [][2]string) (plan.Plan, error) {
-	p := plan.Plan{Operation: kind, Target: target, Confirm: pairs[0][0], Created: l.now(), Summary: summary,
+func (b *Runbook) swapPlan(kind, target, summary string, pairs [][2]string) (plan.Plan, error) {
+	p := plan.Plan{Operation: kind, Target: target, Confirm: pairs[0][0], Created: b.now(), Summary: summary,
 		WayBack: "swap again: cairn operation undo {id}"}
 	var kept, emptied, ids []string
 	for _, pair := range pairs {
@@ -89,7 +89,7 @@ func (l *Runbook) swapPlan(kind, target, summary string, pairs [][2]string) (pla
 		default:
 			kept = append(kept, a.Beside)
 		}
-		l.steps.Add(&p, kindSwap, "exchange "+a.Live+" with what was restored", fmt.Sprintf("renameat2 %s %s RENAME_EXCHANGE", a.Beside, a.Live), a, 0)
+		b.steps.Add(&p, kindSwap, "exchange "+a.Live+" with what was restored", fmt.Sprintf("renameat2 %s %s RENAME_EXCHANGE", a.Beside, a.Live), a, 0)
 		p.Steps[len(p.Steps)-1].Irreversible = true // a program that has the old files open goes on writing to them
 	}
 	p.Fingerprint = strings.Join(ids, " ")
@@ -131,7 +131,7 @@ func swapBlockers(a swapArgs, back bool) []plan.Blocker {
 }
 
 // filesFingerprint names the state of what a plan on files acts on.
-func (l *Runbook) filesFingerprint(ctx context.Context, p plan.Plan) (string, error) {
+func (b *Runbook) filesFingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	var ids []string
 	for _, s := range p.Steps {
 		switch s.Kind {
@@ -147,15 +147,15 @@ func (l *Runbook) filesFingerprint(ctx context.Context, p plan.Plan) (string, er
 			}
 			ids = append(ids, live, beside)
 		case KindRestore:
-			return l.pointFingerprint(ctx, s)
+			return b.pointFingerprint(ctx, s)
 		}
 	}
 	return strings.Join(ids, " "), nil
 }
 
 // pointFingerprint says that the snapshot is still there.
-func (l *Runbook) pointFingerprint(ctx context.Context, s plan.Step) (string, error) {
-	c, a, err := (&repositoryStep{room: l}).open(s)
+func (b *Runbook) pointFingerprint(ctx context.Context, s plan.Step) (string, error) {
+	c, a, err := (&repositoryStep{room: b}).open(s)
 	if err != nil {
 		return "", err
 	}
@@ -249,7 +249,7 @@ func (x swapStep) Find(_ context.Context, s plan.Step, _ operation.Intent, _ *op
 
 // Undo plans the way back of a swap: the same once more. swapped is false
 // where s is none.
-func (l *Runbook) Undo(s operation.Status) (p plan.Plan, swapped bool, err error) {
+func (b *Runbook) Undo(s operation.Status) (p plan.Plan, swapped bool, err error) {
 	var pairs [][2]string
 	for i, step := range s.Record.Plan.Steps {
 		if step.Kind != kindSwap {
@@ -271,6 +271,6 @@ func (l *Runbook) Undo(s operation.Status) (p plan.Plan, swapped bool, err error
 	case len(pairs) == 0:
 		return p, true, fmt.Errorf("operation %s exchanged nothing", s.ID())
 	}
-	p, err = l.swapPlan("undo swap", s.Record.Plan.Target, "Put back what operation "+s.ID()+" has exchanged", pairs)
+	p, err = b.swapPlan("undo swap", s.Record.Plan.Target, "Put back what operation "+s.ID()+" has exchanged", pairs)
 	return p, true, err
 }

@@ -32,21 +32,21 @@ type View struct {
 }
 
 // View tells of a repository. It asks restic for its version alone.
-func (l *Runbook) View(ctx context.Context, name string) (View, error) {
-	c, err := l.Client(name)
+func (b *Runbook) View(ctx context.Context, name string) (View, error) {
+	c, err := b.Client(name)
 	if err != nil {
 		return View{}, err
 	}
-	cfg := l.config.Restic[name]
-	v := View{Where: cfg.Where(), Paths: cfg.Paths, CopyFrom: cfg.CopyFrom, Keep: cfg.Keep, Past: l.history != nil,
-		Runs: l.Runs(ctx, name), Every: orDefault(cfg.Every, daily)}
+	cfg := b.config.Restic[name]
+	v := View{Where: cfg.Where(), Paths: cfg.Paths, CopyFrom: cfg.CopyFrom, Keep: cfg.Keep, Past: b.history != nil,
+		Runs: b.Runs(ctx, name), Every: orDefault(cfg.Every, daily)}
 	if cfg.RunBy != nil {
 		v.RunBy = cfg.RunBy.Unit
 		if v.CheckedBy = cfg.RunBy.CheckUnit; v.CheckedBy == "" && cfg.RunBy.StatusFile != "" {
 			v.CheckedBy = "profile " + cfg.RunBy.Profile
 		}
 	}
-	v.Coverage = restic.Cover(v.Runs, orDefault(cfg.CheckWithin, checkWithin), v.Every, l.now())
+	v.Coverage = restic.Cover(v.Runs, orDefault(cfg.CheckWithin, checkWithin), v.Every, b.now())
 	for _, r := range v.Runs { // newest first
 		if r.Job == "forget" && strings.HasPrefix(r.Text, Refusal) && r.Started.After(v.AppendOnly) {
 			v.AppendOnly = r.Started
@@ -62,8 +62,8 @@ func (l *Runbook) View(ctx context.Context, name string) (View, error) {
 
 // Tree lists the files of a snapshot. listed is called now and then with how many
 // there are so far.
-func (l *Runbook) Tree(ctx context.Context, name, snapshot string, listed func(files int)) (*restic.Tree, error) {
-	c, err := l.Client(name)
+func (b *Runbook) Tree(ctx context.Context, name, snapshot string, listed func(files int)) (*restic.Tree, error) {
+	c, err := b.Client(name)
 	if err != nil {
 		return nil, err
 	}
@@ -71,8 +71,8 @@ func (l *Runbook) Tree(ctx context.Context, name, snapshot string, listed func(f
 }
 
 // Changes compares two snapshots of a repository and keeps at most so many changes.
-func (l *Runbook) Changes(ctx context.Context, name, from, to string, atMost int) (restic.Changes, error) {
-	c, err := l.Client(name)
+func (b *Runbook) Changes(ctx context.Context, name, from, to string, atMost int) (restic.Changes, error) {
+	c, err := b.Client(name)
 	if err != nil {
 		return restic.Changes{}, err
 	}
@@ -80,8 +80,8 @@ func (l *Runbook) Changes(ctx context.Context, name, from, to string, atMost int
 }
 
 // Snapshots lists the snapshots of a repository, oldest first.
-func (l *Runbook) Snapshots(ctx context.Context, name string) ([]restic.Snapshot, error) {
-	c, err := l.Client(name)
+func (b *Runbook) Snapshots(ctx context.Context, name string) ([]restic.Snapshot, error) {
+	c, err := b.Client(name)
 	if err != nil {
 		return nil, err
 	}
@@ -90,8 +90,8 @@ func (l *Runbook) Snapshots(ctx context.Context, name string) ([]restic.Snapshot
 }
 
 // Dump writes one file of a snapshot to w; of a directory, a tar of all below it.
-func (l *Runbook) Dump(ctx context.Context, name, snapshot, path string, w io.Writer) error {
-	c, err := l.Client(name)
+func (b *Runbook) Dump(ctx context.Context, name, snapshot, path string, w io.Writer) error {
+	c, err := b.Client(name)
 	if err != nil {
 		return err
 	}
@@ -103,19 +103,19 @@ func (l *Runbook) Dump(ctx context.Context, name, snapshot, path string, w io.Wr
 
 // FilesAt finds the snapshot that holds paths as they were at a time, as a restore
 // would choose it, and lists what lies there.
-func (l *Runbook) FilesAt(ctx context.Context, r FileRestore) (name string, s restic.Snapshot, t *restic.Tree, err error) {
-	if name, s, err = l.choosePoint(ctx, r); err != nil {
+func (b *Runbook) FilesAt(ctx context.Context, r FileRestore) (name string, s restic.Snapshot, t *restic.Tree, err error) {
+	if name, s, err = b.choosePoint(ctx, r); err != nil {
 		return "", s, nil, err
 	}
-	t, err = l.restic[name].Ls(ctx, restic.How{}, s.ID, r.Paths, nil)
+	t, err = b.restic[name].Ls(ctx, restic.How{}, s.ID, r.Paths, nil)
 	return name, s, t, err
 }
 
 // FindSnapshot finds the snapshot whose id begins so, in one repository or in all.
-func (l *Runbook) FindSnapshot(ctx context.Context, from, id string) (name string, found restic.Snapshot, err error) {
-	names := slices.Sorted(maps.Keys(l.restic))
+func (b *Runbook) FindSnapshot(ctx context.Context, from, id string) (name string, found restic.Snapshot, err error) {
+	names := slices.Sorted(maps.Keys(b.restic))
 	if from != "" {
-		one, ok := l.Name(from)
+		one, ok := b.Name(from)
 		if !ok {
 			return "", found, fmt.Errorf("no repository %q is configured: there are %s", from, strings.Join(names, ", "))
 		}
@@ -123,7 +123,7 @@ func (l *Runbook) FindSnapshot(ctx context.Context, from, id string) (name strin
 	}
 	fits := 0
 	for _, one := range names {
-		all, failed := l.Snapshots(ctx, one)
+		all, failed := b.Snapshots(ctx, one)
 		err = errors.Join(err, failed)
 		for _, s := range all {
 			if id != "" && strings.HasPrefix(s.ID, id) {

@@ -50,62 +50,62 @@ func (a fetchArgs) fetch(repo offsite.Fetchable) offsite.Fetch {
 
 // guests adds the fetching of the newest backup of each guest that is wanted; none
 // named: of all, by their priority.
-func (b *offSitePlan) guests(ctx context.Context, wanted []string) error {
-	all, err := b.offSiteGuests(ctx, wanted)
+func (d *draft) guests(ctx context.Context, wanted []string) error {
+	all, err := d.offSiteGuests(ctx, wanted)
 	if err != nil {
 		return err
 	}
 	for _, g := range all {
-		a := fetchArgs{Source: b.name, Snapshot: b.snapshot.ID, Store: g.store, Dir: g.backup.Dir(), Target: b.ask.Dir, Chunks: len(g.need.Chunks)}
+		a := fetchArgs{Source: d.name, Snapshot: d.snapshot.ID, Store: g.store, Dir: g.backup.Dir(), Target: d.ask.Dir, Chunks: len(g.need.Chunks)}
 		size := int64(len(g.need.Chunks)) * chunkMost
-		b.size += size
-		b.takes(g.backup.Time)
-		b.stores[g.store] = true
+		d.size += size
+		d.takes(g.backup.Time)
+		d.stores[g.store] = true
 		name := g.backup.Key()
 		if g.name != "" {
 			name = g.name + " (" + name + ")"
 		}
-		b.note("%s: %d indexes and other files, %d chunks; loses what it wrote in the last %s.", name, len(g.need.Files)+1, len(g.need.Chunks), backup.Age(b.room.now().Sub(g.backup.Time)))
-		b.room.steps.Add(b.Plan, kindFetch, "fetch "+name+": its indexes, then their chunks", fmt.Sprintf("restic restore %s --target %s --include %s, then %d chunks; every chunk is read against its name",
-			b.snapshot.Short, b.ask.Dir, path.Join(g.store, g.backup.Dir()), len(g.need.Chunks)), a, size)
+		d.note("%s: %d indexes and other files, %d chunks; loses what it wrote in the last %s.", name, len(g.need.Files)+1, len(g.need.Chunks), backup.Age(d.room.now().Sub(g.backup.Time)))
+		d.room.steps.Add(d.Plan, kindFetch, "fetch "+name+": its indexes, then their chunks", fmt.Sprintf("restic restore %s --target %s --include %s, then %d chunks; every chunk is read against its name",
+			d.snapshot.Short, d.ask.Dir, path.Join(g.store, g.backup.Dir()), len(g.need.Chunks)), a, size)
 	}
-	for _, store := range slices.Sorted(maps.Keys(b.stores)) {
-		at := offsite.Fetch{Store: store, Target: b.ask.Dir}.At().Path
-		a := fetchArgs{Source: b.name, Snapshot: b.snapshot.ID, Store: store, Target: b.ask.Dir}
-		b.room.steps.Add(b.Plan, kindLayout, "make it a datastore that a new PBS takes over", fmt.Sprintf("mkdir %s/.chunks/0000 … ffff; chown -R backup:backup %s", at, at), a, 0)
-		b.note("On a new PBS: proxmox-backup-manager datastore create NAME %s --reuse-datastore true", at)
+	for _, store := range slices.Sorted(maps.Keys(d.stores)) {
+		at := offsite.Fetch{Store: store, Target: d.ask.Dir}.At().Path
+		a := fetchArgs{Source: d.name, Snapshot: d.snapshot.ID, Store: store, Target: d.ask.Dir}
+		d.room.steps.Add(d.Plan, kindLayout, "make it a datastore that a new PBS takes over", fmt.Sprintf("mkdir %s/.chunks/0000 … ffff; chown -R backup:backup %s", at, at), a, 0)
+		d.note("On a new PBS: proxmox-backup-manager datastore create NAME %s --reuse-datastore true", at)
 	}
 	return nil
 }
 
 // offSiteGuests finds the newest backup of each wanted guest in the snapshot, and
 // reads what it needs.
-func (b *offSitePlan) offSiteGuests(ctx context.Context, wanted []string) (all []offSiteGuest, err error) {
+func (d *draft) offSiteGuests(ctx context.Context, wanted []string) (all []offSiteGuest, err error) {
 	missing := slices.Clone(wanted)
-	stores := b.storePaths()
+	stores := d.storePaths()
 	if len(stores) == 0 {
-		b.block(restic.Source(b.name), fmt.Sprintf("snapshot %s was made of no PBS datastore that is configured", b.snapshot.Short), "path in the pbs entry must say where the datastore lay")
+		d.block(restic.Source(d.name), fmt.Sprintf("snapshot %s was made of no PBS datastore that is configured", d.snapshot.Short), "path in the pbs entry must say where the datastore lay")
 		return nil, nil
 	}
 	for _, store := range stores {
-		f := offsite.Fetch{Repo: b.repo, Snapshot: b.snapshot.ID, Store: store, Target: b.ask.Dir}
+		f := offsite.Fetch{Repo: d.repo, Snapshot: d.snapshot.ID, Store: store, Target: d.ask.Dir}
 		found, err := f.Backups(ctx)
 		if err != nil {
 			return nil, err
 		}
-		newest := b.newest(found)
+		newest := d.newest(found)
 		for _, one := range newest {
-			cluster := b.clusterOf(store)
-			of, err := b.guestOf(ctx, cluster, one, newest)
+			cluster := d.clusterOf(store)
+			of, err := d.guestOf(ctx, cluster, one, newest)
 			if err != nil {
 				return nil, err
 			}
-			if len(wanted) > 0 && b.byID(wanted) && !slices.ContainsFunc(wanted, func(w string) bool { return means(w, cluster, one) || means(w, cluster, of) }) {
+			if len(wanted) > 0 && d.byID(wanted) && !slices.ContainsFunc(wanted, func(w string) bool { return means(w, cluster, one) || means(w, cluster, of) }) {
 				continue // its name need not be read
 			}
-			g := offSiteGuest{store: store, backup: one, priority: b.priority(cluster, of)}
+			g := offSiteGuest{store: store, backup: one, priority: d.priority(cluster, of)}
 			if g.need, err = f.Need(ctx, restic.How{}, one); err != nil {
-				b.block(one.Key(), err.Error(), "an older snapshot may hold it whole: --at")
+				d.block(one.Key(), err.Error(), "an older snapshot may hold it whole: --at")
 				continue
 			}
 			if m, err := datastore.ReadManifest(g.need.Manifest); err == nil {
@@ -119,32 +119,32 @@ func (b *offSitePlan) offSiteGuests(ctx context.Context, wanted []string) (all [
 					continue
 				}
 				missing = slices.DeleteFunc(missing, func(w string) bool { return w == wanted[i] })
-			} else if b.ignored(cluster, of) {
+			} else if d.ignored(cluster, of) {
 				continue
 			}
 			all = append(all, g)
 		}
 	}
 	for _, w := range missing {
-		b.block(w, fmt.Sprintf("snapshot %s of restic.%s holds no backup of it%s", b.snapshot.Short, b.name, b.until()), "write its VMID, CLUSTER/VMID, or the name in the notes of its backups; another time with --at")
+		d.block(w, fmt.Sprintf("snapshot %s of restic.%s holds no backup of it%s", d.snapshot.Short, d.name, d.until()), "write its VMID, CLUSTER/VMID, or the name in the notes of its backups; another time with --at")
 	}
 	slices.SortStableFunc(all, func(a, b offSiteGuest) int { return cmp.Compare(a.priority, b.priority) })
 	return all, nil
 }
 
-func (b *offSitePlan) until() string {
-	if b.ask.Infected.IsZero() {
+func (d *draft) until() string {
+	if d.ask.Infected.IsZero() {
 		return ""
 	}
-	return " from before " + b.ask.Infected.Local().Format("2006-01-02 15:04")
+	return " from before " + d.ask.Infected.Local().Format("2006-01-02 15:04")
 }
 
 // newest are the newest backups of each group that may be taken.
-func (b *offSitePlan) newest(all []datastore.Snapshot) []datastore.Snapshot {
+func (d *draft) newest(all []datastore.Snapshot) []datastore.Snapshot {
 	var out []datastore.Snapshot
 	for _, one := range all { // in the order of their keys: of a group the oldest first
 		switch n := len(out); {
-		case !b.allowed(one.Time):
+		case !d.allowed(one.Time):
 		case n > 0 && out[n-1].Group() == one.Group():
 			out[n-1] = one
 		default:
@@ -155,7 +155,7 @@ func (b *offSitePlan) newest(all []datastore.Snapshot) []datastore.Snapshot {
 }
 
 // byID says whether every target is written as an id, so that no names are needed.
-func (b *offSitePlan) byID(wanted []string) bool {
+func (d *draft) byID(wanted []string) bool {
 	return !slices.ContainsFunc(wanted, func(w string) bool {
 		_, err := strconv.Atoi(path.Base(w))
 		return err != nil
@@ -172,24 +172,24 @@ func means(text, cluster string, one datastore.Snapshot) bool {
 // guestOf names a backup by the guest that it is of: by who took the place of the one
 // that was backed up, as far as the last survey of their cluster is remembered, and
 // while there is no newer backup of its own.
-func (b *offSitePlan) guestOf(ctx context.Context, cluster string, one datastore.Snapshot, all []datastore.Snapshot) (datastore.Snapshot, error) {
+func (d *draft) guestOf(ctx context.Context, cluster string, one datastore.Snapshot, all []datastore.Snapshot) (datastore.Snapshot, error) {
 	made, err := strconv.Atoi(one.ID)
 	if err != nil || one.Type == "host" || cluster == "" {
 		return one, nil
 	}
-	if _, read := b.known[cluster]; !read {
-		f, err := step.LastKnown[proxmox.Facts](ctx, b.room.history, "proxmox."+cluster, "cluster "+cluster)
+	if _, read := d.known[cluster]; !read {
+		f, err := step.LastKnown[proxmox.Facts](ctx, d.room.history, "proxmox."+cluster, "cluster "+cluster)
 		if err != nil {
 			return one, err
 		}
-		if b.known == nil {
-			b.known = map[string][]proxmox.Guest{}
+		if d.known == nil {
+			d.known = map[string][]proxmox.Guest{}
 		}
-		b.known[cluster] = f.Guests
+		d.known[cluster] = f.Guests
 	}
-	for _, g := range b.known[cluster] {
+	for _, g := range d.known[cluster] {
 		id := strconv.Itoa(g.VMID)
-		newer := slices.ContainsFunc(all, func(o datastore.Snapshot) bool { return o.ID == id && o.Type == one.Type && o.Time.After(one.Time) })
+		newer := slices.ContainsFunc(all, func(d datastore.Snapshot) bool { return d.ID == id && d.Type == one.Type && d.Time.After(one.Time) })
 		if g.VMID != made && g.Owns(made, one.Time) && !newer {
 			one.ID = id
 			return one, nil
@@ -200,9 +200,9 @@ func (b *offSitePlan) guestOf(ctx context.Context, cluster string, one datastore
 
 // clusterOf is the cluster whose guests are backed up into a datastore; empty where
 // none or several are.
-func (b *offSitePlan) clusterOf(store string) string {
+func (d *draft) clusterOf(store string) string {
 	cluster := ""
-	for _, c := range b.room.config.PBS {
+	for _, c := range d.room.config.PBS {
 		if filepath.Clean(c.Path) != store {
 			continue
 		}
@@ -219,13 +219,13 @@ func (b *offSitePlan) clusterOf(store string) string {
 
 // priority puts hosts' own configurations first, then guests as they are
 // configured, then the others.
-func (b *offSitePlan) priority(cluster string, one datastore.Snapshot) int {
+func (d *draft) priority(cluster string, one datastore.Snapshot) int {
 	if one.Type == "host" {
 		return 0
 	}
-	return b.room.config.Guests[cluster+"/"+one.ID].Order()
+	return d.room.config.Guests[cluster+"/"+one.ID].Order()
 }
 
-func (b *offSitePlan) ignored(cluster string, one datastore.Snapshot) bool {
-	return one.Type != "host" && b.room.config.Guests[cluster+"/"+one.ID].Ignore
+func (d *draft) ignored(cluster string, one datastore.Snapshot) bool {
+	return one.Type != "host" && d.room.config.Guests[cluster+"/"+one.ID].Ignore
 }

@@ -13,7 +13,7 @@ import (
 // A guest that took another's place is found off-site by its own VMID, in what was
 // backed up as the other, as far as the cluster's last survey is remembered.
 func TestASwappedGuestIsFoundOffSite(t *testing.T) {
-	a := newAwayLab(t)
+	a := newAway(t)
 	past := rehearse.NewHistory(t, t.TempDir())
 	tag := proxmox.Predecessor{VMID: 101, Until: a.past.Add(24 * time.Hour)}.Tag()
 	_, err := past.SaveFacts(t.Context(), "proxmox.home", a.past, proxmox.Facts{Guests: []proxmox.Guest{{VMID: 111, Name: "web", Kind: proxmox.QEMU, Tags: []string{tag}}}})
@@ -27,9 +27,9 @@ func TestASwappedGuestIsFoundOffSite(t *testing.T) {
 	}
 	at := a.past
 	old, own := datastore.Snapshot{Type: "vm", ID: "101", Time: at}, datastore.Snapshot{Type: "vm", ID: "111", Time: at.Add(time.Hour)}
-	b := &offSitePlan{room: a.Runbook}
+	d := &draft{room: a.Runbook}
 	for want, all := range map[string][]datastore.Snapshot{"111": {old}, "101": {old, own}} {
-		if got, err := b.guestOf(t.Context(), "home", old, all); err != nil || got.ID != want {
+		if got, err := d.guestOf(t.Context(), "home", old, all); err != nil || got.ID != want {
 			t.Errorf("of %d: %s, %v", len(all), got.ID, err)
 		}
 	}

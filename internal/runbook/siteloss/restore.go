@@ -54,8 +54,8 @@ type Restore struct {
 	Infected time.Time
 }
 
-// offSitePlan is a restore from off-site in the making.
-type offSitePlan struct {
+// draft is a restore from off-site in the making.
+type draft struct {
 	*plan.Plan
 	room     *Runbook
 	ask      Restore
@@ -94,62 +94,62 @@ func New(c Config, r *repository.Runbook, database func(text string) (source, da
 }
 
 // Keep gives it the history, which remembers clusters and holds the copies.
-func (l *Runbook) Keep(h *history.Store) { l.history = h }
+func (b *Runbook) Keep(h *history.Store) { b.history = h }
 
 // Restore plans to bring guests, databases and paths back from the off-site
 // repository, into a directory of their own: of a guest its indexes and the chunks
 // that they name, not the whole datastore.
-func (l *Runbook) Restore(ctx context.Context, r Restore) (plan.Plan, error) {
-	p := plan.Plan{Operation: "restore", Target: Target, Created: l.now(), Summary: "Bring back from off-site: " + cmp.Or(strings.Join(r.Targets, ", "), "everything")}
-	b := &offSitePlan{Plan: &p, room: l, ask: r, stores: map[string]bool{}}
-	if b.ask.Dir = cmp.Or(r.Dir, byhand.Rescue); !filepath.IsAbs(b.ask.Dir) {
+func (b *Runbook) Restore(ctx context.Context, r Restore) (plan.Plan, error) {
+	p := plan.Plan{Operation: "restore", Target: Target, Created: b.now(), Summary: "Bring back from off-site: " + cmp.Or(strings.Join(r.Targets, ", "), "everything")}
+	d := &draft{Plan: &p, room: b, ask: r, stores: map[string]bool{}}
+	if d.ask.Dir = cmp.Or(r.Dir, byhand.Rescue); !filepath.IsAbs(d.ask.Dir) {
 		return p, fmt.Errorf("%q is no full path: write the directory to restore to from / on", r.Dir)
 	}
-	if err := b.choose(ctx); err != nil {
-		b.block("off-site", err.Error(), "cairn prove shows what is off-site; --from names a repository")
+	if err := d.choose(ctx); err != nil {
+		d.block("off-site", err.Error(), "cairn prove shows what is off-site; --from names a repository")
 		return p, nil
 	}
-	p.Target, p.Confirm = Target+b.name, b.name
-	p.Fingerprint = b.name + " " + b.snapshot.ID
-	p.WayBack = "remove " + b.ask.Dir
-	p.Notes = append(p.Notes, fmt.Sprintf("Snapshot %s of restic.%s, made %s.", b.snapshot.Short, b.name, b.snapshot.Time.Local().Format("2006-01-02 15:04")))
+	p.Target, p.Confirm = Target+d.name, d.name
+	p.Fingerprint = d.name + " " + d.snapshot.ID
+	p.WayBack = "remove " + d.ask.Dir
+	p.Notes = append(p.Notes, fmt.Sprintf("Snapshot %s of restic.%s, made %s.", d.snapshot.Short, d.name, d.snapshot.Time.Local().Format("2006-01-02 15:04")))
 	if !r.Infected.IsZero() {
-		b.isolate(ctx)
+		d.isolate(ctx)
 	}
-	if err := b.fill(ctx); err != nil {
-		p.Blockers = append(p.Blockers, repository.Blocked(restic.Source(b.name), err))
+	if err := d.fill(ctx); err != nil {
+		p.Blockers = append(p.Blockers, repository.Blocked(restic.Source(d.name), err))
 	}
-	b.space()
-	if !b.oldest.IsZero() {
-		p.LosesSince = b.oldest
-		p.Loss = fmt.Sprintf("what was written since these copies were made, the oldest of them %s: %s", b.oldest.Local().Format("2006-01-02 15:04:05"), backup.Age(l.now().Sub(b.oldest)))
+	d.space()
+	if !d.oldest.IsZero() {
+		p.LosesSince = d.oldest
+		p.Loss = fmt.Sprintf("what was written since these copies were made, the oldest of them %s: %s", d.oldest.Local().Format("2006-01-02 15:04:05"), backup.Age(b.now().Sub(d.oldest)))
 	}
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
 }
 
-func (b *offSitePlan) block(subject, why, hint string) {
-	b.Blockers = append(b.Blockers, plan.Blocker{Subject: subject, Why: why, Hint: hint})
+func (d *draft) block(subject, why, hint string) {
+	d.Blockers = append(d.Blockers, plan.Blocker{Subject: subject, Why: why, Hint: hint})
 }
 
-func (b *offSitePlan) note(format string, args ...any) {
-	b.Notes = append(b.Notes, fmt.Sprintf(format, args...))
+func (d *draft) note(format string, args ...any) {
+	d.Notes = append(d.Notes, fmt.Sprintf(format, args...))
 }
 
 // choose finds the newest snapshot that may be taken, in the off-site
 // repositories.
-func (b *offSitePlan) choose(ctx context.Context) error {
-	l := b.room
+func (d *draft) choose(ctx context.Context) error {
+	b := d.room
 	var names []string
-	for _, name := range slices.Sorted(maps.Keys(l.config.Restic)) {
-		if l.config.Restic[name].OffSite() {
+	for _, name := range slices.Sorted(maps.Keys(b.config.Restic)) {
+		if b.config.Restic[name].OffSite() {
 			names = append(names, name)
 		}
 	}
-	if b.ask.From != "" {
-		one, ok := l.repositories.Name(b.ask.From)
+	if d.ask.From != "" {
+		one, ok := b.repositories.Name(d.ask.From)
 		if !ok {
-			return fmt.Errorf("no repository %q is configured", b.ask.From)
+			return fmt.Errorf("no repository %q is configured", d.ask.From)
 		}
 		names = []string{one}
 	}
@@ -159,22 +159,22 @@ func (b *offSitePlan) choose(ctx context.Context) error {
 	var failed error
 	after := 0
 	for _, name := range names {
-		facts, err := l.repositories.Survey(ctx, name)
+		facts, err := b.repositories.Survey(ctx, name)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
 		for _, s := range facts.Snapshots {
 			switch {
-			case !b.allowed(s.Time):
+			case !d.allowed(s.Time):
 				after++
-			case s.Time.After(b.snapshot.Time):
-				b.name, b.snapshot = name, s
+			case s.Time.After(d.snapshot.Time):
+				d.name, d.snapshot = name, s
 			}
 		}
 	}
-	if b.name != "" {
-		b.repo, failed = l.repositories.Client(b.name)
+	if d.name != "" {
+		d.repo, failed = b.repositories.Client(d.name)
 		return failed
 	}
 	why := fmt.Errorf("%s holds no snapshot", strings.Join(names, ", "))
@@ -185,40 +185,40 @@ func (b *offSitePlan) choose(ctx context.Context) error {
 }
 
 // allowed says whether a copy of that time may be taken.
-func (b *offSitePlan) allowed(t time.Time) bool {
-	return (b.ask.At.IsZero() || !t.After(b.ask.At)) && (b.ask.Infected.IsZero() || t.Before(b.ask.Infected))
+func (d *draft) allowed(t time.Time) bool {
+	return (d.ask.At.IsZero() || !t.After(d.ask.At)) && (d.ask.Infected.IsZero() || t.Before(d.ask.Infected))
 }
 
 // fill adds the steps: what holds keys and configurations first, then guest by
 // guest, then databases and the other paths.
-func (b *offSitePlan) fill(ctx context.Context) error {
-	guests, databases, paths := b.sorted()
+func (d *draft) fill(ctx context.Context) error {
+	guests, databases, paths := d.sorted()
 	first, later := paths, []string(nil)
-	if len(b.ask.Targets) == 0 {
-		first, later = b.everyPath()
+	if len(d.ask.Targets) == 0 {
+		first, later = d.everyPath()
 	}
-	if err := b.paths(ctx, first); err != nil {
+	if err := d.paths(ctx, first); err != nil {
 		return err
 	}
-	if len(b.ask.Targets) == 0 || len(guests) > 0 {
-		if err := b.guests(ctx, guests); err != nil {
+	if len(d.ask.Targets) == 0 || len(guests) > 0 {
+		if err := d.guests(ctx, guests); err != nil {
 			return err
 		}
 	}
 	for _, one := range databases {
-		dirs, err := b.dumpsOf(ctx, one)
+		dirs, err := d.dumpsOf(ctx, one)
 		if err != nil {
 			return err
 		}
 		later = append(later, dirs...)
 	}
-	return b.paths(ctx, later)
+	return d.paths(ctx, later)
 }
 
 // sorted tells guests, databases and paths apart.
-func (b *offSitePlan) sorted() (guests, databases, paths []string) {
-	for _, one := range b.ask.Targets {
-		source, database, ok := b.room.database(one)
+func (d *draft) sorted() (guests, databases, paths []string) {
+	for _, one := range d.ask.Targets {
+		source, database, ok := d.room.database(one)
 		switch {
 		case filepath.IsAbs(one):
 			paths = append(paths, filepath.Clean(one))
@@ -233,10 +233,10 @@ func (b *offSitePlan) sorted() (guests, databases, paths []string) {
 
 // everyPath are the paths of the snapshot that are no datastore: those below /etc
 // first, which hold keys and configurations, and the others after the guests.
-func (b *offSitePlan) everyPath() (first, later []string) {
-	for _, one := range b.snapshot.Paths {
+func (d *draft) everyPath() (first, later []string) {
+	for _, one := range d.snapshot.Paths {
 		one = filepath.Clean(one)
-		if slices.ContainsFunc(b.storePaths(), func(store string) bool { return backup.Within(store, one) }) {
+		if slices.ContainsFunc(d.storePaths(), func(store string) bool { return backup.Within(store, one) }) {
 			continue
 		}
 		if strings.Contains(one+"/", "/etc/") {
@@ -249,11 +249,11 @@ func (b *offSitePlan) everyPath() (first, later []string) {
 }
 
 // storePaths are the datastores that the snapshot was made of.
-func (b *offSitePlan) storePaths() (found []string) {
-	for _, name := range slices.Sorted(maps.Keys(b.room.config.PBS)) {
-		store := filepath.Clean(b.room.config.PBS[name].Path)
+func (d *draft) storePaths() (found []string) {
+	for _, name := range slices.Sorted(maps.Keys(d.room.config.PBS)) {
+		store := filepath.Clean(d.room.config.PBS[name].Path)
 		held := func(top string) bool { return backup.Within(store, filepath.Clean(top)) }
-		if b.room.config.PBS[name].Path != "" && slices.ContainsFunc(b.snapshot.Paths, held) {
+		if d.room.config.PBS[name].Path != "" && slices.ContainsFunc(d.snapshot.Paths, held) {
 			found = append(found, store)
 		}
 	}
@@ -261,24 +261,24 @@ func (b *offSitePlan) storePaths() (found []string) {
 }
 
 // paths adds the restore of paths, and the comparison of every byte.
-func (b *offSitePlan) paths(ctx context.Context, all []string) error {
+func (d *draft) paths(ctx context.Context, all []string) error {
 	if len(all) == 0 {
 		return nil
 	}
 	for _, one := range all {
-		if at := filepath.Join(b.ask.Dir, one); exists(at) {
-			b.block(at, "it is there already, and what is restored would mix with it", "name another directory with --target, or move it away")
+		if at := filepath.Join(d.ask.Dir, one); exists(at) {
+			d.block(at, "it is there already, and what is restored would mix with it", "name another directory with --target, or move it away")
 		}
 	}
-	tree, err := b.repo.Ls(ctx, restic.How{}, b.snapshot.ID, all, nil)
+	tree, err := d.repo.Ls(ctx, restic.How{}, d.snapshot.ID, all, nil)
 	if err != nil {
 		return err
 	}
-	args := repository.Args{Source: b.name, Snapshots: []string{b.snapshot.ID}, Target: b.ask.Dir}
+	args := repository.Args{Source: d.name, Snapshots: []string{d.snapshot.ID}, Target: d.ask.Dir}
 	for _, one := range all {
 		files, size, found := tree.Below(one)
 		if !found || files == 0 {
-			b.block(one, fmt.Sprintf("snapshot %s of restic.%s holds no file there", b.snapshot.Short, b.name), "choose another time with --at, or look at what it holds: restic ls")
+			d.block(one, fmt.Sprintf("snapshot %s of restic.%s holds no file there", d.snapshot.Short, d.name), "choose another time with --at, or look at what it holds: restic ls")
 			continue
 		}
 		args.Paths, args.Files, args.Bytes = append(args.Paths, one), args.Files+int64(files), args.Bytes+size
@@ -286,12 +286,12 @@ func (b *offSitePlan) paths(ctx context.Context, all []string) error {
 	if len(args.Paths) == 0 {
 		return nil
 	}
-	b.size += args.Bytes
-	b.takes(b.snapshot.Time)
+	d.size += args.Bytes
+	d.takes(d.snapshot.Time)
 	words := strings.Join(args.Paths, ", ")
-	b.note("%s: as of %s, %d files, %s.", words, b.snapshot.Time.Local().Format("2006-01-02 15:04"), args.Files, backup.SizeText(args.Bytes))
-	b.room.repositories.Add(b.Plan, repository.KindRestore, "restore "+words, fmt.Sprintf("restic restore %s --target %s --include %s", b.snapshot.Short, b.ask.Dir, strings.Join(args.Paths, " --include ")), args)
-	b.room.repositories.Add(b.Plan, repository.KindVerify, "compare every byte of it with the repository", fmt.Sprintf("restic dump %s %s", b.snapshot.Short, strings.Join(args.Paths, " ")), args)
+	d.note("%s: as of %s, %d files, %s.", words, d.snapshot.Time.Local().Format("2006-01-02 15:04"), args.Files, backup.SizeText(args.Bytes))
+	d.room.repositories.Add(d.Plan, repository.KindRestore, "restore "+words, fmt.Sprintf("restic restore %s --target %s --include %s", d.snapshot.Short, d.ask.Dir, strings.Join(args.Paths, " --include ")), args)
+	d.room.repositories.Add(d.Plan, repository.KindVerify, "compare every byte of it with the repository", fmt.Sprintf("restic dump %s %s", d.snapshot.Short, strings.Join(args.Paths, " ")), args)
 	return nil
 }
 
@@ -301,23 +301,23 @@ func exists(path string) bool {
 }
 
 // takes notes the time of a copy that is taken.
-func (b *offSitePlan) takes(t time.Time) {
-	if b.oldest.IsZero() || t.Before(b.oldest) {
-		b.oldest = t
+func (d *draft) takes(t time.Time) {
+	if d.oldest.IsZero() || t.Before(d.oldest) {
+		d.oldest = t
 	}
 }
 
 // space compares what is free with what all of it takes at the most. Compressed
 // chunks take less than they hold, how much is known when they are there.
-func (b *offSitePlan) space() {
-	free, _, err := restic.Free(b.ask.Dir)
+func (d *draft) space() {
+	free, _, err := restic.Free(d.ask.Dir)
 	switch {
 	case err != nil:
-		b.block(b.ask.Dir, err.Error(), "name another directory with --target")
-	case free < b.size/mostPacked:
-		b.block(b.ask.Dir, fmt.Sprintf("it needs up to %s, and %s are free", backup.SizeText(b.size), backup.SizeText(free)), "name a directory elsewhere with --target, or fewer guests")
-	case free < b.size:
-		b.note("It takes up to %s at %s, and %s are free: that is enough only as far as the chunks are compressed. It can be resumed when there is more.", backup.SizeText(b.size), b.ask.Dir, backup.SizeText(free))
+		d.block(d.ask.Dir, err.Error(), "name another directory with --target")
+	case free < d.size/mostPacked:
+		d.block(d.ask.Dir, fmt.Sprintf("it needs up to %s, and %s are free", backup.SizeText(d.size), backup.SizeText(free)), "name a directory elsewhere with --target, or fewer guests")
+	case free < d.size:
+		d.note("It takes up to %s at %s, and %s are free: that is enough only as far as the chunks are compressed. It can be resumed when there is more.", backup.SizeText(d.size), d.ask.Dir, backup.SizeText(free))
 	}
 }
 
@@ -326,15 +326,15 @@ const mostPacked = 3
 
 // dumpsOf finds the newest dump of a database in the snapshot, by its name, and
 // what belongs to it: the globals of the same time.
-func (b *offSitePlan) dumpsOf(ctx context.Context, database string) ([]string, error) {
+func (d *draft) dumpsOf(ctx context.Context, database string) ([]string, error) {
 	source, name, _ := strings.Cut(database, "/")
-	c := b.room.config.Postgres[source]
+	c := d.room.config.Postgres[source]
 	if c.Dump == nil {
-		b.block("postgres."+database, "no dumps of it are configured", "dump in the postgres entry says where they lay")
+		d.block("postgres."+database, "no dumps of it are configured", "dump in the postgres entry says where they lay")
 		return nil, nil
 	}
 	dir := filepath.Clean(c.Dump.Dir)
-	tree, err := b.repo.Ls(ctx, restic.How{}, b.snapshot.ID, []string{dir}, nil)
+	tree, err := d.repo.Ls(ctx, restic.How{}, d.snapshot.ID, []string{dir}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -351,11 +351,11 @@ func (b *offSitePlan) dumpsOf(ctx context.Context, database string) ([]string, e
 		}
 	}
 	if dump == "" {
-		b.block("postgres."+database, fmt.Sprintf("snapshot %s of restic.%s holds no dump of it in %s", b.snapshot.Short, b.name, dir), "name the directory itself as a target: "+dir)
+		d.block("postgres."+database, fmt.Sprintf("snapshot %s of restic.%s holds no dump of it in %s", d.snapshot.Short, d.name, dir), "name the directory itself as a target: "+dir)
 		return nil, nil
 	}
 	out := []string{filepath.Join(dir, dump)}
-	b.note("Once it is there, into a server that runs: cairn restore database-loss postgres.%s --from-dump %s", database, filepath.Join(b.ask.Dir, dir, dump))
+	d.note("Once it is there, into a server that runs: cairn restore database-loss postgres.%s --from-dump %s", database, filepath.Join(d.ask.Dir, dir, dump))
 	if globals != "" {
 		out = append(out, filepath.Join(dir, globals))
 	}

@@ -25,20 +25,20 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// awayLab is a lab of which only the off-site repository is left: two guests in
+// away is a site of which only the off-site repository is left: two guests in
 // two namespaces, a host's configuration, dumps, and a path.
-type awayLab struct {
+type away struct {
 	*Runbook
 	t    *testing.T
 	dir  string
 	past time.Time
 }
 
-func newAwayLab(t *testing.T) *awayLab {
+func newAway(t *testing.T) *away {
 	t.Helper()
 	binary := testkit.Program(t, "restic")
 	dir := t.TempDir()
-	a := &awayLab{t: t, dir: dir, past: time.Date(2026, 11, 20, 2, 0, 0, 0, time.UTC)}
+	a := &away{t: t, dir: dir, past: time.Date(2026, 11, 20, 2, 0, 0, 0, time.UTC)}
 	store := &labpbs.Datastore{Name: "usb", Path: filepath.Join(dir, "usb", "pbs"), Namespaces: []string{"home"}}
 	a.write("usb/pbs/.lock", "")
 	a.write("srv/a.txt", "content")
@@ -80,7 +80,7 @@ func newAwayLab(t *testing.T) *awayLab {
 	return a
 }
 
-func (a *awayLab) write(name, text string) string {
+func (a *away) write(name, text string) string {
 	a.t.Helper()
 	path := filepath.Join(a.dir, name)
 	rehearse.Must(a.t, os.MkdirAll(filepath.Dir(path), 0o755))
@@ -89,7 +89,7 @@ func (a *awayLab) write(name, text string) string {
 }
 
 // plan plans and says what it is to do, a line a step.
-func (a *awayLab) plan(r Restore) (plan.Plan, string) {
+func (a *away) plan(r Restore) (plan.Plan, string) {
 	a.t.Helper()
 	if r.Dir == "" {
 		r.Dir = filepath.Join(a.dir, "rescue")
@@ -107,7 +107,7 @@ func (a *awayLab) plan(r Restore) (plan.Plan, string) {
 }
 
 func TestEverythingFromOffSiteInOrder(t *testing.T) {
-	a := newAwayLab(t)
+	a := newAway(t)
 	p, said := a.plan(Restore{})
 	want := []string{"restore /etc", "compare", "fetch host/pve1/2026-11-20T02:00:00Z", "fetch dns (home/ct/102/2026-11-20T02:00:00Z)", "fetch web (home/vm/101/", "make it a datastore", "restore /srv, /usb/pg", "compare"}
 	at := -1
@@ -133,7 +133,7 @@ func TestEverythingFromOffSiteInOrder(t *testing.T) {
 }
 
 func TestTargetsFromOffSite(t *testing.T) {
-	a := newAwayLab(t)
+	a := newAway(t)
 	for name, c := range map[string]struct {
 		ask  Restore
 		want []string
@@ -174,7 +174,7 @@ func TestTargetsFromOffSite(t *testing.T) {
 }
 
 func TestNoRoomForWhatIsOffSite(t *testing.T) {
-	a := newAwayLab(t)
+	a := newAway(t)
 	p := plan.Plan{}
 	free, _, err := restic.Free(a.dir)
 	rehearse.Must(t, err)
@@ -184,8 +184,8 @@ func TestNoRoomForWhatIsOffSite(t *testing.T) {
 		notes   int
 	}{{1, false, 0}, {2 * free, false, 1}, {100 * free, true, 0}} {
 		p = plan.Plan{}
-		b := &offSitePlan{Plan: &p, room: a.Runbook, ask: Restore{Dir: a.dir}, size: c.size}
-		if b.space(); p.Blocked() != c.blocked || len(p.Notes) != c.notes {
+		d := &draft{Plan: &p, room: a.Runbook, ask: Restore{Dir: a.dir}, size: c.size}
+		if d.space(); p.Blocked() != c.blocked || len(p.Notes) != c.notes {
 			t.Errorf("%d bytes of %d free: %v, %v", c.size, free, p.Blockers, p.Notes)
 		}
 	}

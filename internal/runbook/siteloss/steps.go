@@ -26,14 +26,14 @@ type fetchStep struct {
 }
 
 // Executors are those of every kind of step that brings something back from off-site.
-func (l *Runbook) Executors() map[string]operation.Executor {
+func (b *Runbook) Executors() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindFetch:  &fetchStep{l, l.fetchBackup},
-		kindLayout: &fetchStep{l, l.completeStore},
-		kindHold:   &holdStep{l},
+		kindFetch:  &fetchStep{b, b.fetchBackup},
+		kindLayout: &fetchStep{b, b.completeStore},
+		kindHold:   &holdStep{b},
 
-		kindDiskThere:  &fetchStep{l, l.diskThere},
-		kindCheckStore: &fetchStep{l, l.checkStore},
+		kindDiskThere:  &fetchStep{b, b.diskThere},
+		kindCheckStore: &fetchStep{b, b.checkStore},
 	}
 }
 
@@ -54,7 +54,7 @@ func (x *fetchStep) Find(context.Context, plan.Step, operation.Intent, *operatio
 	return operation.Outcome{State: operation.NotDone}, nil
 }
 
-func (l *Runbook) fetchBackup(ctx context.Context, c *restic.Client, a fetchArgs, task *operation.Task) (operation.Result, error) {
+func (b *Runbook) fetchBackup(ctx context.Context, c *restic.Client, a fetchArgs, task *operation.Task) (operation.Result, error) {
 	of, ok := datastore.ParseDir(a.Dir)
 	if !ok {
 		return operation.Result{}, fmt.Errorf("%q is no directory of a backup", a.Dir)
@@ -79,7 +79,7 @@ func (l *Runbook) fetchBackup(ctx context.Context, c *restic.Client, a fetchArgs
 
 // completeStore makes what was fetched a datastore that PBS takes over, and looks
 // at last whether each backup in it has all that it needs.
-func (l *Runbook) completeStore(ctx context.Context, c *restic.Client, a fetchArgs, _ *operation.Task) (operation.Result, error) {
+func (b *Runbook) completeStore(ctx context.Context, c *restic.Client, a fetchArgs, _ *operation.Task) (operation.Result, error) {
 	store := a.fetch(c).At()
 	uid, gid := datastore.Owner()
 	if os.Geteuid() != 0 {
@@ -149,9 +149,9 @@ func (x *holdStep) Find(context.Context, plan.Step, operation.Intent, *operation
 }
 
 // Fingerprint says that the snapshot is still there that p was made with.
-func (l *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
+func (b *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	name := strings.TrimPrefix(p.Target, Target)
-	c, err := l.repositories.Client(name)
+	c, err := b.repositories.Client(name)
 	if err != nil {
 		return "", err
 	}
