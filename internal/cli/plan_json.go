@@ -32,7 +32,7 @@ type stepJSON struct {
 // planJSON is a plan as --plan --format json prints it.
 type planJSON struct {
 	Schema      int            `json:"schema_version"`
-	Hash        string         `json:"hash"`
+	Hash        string         `json:"hash"` // empty: of a part
 	Operation   string         `json:"operation"`
 	Target      string         `json:"target"`
 	Confirm     string         `json:"confirm"`
@@ -43,6 +43,7 @@ type planJSON struct {
 	LosesSince  *time.Time     `json:"loses_since"` // what was written after it is not in what comes back
 	WayBack     string         `json:"way_back"`
 	Steps       []stepJSON     `json:"steps"`
+	Parts       []planJSON     `json:"parts"` // plans that one of the steps begins, each as an operation of its own
 	Blockers    []plan.Blocker `json:"blockers"`
 	Notes       []string       `json:"notes"`
 	Estimate    estimateJSON   `json:"estimate"`
@@ -52,6 +53,7 @@ func planOf(p plan.Plan, hash string) planJSON {
 	return planJSON{
 		Schema: schemaVersion, Hash: hash, Operation: p.Operation, Target: p.Target, Confirm: p.Confirm, Summary: p.Summary, Created: moment(p.Created),
 		Fingerprint: p.Fingerprint, Loss: p.Loss, LosesSince: exactly(p.LosesSince), WayBack: p.WayBack, Estimate: estimateOf(p.Estimate), Blockers: each(p.Blockers, same), Notes: each(p.Notes, same),
+		Parts: each(p.Parts, func(part plan.Plan) planJSON { return planOf(part, "") }),
 		Steps: each(p.Steps, func(s plan.Step) stepJSON {
 			return stepJSON{s.ID, s.Kind, s.Title, s.Show, each(s.Commands, same), s.Irreversible, estimateOf(s.Estimate)}
 		}),

@@ -13,9 +13,23 @@ import (
 // printPlan writes a plan as a person reads it before saying yes.
 func printPlan(w io.Writer, p plan.Plan, hash string) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", p.Summary)
-	blockers(&b, p)
-	row(&b, "YOU WILL LOSE", or(p.Loss, "not known"))
+	planText(&b, p)
+	row(&b, "PLAN", hash)
+	for i, part := range p.Parts {
+		fmt.Fprintf(&b, "\n%d of %d: ", i+1, len(p.Parts))
+		planText(&b, part)
+	}
+	if text := b.String(); strings.Contains(text, "{id}") {
+		row(&b, "", "{id} stands for the operation's id, which it gets when it starts")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func planText(b *strings.Builder, p plan.Plan) {
+	fmt.Fprintf(b, "%s\n", p.Summary)
+	blockers(b, p)
+	row(b, "YOU WILL LOSE", or(p.Loss, "not known"))
 	for i, s := range p.Steps {
 		name := ""
 		if i == 0 {
@@ -25,26 +39,20 @@ func printPlan(w io.Writer, p plan.Plan, hash string) error {
 		if s.Irreversible {
 			last = "  no way back but the one below"
 		}
-		row(&b, name, fmt.Sprintf("%d %s  ~%s%s", i+1, s.Title, backup.Age(s.Estimate.Median), last))
-		row(&b, "", "  "+s.Show)
+		row(b, name, fmt.Sprintf("%d %s  ~%s%s", i+1, s.Title, backup.Age(s.Estimate.Median), last))
+		row(b, "", "  "+s.Show)
 		for _, line := range s.Commands {
-			row(&b, "", "    "+line)
+			row(b, "", "    "+line)
 		}
 	}
-	row(&b, "WAY BACK", or(p.WayBack, "none"))
+	row(b, "WAY BACK", or(p.WayBack, "none"))
 	if !p.Blocked() {
-		row(&b, "BLOCKERS", "none")
+		row(b, "BLOCKERS", "none")
 	}
 	for i, note := range p.Notes {
-		row(&b, first(i, "NOTES"), note)
+		row(b, first(i, "NOTES"), note)
 	}
-	row(&b, "TAKES", fmt.Sprintf("%s (p90 %s), %s", backup.Age(p.Estimate.Median), backup.Age(p.Estimate.P90), p.Estimate.Basis()))
-	row(&b, "PLAN", hash)
-	if text := b.String(); strings.Contains(text, "{id}") {
-		row(&b, "", "{id} stands for the operation's id, which it gets when it starts")
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	row(b, "TAKES", fmt.Sprintf("%s (p90 %s), %s", backup.Age(p.Estimate.Median), backup.Age(p.Estimate.P90), p.Estimate.Basis()))
 }
 
 // printCost repeats what is lost and what stands in the way, below a plan that is

@@ -12,28 +12,23 @@ import (
 	"cairn/internal/runbook/guest"
 )
 
-// restoreSeveral restores guests beside their originals, in the order of their
-// priority, some at once: each is an operation of its own. Every blocker of all of
-// them is known before the first begins.
+// restoreSeveral restores guests by one operation that starts one for each, in the
+// order of their priority, some at once: it goes on where the terminal is gone.
 func (a *app) restoreSeveral(ctx context.Context, f actFlags, names []string, r guest.Restore, parallel int) error {
-	if r.VMID != 0 || r.InPlace || f.expect != "" || f.format != "text" || parallel < 1 {
-		return fail(ExitUsage, errors.New("of several guests at once neither --vmid, --in-place, --expect-plan nor --format can be given, and --parallel is at least 1: restore them one by one"))
+	if r.VMID != 0 || r.InPlace || parallel < 1 {
+		return fail(ExitUsage, errors.New("of several guests at once neither --vmid nor --in-place can be given, and --parallel is at least 1: restore them one by one"))
 	}
-	return a.withDesk(ctx, func(d *desk.Desk) error {
+	return a.act(ctx, f, func(d *desk.Desk) (plan.Plan, error) {
 		var all []guest.Restore
 		for _, name := range names {
 			one := r
 			var err error
 			if one.Guest, err = d.FindLost(ctx, name); err != nil {
-				return err
+				return plan.Plan{}, err
 			}
 			all = append(all, one)
 		}
-		plans, err := d.RestoreGuests(ctx, all)
-		if err != nil {
-			return err
-		}
-		return a.runAll(ctx, d, f, plans, parallel)
+		return d.RestoreGuests(ctx, all, parallel)
 	})
 }
 

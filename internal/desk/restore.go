@@ -35,15 +35,10 @@ func (d *Desk) SwapGuest(ctx context.Context, id string) (plan.Plan, error) {
 	return d.free(d.lab.Guests.Swap(ctx, s))
 }
 
-// RestoreGuests plans to bring several guests back, in the order of their priority.
-func (d *Desk) RestoreGuests(ctx context.Context, all []guest.Restore) ([]plan.Plan, error) {
-	plans, err := d.lab.Guests.RestoreSeveral(ctx, all)
-	for i := range plans {
-		if err == nil {
-			plans[i], err = wayBack("guest-loss")(d.free(plans[i], nil))
-		}
-	}
-	return plans, err
+// RestoreGuests plans to bring several guests back by one operation, in the order of
+// their priority, as many at once as parallel says.
+func (d *Desk) RestoreGuests(ctx context.Context, all []guest.Restore, parallel int) (plan.Plan, error) {
+	return wayBack("guest-loss")(d.free(d.lab.Guests.RestoreTogether(ctx, all, parallel)))
 }
 
 // RestoreComposite plans to bring the members of an asset back together.

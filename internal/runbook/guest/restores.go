@@ -23,11 +23,13 @@ func (b *Runbook) RestoreSeveral(ctx context.Context, all []Restore) ([]plan.Pla
 		if taken[r.Guest.Cluster] == nil {
 			taken[r.Guest.Cluster] = map[int]bool{}
 		}
-		var err error
-		if r.VMID, err = b.freeVMID(ctx, r.Guest.Cluster, taken[r.Guest.Cluster]); err != nil {
-			return nil, err
+		if !r.Again { // that comes back under its own
+			var err error
+			if r.VMID, err = b.freeVMID(ctx, r.Guest.Cluster, taken[r.Guest.Cluster]); err != nil {
+				return nil, err
+			}
+			taken[r.Guest.Cluster][r.VMID] = true
 		}
-		taken[r.Guest.Cluster][r.VMID] = true
 		p, err := b.Restore(ctx, r)
 		if err != nil {
 			return nil, err

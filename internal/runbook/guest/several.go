@@ -27,6 +27,11 @@ type partsArgs struct {
 	Wishes   []Restore `json:"wishes"` // from which the parts are planned again
 }
 
+// again says that the guests are gone, and come back under their own VMIDs.
+func (a partsArgs) again() bool {
+	return !slices.ContainsFunc(a.Wishes, func(r Restore) bool { return !r.Again })
+}
+
 // RestoreTogether plans to bring several guests back beside their originals, by one
 // operation that starts one for each, by priority and some at once. One that fails
 // holds none of the others up.
@@ -39,7 +44,11 @@ func (b *Runbook) RestoreTogether(ctx context.Context, all []Restore, parallel i
 	slices.SortStableFunc(all, func(one, other Restore) int { return cmp.Compare(b.priority(one.Guest), b.priority(other.Guest)) }) // as the parts are
 	a := partsArgs{Parallel: min(cmp.Or(parallel, Bears), len(all)), Wishes: all}
 	p := plan.Plan{Operation: "restore", Created: b.now(), Loss: "nothing now; once each takes its original's place, what that wrote since its backup, as the list says",
-		WayBack: "u on the operation of each removes what it restored; the guests themselves are not touched"}
+		WayBack: "the undo of each one's own operation (u, or cairn operation undo) removes what it restored; the guests themselves are not touched"}
+	where := "each beside what is there"
+	if a.again() {
+		where, p.Loss, p.WayBack = "as they were", "what each wrote since its backup, as the list says", "the undo of each one's own operation (u, or cairn operation undo) removes what it restored"
+	}
 	var names, clusters []string
 	state := sha256.New()
 	for i := range parts {
@@ -55,7 +64,7 @@ func (b *Runbook) RestoreTogether(ctx context.Context, all []Restore, parallel i
 	}
 	slices.Sort(clusters)
 	p.Parts, p.Target, p.Confirm, p.Fingerprint = parts, "proxmox."+strings.Join(clusters, ","), strings.Join(names, " "), hex.EncodeToString(state.Sum(nil)[:8])
-	p.Summary = fmt.Sprintf("Restore %d guests, each beside what is there: %s", len(parts), strings.Join(names, ", "))
+	p.Summary = fmt.Sprintf("Restore %d guests, %s: %s", len(parts), where, strings.Join(names, ", "))
 	p.Estimate = spread(parts, a.Parallel)
 	why := "one operation for each"
 	if a.Parallel == Bears && len(parts) > Bears {
@@ -65,7 +74,9 @@ func (b *Runbook) RestoreTogether(ctx context.Context, all []Restore, parallel i
 	if a.Parallel > Bears {
 		p.Notes = append(p.Notes, fmt.Sprintf("%d at once are more than the %d that an SSD behind USB bears: each will be slower.", a.Parallel, Bears))
 	}
-	p.Notes = append(p.Notes, "The originals are not touched. Once a restored guest is good, n on its own operation swaps it in.")
+	if !a.again() {
+		p.Notes = append(p.Notes, "The originals are not touched. Once a restored guest is good, its own operation swaps it in (n, or cairn restore guest-loss --swap).")
+	}
 	return p, nil
 }
 
@@ -186,7 +197,11 @@ func (x *partsStep) Run(ctx context.Context, s plan.Step, task *operation.Task) 
 	if err := t.follow(ctx, x.room.glance, begin, func(context.Context) (bool, error) { return true, nil }); err != nil {
 		return operation.Result{}, err
 	}
-	return t.result(", beside their originals", "n plans those again")
+	where := ", beside their originals"
+	if a.again() {
+		where = ""
+	}
+	return t.result(where, "n plans those again")
 }
 
 // Find leaves all to Run, which finds what was begun by its operations.

@@ -13,6 +13,7 @@ import (
 	"cairn/internal/operation"
 	"cairn/internal/plan"
 	"cairn/internal/runbook/rehearse"
+	"cairn/internal/testkit"
 	"cairn/proxmox"
 )
 
@@ -233,4 +234,39 @@ func TestWhatACancelledOneBeganIsStopped(t *testing.T) {
 		t.Errorf("cancelled: %v, stopped %v", err, p.stopped)
 	}
 	rehearse.Contains(t, "the reason", err.Error(), "asked to stop too: web, files")
+}
+
+// Guests that are gone come back together under their own VMIDs.
+func TestSeveralGuestsAsTheyWere(t *testing.T) {
+	x, h := severalSite(t)
+	wishes := []Restore{x.gone(102), x.gone(101)}
+	p, err := x.RestoreTogether(t.Context(), wishes, 2)
+	rehearse.Must(t, err)
+	rehearse.Contains(t, "summary", p.Summary, "Restore 2 guests, as they were: dns, web")
+	if p.Blocked() || p.Loss != "what each wrote since its backup, as the list says" {
+		t.Fatalf("%+v", p)
+	}
+	s := x.Run(p)
+	h.running.Wait()
+	rehearse.Want(t, s, operation.StepDone)
+	for vmid, name := range map[int]string{101: "web", 102: "dns"} {
+		config := x.pve.Guest(vmid).Config
+		if got := config["name"] + config["hostname"]; got != name {
+			t.Errorf("%d is %q", vmid, got)
+		}
+	}
+}
+
+// gone removes a guest, as nobody wanted, and wishes it back as it was.
+func (x *site) gone(vmid int) Restore {
+	x.T.Helper()
+	g, err := x.FindLost(x.T.Context(), fmt.Sprintf("home/%d", vmid))
+	rehearse.Must(x.T, err)
+	path := fmt.Sprintf("/nodes/%s/%s/%d", g.Node, g.Kind, vmid)
+	for _, call := range [][2]string{{"POST", path + "/status/stop"}, {"DELETE", path}} {
+		_, err := x.pve.Root(call[0], call[1], nil)
+		rehearse.Must(x.T, err)
+		testkit.Until(x.T, time.Minute, "the task has ended", x.pve.Idle)
+	}
+	return Restore{Guest: g, Again: true}
 }
