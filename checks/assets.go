@@ -138,12 +138,6 @@ func (l *lab) asset(id backup.AssetID, holdings []holding) Asset {
 		}
 		a.OffSite = a.OffSite || h.offsite
 	}
-	for _, c := range l.facts.Past.Elsewhere {
-		if slices.Contains(l.withHeirs([]backup.AssetID{c.Asset}, c.Taken), id) && c.Usable() {
-			media[c.Medium] = true
-			a.OffSite = a.OffSite || c.Site != "" && c.Site != backup.HomeSite
-		}
-	}
 	a.Copies, a.Media = len(media), len(media)
 	a.RPO = l.rpo(id, holdings)
 	if parked != "" {

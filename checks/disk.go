@@ -2,6 +2,7 @@ package checks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,6 +133,9 @@ func (l *lab) judgePresence(name string, cfg disk.Config, f disk.Facts) (p Probl
 	}
 	until, ok := l.toleratedUntil(name, cfg)
 	switch {
+	case ok && slices.ContainsFunc(cfg.Disks, func(u disk.Unit) bool { return l.seenAhead(name, u) }):
+		return found(backup.Unknown, "disk-absent", id,
+			fmt.Sprintf("Disk %s is absent, and how long it may be is not known: it was last seen at a time in the future, so a clock was wrong%s", name, stray), hint), gone, false
 	case ok && until.IsZero():
 		return found(backup.Warning, "disk-absent", id,
 			fmt.Sprintf("Disk %s is absent, and was never seen since it is watched%s", name, stray), hint), gone, true
@@ -143,6 +147,11 @@ func (l *lab) judgePresence(name string, cfg disk.Config, f disk.Facts) (p Probl
 			fmt.Sprintf("Disk %s is absent, %s longer than its absent_ok tolerates%s", name, backup.Age(l.now.Sub(until)), stray), hint), gone, false
 	}
 	return found(backup.Critical, "disk-absent", id, fmt.Sprintf("Disk %s is absent: nothing is mounted on %s%s", name, mount, stray), hint), gone, false
+}
+
+// seenAhead says whether a disk was last seen at a time that is yet to come.
+func (l *lab) seenAhead(name string, u disk.Unit) bool {
+	return l.facts.Past.Absent[name+"/"+u.Name].After(l.now.Add(clockTolerance))
 }
 
 // toleratedUntil is when the mount point may no longer be empty: when the last
@@ -170,6 +179,11 @@ func (l *lab) judgeTurns(name string, cfg disk.Config, f disk.Facts) []Problem {
 	for _, u := range cfg.Disks {
 		seen := l.facts.Past.Absent[name+"/"+u.Name]
 		if u.Name == f.Unit || seen.IsZero() {
+			continue
+		}
+		if l.seenAhead(name, u) {
+			out = append(out, found(backup.Unknown, "disk-turn", "disk."+name+"/"+u.Name,
+				fmt.Sprintf("When disk %s of %s was last in is not known: it carries %s", u.Name, name, odd(seen, l.now)), "A clock was wrong then: bring it in once"))
 			continue
 		}
 		limit := u.MayBeAway()

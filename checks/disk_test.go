@@ -108,6 +108,8 @@ func TestAbsenceIsToleratedForAWhile(t *testing.T) {
 	}
 	f.Past.Absent["usb/m"] = now.AddDate(0, 0, -41)
 	want(t, Judge(p, f, now), backup.Critical, "disk-absent", "24h longer")
+	f.Past.Absent["usb/m"] = now.AddDate(9, 0, 0)
+	want(t, Judge(p, f, now), backup.Unknown, "disk-absent", "in the future")
 }
 
 func TestDisksThatTakeTurnsComeBack(t *testing.T) {
@@ -117,6 +119,8 @@ func TestDisksThatTakeTurnsComeBack(t *testing.T) {
 	never(t, Judge(p, f, now), "disk-turn")
 	f.Past.Absent["usb/m"] = now.AddDate(0, 0, -41)
 	want(t, Judge(p, f, now), backup.Warning, "disk-turn", "m of usb", "41d", "40d")
+	f.Past.Absent["usb/m"] = now.AddDate(9, 0, 0)
+	want(t, Judge(p, f, now), backup.Unknown, "disk-turn", "m of usb", "in the future")
 }
 
 func TestSmartThatSleepsOrIsNotConfigured(t *testing.T) {

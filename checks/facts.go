@@ -40,6 +40,7 @@ type Past struct {
 	Steps     []estimate.Run           // measured steps of operations, newest first
 	Score     estimate.Score           // how good their predictions were
 	Absent    map[string]time.Time     // when each disk ("usb/a") was last seen
+	Unread    string                   // why the history could not be read; empty: it was, or none is kept
 
 	// First is when the first copy of an asset was seen in a source, by
 	// CopyKey(source, asset): a young source is not to blame for few periods.
@@ -50,12 +51,9 @@ type Past struct {
 	// CopyKey(source, copy's id); with an empty id that of a whole source.
 	Verdicts map[string]Verdict
 	// Torn says of restic snapshots, by the tag of the operation that made them, why
-	// what they hold of a PBS datastore
-	// is no copy: PBS wrote to it while it was read, or may have.
+	// what they hold of a PBS datastore is no copy: PBS wrote to it while it was read,
+	// or may have.
 	Torn map[string]string
-	// Elsewhere are copies on disks that take turns and are not in now, as they
-	// were last seen.
-	Elsewhere []backup.Copy
 }
 
 // Verdict is what a verification found.

@@ -39,6 +39,9 @@ func Judge(p Policy, f Facts, now time.Time) Report {
 	if hold := f.Past.Hold; hold != nil {
 		problems = append(problems, l.judgeHold(*hold))
 	}
+	if f.Past.Unread != "" {
+		problems = append(problems, judgeForgetful(f.Past))
+	}
 	problems = append(problems, l.judgeHeld()...)
 	report.Problems = settle(problems, f.Past, now)
 	report.Status = worstOf(report.Problems)
@@ -55,6 +58,13 @@ func (l *lab) judgeHold(h Hold) Problem {
 			"The way back: cairn restore. When all is validated: cairn incident close")
 	}
 	return found(backup.Warning, "hold", "incident", fmt.Sprintf("All copies are held since %s (%s: %s): nothing is forgotten or pruned", since, by, why), "When it is over: cairn hold off")
+}
+
+// judgeForgetful says that judgement lacks its memory: a copy that was found damaged,
+// or torn, may look well.
+func judgeForgetful(p Past) Problem {
+	return found(backup.Warning, "history", "cairn", fmt.Sprintf("No history is kept: %s. Whether copies are held, and which were found torn or damaged, is not known", sentence(p.Unread)),
+		"Make state_dir a directory that this user can write to, on a disk with room; until then nothing is forgotten")
 }
 
 // judgeSource judges one source. What explains much silences the rest: a source
@@ -362,6 +372,8 @@ func (r *Report) freeze(l *lab) {
 				if l.facts.Past.Hold.Incident != 0 {
 					s.Frozen = fmt.Sprintf("incident %d is open", l.facts.Past.Hold.Incident)
 				}
+			case l.facts.Past.Unread != "":
+				s.Frozen = "whether copies are held is not known"
 			case shrunken[s.Name]:
 				s.Frozen = "its newest copy is suspiciously small"
 			case s.Status == backup.Unknown:

@@ -81,7 +81,7 @@ func judgeMaintenance(s *source, f pbs.Facts) []Problem {
 // and of those whose last verification is too old.
 func (l *lab) judgeVerified(s *source, cfg pbs.Config) []Problem {
 	limit := cfg.VerifyMaxAge.Std()
-	var never, old, neverGrade, oldGrade []string
+	var never, old, ahead, neverGrade, oldGrade []string
 	var oldest time.Duration
 	for _, g := range s.groups {
 		if g.parked != "" || g.doubt != "" || g.usable() == 0 {
@@ -89,6 +89,8 @@ func (l *lab) judgeVerified(s *source, cfg pbs.Config) []Problem {
 		}
 		at, verified, first := lastVerified(g)
 		switch {
+		case at.After(l.now.Add(clockTolerance)):
+			ahead = append(ahead, g.label)
 		case !verified && l.now.Sub(first) > neverVerifiedAfter:
 			never, neverGrade = append(never, g.label), append(neverGrade, g.asset.String())
 		case verified && limit > 0 && l.now.Sub(at) > limit:
@@ -98,6 +100,10 @@ func (l *lab) judgeVerified(s *source, cfg pbs.Config) []Problem {
 	}
 	hint := "Datastore > Verify Jobs: schedule one, or now: proxmox-backup-manager verify " + either(cfg.Datastore, "DATASTORE")
 	var out []Problem
+	if len(ahead) > 0 {
+		out = append(out, found(backup.Unknown, "verify-future", s.name, fmt.Sprintf("When %s on %s %s last verified is not known: the time of it is in the future: %s",
+			counted(len(ahead), "guest"), s.title, verb(len(ahead), "was", "were"), listed(ahead)), "Set the server's clock by NTP (timedatectl status), then verify them again: "+hint, ahead...))
+	}
 	if len(never) > 0 {
 		out = append(out, found(backup.Warning, "never-verified", s.name, fmt.Sprintf("%s on %s %s never verified: %s",
 			counted(len(never), "guest"), s.title, verb(len(never), "was", "were"), listed(never)), hint, neverGrade...))
@@ -260,6 +266,8 @@ func judgeGC(s *source, f pbs.Facts, now time.Time) []Problem {
 		out = append(out, found(backup.Warning, "gc-failed", s.name, fmt.Sprintf("Garbage collection of %s failed: %s", s.title, sentence(run.Text)), hint))
 	case status == backup.Warning:
 		out = append(out, found(backup.Warning, "gc-warnings", s.name, fmt.Sprintf("Garbage collection of %s ended with warnings: %s", s.title, sentence(run.Text)), hint))
+	case lastOf(run).After(now.Add(clockTolerance)):
+		out = append(out, found(backup.Unknown, "gc-future", s.name, fmt.Sprintf("When %s last collected garbage is not known: its run carries %s", s.title, odd(lastOf(run), now)), "Set the server's clock by NTP (timedatectl status)"))
 	case !lastOf(run).IsZero() && now.Sub(lastOf(run)) > gcMaxAge:
 		out = append(out, found(backup.Warning, "gc-old", s.name, fmt.Sprintf("%s last collected garbage %s ago, the limit is %s", s.title,
 			backup.Age(now.Sub(lastOf(run))), backup.Age(gcMaxAge)), hint))

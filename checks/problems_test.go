@@ -109,6 +109,13 @@ func TestHoldIsShownAndFreezes(t *testing.T) {
 	if s := sourceOf(t, r, "restic.usb"); s.Frozen != "all copies are held" {
 		t.Errorf("got %+v", s)
 	}
+	forgetful := f
+	forgetful.Past = Past{Unread: "it is of a newer cairn"}
+	r = Judge(p, forgetful, now)
+	want(t, r, backup.Warning, "history", "it is of a newer cairn", "not known")
+	if s := sourceOf(t, r, "restic.usb"); s.Frozen == "" {
+		t.Errorf("got %+v", s)
+	}
 	f.Past.Hold.Incident = 3
 	r = Judge(p, f, now)
 	want(t, r, backup.Warning, "incident", "Incident 3", "ana", "ransomware", "2026-11-21 19:14")

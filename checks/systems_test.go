@@ -45,6 +45,16 @@ func TestPBS(t *testing.T) {
 		"gc old": {func(f *pbs.Facts) {
 			f.GC = &pbs.Job{LastRun: backup.Run{Started: now.AddDate(0, 0, -15), Ended: now.AddDate(0, 0, -15), Text: "OK"}}
 		}, "gc-old", backup.Warning, []string{"15d", "14d"}},
+		"gc of the future": {func(f *pbs.Facts) {
+			f.GC = &pbs.Job{LastRun: backup.Run{Started: now.AddDate(0, 0, 9), Ended: now.AddDate(0, 0, 9), Text: "OK"}}
+		}, "gc-future", backup.Unknown, []string{"9d in the future"}},
+		"verified in the future": {func(f *pbs.Facts) {
+			for i := range f.Snapshots {
+				if f.Snapshots[i].ID == "101" {
+					f.Snapshots[i].Verify.At = now.AddDate(4, 0, 0)
+				}
+			}
+		}, "verify-future", backup.Unknown, []string{"1 guest ", "web01"}},
 		"gc well":         {func(f *pbs.Facts) { f.GC = &pbs.Job{LastRun: ended(backup.OK, "OK")} }, "", 0, nil},
 		"gc not readable": {func(f *pbs.Facts) { f.GC = nil }, "", 0, nil},
 		"bad chunks":      {func(f *pbs.Facts) { f.GCStatus.StillBad = 2 }, "bad-chunks", backup.Critical, []string{"2 chunks"}},

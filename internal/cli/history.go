@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cairn/internal/backup"
+	"cairn/internal/desk"
 	"cairn/internal/history"
 	"cairn/internal/operation"
 )
@@ -42,6 +43,18 @@ func (a *app) withHistory(ctx context.Context, do func(*history.Store) error) er
 		fmt.Fprintln(a.env.Err, "cairn:", notice)
 	}
 	return do(store)
+}
+
+// inHistory does what withHistory does, for what changes something.
+func (a *app) inHistory(ctx context.Context, do func(*history.Store) error) error {
+	c, err := a.load()
+	if err != nil {
+		return err
+	}
+	if c.ReadOnly {
+		return fail(ExitBlocked, desk.ErrReadOnly)
+	}
+	return a.withHistory(ctx, do)
 }
 
 type runLine struct {

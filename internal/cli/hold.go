@@ -31,7 +31,7 @@ func (a *app) holdCommand() *cobra.Command {
 }
 
 func (a *app) hold(ctx context.Context, on bool, why string) error {
-	return a.withHistory(ctx, func(s *history.Store) error {
+	return a.inHistory(ctx, func(s *history.Store) error {
 		now, what, said := time.Now(), "hold off", "The hold is off: retention applies again."
 		var h *history.Hold
 		if on {
@@ -74,7 +74,7 @@ func (a *app) ackCommand() *cobra.Command {
 
 func (a *app) ack(ctx context.Context, id string, off bool) error {
 	if off {
-		return a.withHistory(ctx, func(s *history.Store) error { return s.Unacknowledge(ctx, id) })
+		return a.inHistory(ctx, func(s *history.Store) error { return s.Unacknowledge(ctx, id) })
 	}
 	state, err := a.survey(ctx, nil, time.Minute)
 	if err != nil {
@@ -86,7 +86,7 @@ func (a *app) ack(ctx context.Context, id string, off bool) error {
 		if p.ID != id {
 			continue
 		}
-		return a.withHistory(ctx, func(s *history.Store) error {
+		return a.inHistory(ctx, func(s *history.Store) error {
 			now := time.Now()
 			if err := s.Acknowledge(ctx, id, p.Fingerprint, who(), now); err != nil {
 				return err

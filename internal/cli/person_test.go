@@ -74,6 +74,11 @@ func TestHoldAckAndHistory(t *testing.T) {
 		t.Errorf("check: %q", out)
 	}
 	const problem = "unreachable:restic.usb"
+	for _, args := range [][]string{{"hold", "on"}, {"hold", "off"}, {"ack", problem}, {"ack", problem, "--off"}} {
+		if out := do(65, append(args, "--read-only")...); !strings.Contains(out, "read-only") {
+			t.Errorf("%v: %s", args, out)
+		}
+	}
 	if out := do(0, "ack"); !strings.Contains(out, problem+"  unknown") {
 		t.Errorf("the ids of the problems are not listed: %s", out)
 	}

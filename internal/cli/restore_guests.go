@@ -96,7 +96,7 @@ func (a *app) startAll(ctx context.Context, d *desk.Desk, f actFlags, plans []pl
 			if err != nil {
 				return err
 			}
-			if s.Open() && !s.Resumable && s.State != operation.NeedsYou {
+			if s.Ongoing() && !s.Resumable {
 				continue
 			}
 			delete(running, id)

@@ -133,7 +133,7 @@ func (d *Desk) CloseIncident(ctx context.Context, c Closing) (history.Incident, 
 	now := d.o.Now().UTC()
 	i, err := d.o.History.ChangeIncident(ctx, func(i *history.Incident) error {
 		for _, s := range incident.Of(i.ID, all) {
-			if s.Open() {
+			if s.Ongoing() {
 				return fmt.Errorf("operation %s of it is still open (%s): wait for its end, cancel it, or look at it: cairn operation show %s", s.ID(), s.State, s.ID())
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"cairn/internal/history"
 	"cairn/internal/operation"
+	"cairn/internal/plan"
 	"cairn/internal/runbook"
 )
 
@@ -130,6 +131,29 @@ func TestAnIncidentIsNotClosedUnderAnOperation(t *testing.T) {
 	}
 	if i, err := d.CloseIncident(ctx, Closing{Loss: "nothing", NotBack: true}); err != nil || i.Wall != 0 || !i.Validated.IsZero() {
 		t.Errorf("a false alarm: %+v, %v", i, err)
+	}
+}
+
+// TestAnIncidentCloses although nobody can tell what became of one of its operations:
+// nothing more would ever come of that.
+func TestAnIncidentCloses(t *testing.T) {
+	d, _, _ := sit(t, false)
+	ctx := t.Context()
+	i, err := d.OpenIncident(ctx, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := d.store.Create(plan.Plan{Target: "guest:home/101"}, operation.Actor{Incident: i.ID}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	journal := filepath.Join(d.o.Config.StateDir, "operations", id, "journal.jsonl")
+	if err := os.WriteFile(journal, []byte("{\"n\":1,\"event\":\"started\"}\n{\"n\":2,\"event\":\"ended\",\"state\":\"needs you\"}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i, err = d.CloseIncident(ctx, Closing{Loss: "nothing"})
+	if err != nil || len(i.Operations) != 1 || i.Operations[0].State != string(operation.NeedsYou) {
+		t.Errorf("got %+v, %v", i, err)
 	}
 }
 

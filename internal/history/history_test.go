@@ -2,11 +2,13 @@ package history
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -107,8 +109,8 @@ func TestTrendAndSeen(t *testing.T) {
 	if last := all["usb"][len(all["usb"])-1]; last.Used != 199 {
 		t.Errorf("the last sample is %+v", last)
 	}
+	check(t, s.RecordSeen(ctx, "usb/a", now.AddDate(9, 0, 0))) // by a clock that was wrong
 	check(t, s.RecordSeen(ctx, "usb/a", now))
-	check(t, s.RecordSeen(ctx, "usb/a", now.Add(-time.Hour)))
 	seen, err := s.LastSeen(ctx)
 	if err != nil || !seen["usb/a"].Equal(now) {
 		t.Errorf("seen %v, %v", seen, err)
@@ -182,6 +184,9 @@ func TestABrokenFileIsSetAside(t *testing.T) {
 		if !strings.Contains(s.Notice(), "set aside") {
 			t.Errorf("%s: the notice is %q", name, s.Notice())
 		}
+		if h, err := s.HeldBy(t.Context()); err != nil || h == nil || !strings.Contains(h.String(), "set aside") {
+			t.Errorf("%s: what it said of held copies is lost, and they are not held: %v, %v", name, h, err)
+		}
 		_, err = s.SaveFacts(t.Context(), "x", now, 1)
 		check(t, err)
 		check(t, s.Close())
@@ -195,6 +200,40 @@ func TestABrokenFileIsSetAside(t *testing.T) {
 			t.Errorf("%s: the broken file is gone", name)
 		}
 		check(t, os.Remove(path))
+	}
+}
+
+func TestNobodyElseReadsIt(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	dir := filepath.Join(t.TempDir(), "state")
+	s, err := Open(t.Context(), filepath.Join(dir, "history.db"))
+	check(t, err)
+	defer s.Close()
+	check(t, s.Audit(t.Context(), Entry{At: now, Who: "ana"}))
+	all, err := os.ReadDir(dir)
+	check(t, err)
+	if len(all) < 3 { // the file, its log, the lock
+		t.Errorf("there are %v", all)
+	}
+	for _, one := range all {
+		info, err := one.Info()
+		check(t, err)
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %04o", one.Name(), info.Mode().Perm())
+		}
+	}
+}
+
+func TestAnOpenThatHangsHoldsUpNoOther(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.db.lock")
+	unlock, err := lock(t.Context(), path)
+	check(t, err)
+	defer unlock()
+	hangs := errors.New("another process has held it for 30s")
+	waiting, stop := context.WithTimeoutCause(t.Context(), time.Millisecond, hangs)
+	defer stop()
+	if _, err := lock(waiting, path); !errors.Is(err, hangs) {
+		t.Errorf("got %v", err)
 	}
 }
 

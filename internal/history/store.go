@@ -27,13 +27,20 @@ type Store struct {
 	notice string
 }
 
+// patience is how long Open waits for another process that is opening the history
+// too, which looks through all of it.
+const patience = 30 * time.Second
+
 // Open opens the history at path and makes it where there is none. A file that
-// is damaged is set aside, never deleted; Notice says so.
+// is damaged is set aside, never deleted, and all copies are held from then on: it
+// may have said that they are. Notice says so.
 func Open(ctx context.Context, path string) (*Store, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("making the state directory: %w", err)
 	}
-	unlock, err := lock(ctx, path+".lock")
+	waiting, stop := context.WithTimeoutCause(ctx, patience, fmt.Errorf("another process has held it for %s", patience))
+	defer stop()
+	unlock, err := lock(waiting, path+".lock")
 	if err != nil {
 		return nil, fmt.Errorf("locking the history: %w", err)
 	}
@@ -53,7 +60,10 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if openErr != nil {
 		return nil, openErr
 	}
-	s.notice = fmt.Sprintf("The history was damaged (%v) and is set aside as %s; a new one was begun, so trends and last known facts start again.", err, aside)
+	if holdErr := s.SetHold(ctx, &Hold{Since: time.Now(), Who: "cairn", Why: "the history was damaged and set aside, and may have said that copies are held"}); holdErr != nil {
+		return nil, errors.Join(holdErr, s.Close())
+	}
+	s.notice = fmt.Sprintf("The history was damaged (%v) and is set aside as %s; a new one was begun, so trends and last known facts start again, and whether copies were held or found damaged is not known. Nothing is forgotten until cairn hold off.", err, aside)
 	return s, nil
 }
 
@@ -72,6 +82,9 @@ func dsn(path string) string {
 }
 
 func open(ctx context.Context, path string) (*Store, error) {
+	if err := private(path); err != nil {
+		return nil, fmt.Errorf("opening the history %s: %w", path, err)
+	}
 	db, err := sql.Open("sqlite", dsn(path))
 	if err != nil {
 		return nil, fmt.Errorf("opening the history %s: %w", path, err)
@@ -81,6 +94,20 @@ func open(ctx context.Context, path string) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("opening the history %s: %w", path, err), db.Close())
 	}
 	return &Store{db: db, path: path}, nil
+}
+
+// private makes the file where there is none, for nobody else to read. SQLite would
+// leave that to the umask; the files that it puts beside get the same mode. One that
+// is there is not opened: to close it would drop the locks that this process has on it.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func prepare(ctx context.Context, db *sql.DB) error {
@@ -110,9 +137,10 @@ func damaged(err error) bool {
 	return errors.As(err, &coded) && (coded.Code()&0xff == corrupt || coded.Code()&0xff == notADatabase)
 }
 
+// setAside moves the file last: what SQLite kept beside it must not meet a new one.
 func setAside(path string) (string, error) {
 	aside := path + ".broken-" + time.Now().UTC().Format("20060102T150405.000")
-	for _, suffix := range []string{"", "-wal", "-shm"} {
+	for _, suffix := range []string{"-wal", "-shm", ""} {
 		err := os.Rename(path+suffix, aside+suffix)
 		if err != nil && !(suffix != "" && errors.Is(err, os.ErrNotExist)) {
 			return "", err
@@ -124,7 +152,7 @@ func setAside(path string) (string, error) {
 // lock takes an exclusive lock on path, which is never removed, and waits for it
 // as long as ctx lasts.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o640)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +166,7 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), f.Close())
+			return nil, errors.Join(context.Cause(ctx), f.Close())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

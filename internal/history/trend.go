@@ -53,9 +53,10 @@ func (s *Store) FillSince(ctx context.Context, since time.Time) (map[string][]Fi
 }
 
 // RecordSeen keeps that something, such as the disk "usb/a", was there at the time at.
+// The last one counts, not the latest: a clock that was wrong once heals.
 func (s *Store) RecordSeen(ctx context.Context, subject string, at time.Time) error {
 	return s.write(ctx, "that "+subject+" was seen", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "INSERT INTO seen (subject, at) VALUES (?, ?) ON CONFLICT DO UPDATE SET at = max(at, excluded.at)", subject, stamp(at))
+		_, err := tx.ExecContext(ctx, "INSERT INTO seen (subject, at) VALUES (?, ?) ON CONFLICT DO UPDATE SET at = excluded.at", subject, stamp(at))
 		return err
 	})
 }

@@ -71,7 +71,7 @@ func Lock(stateDir string) (unlock func(), free bool, err error) {
 	if stateDir == "" {
 		return func() {}, true, nil
 	}
-	f, err := os.OpenFile(filepath.Join(stateDir, "offsite.lock"), os.O_CREATE|os.O_RDWR, 0o640)
+	f, err := os.OpenFile(filepath.Join(stateDir, "offsite.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, false, fmt.Errorf("locking: %w", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -42,16 +44,17 @@ type Line struct {
 
 // journal appends lines, each durable before the next thing is done.
 type journal struct {
-	f     *os.File
-	last  int
-	now   func() time.Time
-	wrote func(Line) // a test's hook, after each line; nil: none
+	f      *os.File
+	last   int
+	broken error // of the first append that failed: what follows a torn line could not be read
+	now    func() time.Time
+	wrote  func(Line) // a test's hook, after each line; nil: none
 }
 
 // openJournal opens the journal of an operation for writing: it cuts a torn last
 // line, makes that durable, and returns the lines that are there.
 func openJournal(path string, now func() time.Time) (*journal, []Line, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o640)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the journal: %w", err)
 	}
@@ -77,7 +80,7 @@ func repair(f *os.File, path string) ([]Line, error) {
 			return nil, fmt.Errorf("cutting the journal's torn last line: %w", err)
 		}
 	}
-	if err := f.Sync(); err != nil {
+	if err := errors.Join(f.Sync(), syncDir(filepath.Dir(path))); err != nil {
 		return nil, fmt.Errorf("making the journal durable: %w", err)
 	}
 	return parseJournal(text[:whole])
@@ -107,9 +110,26 @@ func parseJournal(text []byte) ([]Line, error) {
 		if l.Number != n+1 {
 			return lines, &BadLineError{n + 1, fmt.Sprintf("its number is %d", l.Number)}
 		}
+		if why := l.strange(); why != "" {
+			return lines, &BadLineError{n + 1, why}
+		}
 		lines = append(lines, l)
 	}
 	return lines, nil
+}
+
+// strange says what of a line only another version of cairn understands; empty:
+// nothing. Who passed over it might do a step a second time.
+func (l Line) strange() string {
+	known := []Event{Started, Resumed, Refused, Begun, Remote, Asked, Ended, Closed}
+	ended := []State{StepDone, StepWarned, StepFailed, Cancelled}
+	switch {
+	case !slices.Contains(known, l.Event):
+		return fmt.Sprintf("this cairn does not know the event %q; use the version that wrote it", l.Event)
+	case l.Event == Ended && !slices.Contains(ended, l.State):
+		return fmt.Sprintf("this cairn does not know the outcome %q; use the version that wrote it", l.State)
+	}
+	return ""
 }
 
 // readJournal reads a journal that may be written to meanwhile: a torn last line
@@ -128,6 +148,14 @@ func readJournal(path string) ([]Line, error) {
 // append writes l as one line and returns when it is durable. After an error
 // nothing more may be done: what is not journaled cannot be found again.
 func (j *journal) append(l Line) error {
+	if j.broken != nil {
+		return j.broken
+	}
+	j.broken = j.write(l)
+	return j.broken
+}
+
+func (j *journal) write(l Line) error {
 	l.Number, l.At = j.last+1, j.now().UTC()
 	text, err := json.Marshal(l)
 	if err != nil {

@@ -37,7 +37,7 @@ func (s *Store) ownLock(id string) string { return s.file(id, "lock") }
 // lock takes the lock at path, which stands for target, for operation id. It
 // never waits: the error is a *BusyError when another holds it.
 func lock(path, target, id string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o640)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking %s: %w", target, err)
 	}
@@ -75,9 +75,10 @@ func holderIn(f *os.File) string {
 }
 
 // holder returns whether the lock at path is held, and by which operation as far
-// as known. It takes nothing, so it can't get into a worker's way.
+// as known. It takes nothing, so it can't get into a worker's way, and it needs no
+// right to write: the state directory may have become read-only.
 func holder(path string) (held bool, id string, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, "", nil
 	}

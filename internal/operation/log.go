@@ -27,7 +27,7 @@ func (f *progressFile) appendLog(step string, lines []string, at time.Time) {
 	for _, line := range lines {
 		fmt.Fprintf(&text, "%s\t%s\t%s\n", at.Format(time.RFC3339), step, strings.NewReplacer("\n", " ", "\r", " ").Replace(line))
 	}
-	out, err := os.OpenFile(f.logPath, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	out, err := os.OpenFile(f.logPath, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return
 	}
@@ -71,12 +71,12 @@ func (s *Store) Log(id string, from int64) (lines []LogLine, next int64, again b
 			return nil, from, false, fmt.Errorf("operation %s: reading its older log: %w", id, err)
 		}
 	}
-	new, err := io.ReadAll(io.NewSectionReader(f, from, info.Size()-from))
+	latest, err := io.ReadAll(io.NewSectionReader(f, from, info.Size()-from))
 	if err != nil {
 		return nil, from, false, fmt.Errorf("operation %s: reading its log: %w", id, err)
 	}
-	whole := bytes.LastIndexByte(new, '\n') + 1 // the last line may be half written
-	for line := range strings.Lines(string(append(text, new[:whole]...))) {
+	whole := bytes.LastIndexByte(latest, '\n') + 1 // the last line may be half written
+	for line := range strings.Lines(string(append(text, latest[:whole]...))) {
 		lines = append(lines, parseLogLine(strings.TrimSuffix(line, "\n")))
 	}
 	return lines, from + int64(whole), again, nil

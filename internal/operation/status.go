@@ -66,6 +66,15 @@ func (s Status) Open() bool {
 	return s.State == Running || s.State == Waiting || s.State == Interrupted || s.State == NeedsYou || s.State == WaitsForYou
 }
 
+// Ongoing says whether the operation goes on, or may: nothing more comes of one that
+// needs a person to look at its target.
+func (s Status) Ongoing() bool { return s.Open() && s.State != NeedsYou }
+
+// begun says whether any step was.
+func (s Status) begun() bool {
+	return slices.ContainsFunc(s.Steps, func(one StepStatus) bool { return one.State != Waiting })
+}
+
 // Irreversible lists the titles of the steps that were begun and cannot be
 // undone: what a cancel can no longer take back.
 func (s Status) Irreversible() []string {
@@ -176,7 +185,7 @@ func replay(r Record, lines []Line) Status {
 				out.Started = l.At
 			}
 		case Refused:
-			if out.Text = l.Text; out.Started.IsZero() { // a refused resume leaves it interrupted
+			if out.Text = l.Text; !out.begun() { // else a refused resume leaves it interrupted
 				out.State, out.Ended = WasRefused, l.At
 			}
 		case Begun:

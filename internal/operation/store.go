@@ -23,7 +23,7 @@ type Store struct{ dir string }
 // OpenStore opens the operations of the state directory, and makes what is missing.
 func OpenStore(stateDir string) (*Store, error) {
 	for _, sub := range []string{"operations", "locks"} {
-		if err := os.MkdirAll(filepath.Join(stateDir, sub), 0o750); err != nil {
+		if err := os.MkdirAll(filepath.Join(stateDir, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("opening the operations: %w", err)
 		}
 	}
@@ -63,7 +63,7 @@ func (s *Store) Create(p plan.Plan, by Actor, now time.Time) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encoding the plan: %w", err)
 	}
-	if err := writeDurably(s.file(id, "plan.json"), text); err != nil {
+	if err := errors.Join(writeDurably(s.file(id, "plan.json"), text), syncDir(filepath.Join(s.dir, "operations"))); err != nil {
 		return "", fmt.Errorf("writing the plan: %w", err)
 	}
 	return id, nil
@@ -75,7 +75,7 @@ func (s *Store) newID(now time.Time) (string, error) {
 	day := now.Format("20060102")
 	for n := 1; ; n++ {
 		id := fmt.Sprintf("%s-%d", day, n)
-		err := os.Mkdir(filepath.Join(s.dir, "operations", id), 0o750)
+		err := os.Mkdir(filepath.Join(s.dir, "operations", id), 0o700)
 		if err == nil {
 			return id, nil
 		}
@@ -154,7 +154,7 @@ func writeDurably(path string, text []byte) error {
 		return err
 	}
 	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Chmod(0o640))
+	err = errors.Join(err, f.Sync()) // its mode is 0600
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}

@@ -75,7 +75,8 @@ func (f *progressFile) put(p Progress) {
 	}
 	f.lines = f.lines[max(0, len(f.lines)-linesKept):]
 	p.Lines, p.Said, p.At = f.lines, f.said, f.now().UTC()
-	if p.At.Sub(f.last) < progressGrain && p.Done != p.Total {
+	since := p.At.Sub(f.last) // negative where the clock went back: that holds nothing up
+	if 0 <= since && since < progressGrain && p.Done != p.Total {
 		return
 	}
 	f.last = p.At
@@ -84,7 +85,7 @@ func (f *progressFile) put(p Progress) {
 		return
 	}
 	tmp := filepath.Join(filepath.Dir(f.path), ".progress")
-	if os.WriteFile(tmp, text, 0o640) == nil {
+	if os.WriteFile(tmp, text, 0o600) == nil {
 		_ = os.Rename(tmp, f.path)
 	}
 }

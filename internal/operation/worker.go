@@ -81,7 +81,10 @@ type run struct {
 }
 
 func (r *run) begin(ctx context.Context) error {
-	if len(r.status.Steps) == 0 || r.status.Started.IsZero() {
+	if err := r.able(); err != nil {
+		return r.refuse(ctx, err)
+	}
+	if !r.status.begun() { // it may have been started long ago
 		if err := r.unchanged(ctx); err != nil {
 			return r.refuse(ctx, err)
 		}
@@ -104,6 +107,17 @@ func (r *run) refuse(ctx context.Context, why error) error {
 	return errors.Join(fmt.Errorf("%w: %w", ErrRefused, why), err)
 }
 
+// able says which step this cairn cannot do: nothing is begun, or gone on with,
+// that another version planned and this one could not bring to its end.
+func (r *run) able() error {
+	for i, s := range r.record.Plan.Steps {
+		if now := r.status.Steps[i].State; (now == Waiting || now == Running) && r.worker.Executors[s.Kind] == nil {
+			return fmt.Errorf("this cairn cannot do the step %q (%s): use the version that planned it, or look at a new plan", s.Title, s.Kind)
+		}
+	}
+	return nil
+}
+
 // unchanged reads the target again: a plan runs only against the state that it
 // was made for.
 func (r *run) unchanged(ctx context.Context) error {
@@ -119,11 +133,7 @@ func (r *run) unchanged(ctx context.Context) error {
 
 func (r *run) steps(ctx context.Context) error {
 	for i, step := range r.record.Plan.Steps {
-		executor := r.worker.Executors[step.Kind]
-		if executor == nil {
-			return r.close(ctx, StepFailed, fmt.Sprintf("this cairn cannot do the step %q (%s)", step.ID, step.Kind))
-		}
-		ended, err := r.step(ctx, executor, step, r.status.Steps[i])
+		ended, err := r.step(ctx, r.worker.Executors[step.Kind], step, r.status.Steps[i])
 		if ended || err != nil {
 			return err
 		}
@@ -158,11 +168,11 @@ func (r *run) find(ctx context.Context, e Executor, s plan.Step, was StepStatus)
 	}
 	switch out.State {
 	case Done:
-		return r.outcome(ctx, s, was.Started, out.Result, nil)
+		return r.outcome(ctx, s, was.Started, 0, out.Result, nil)
 	case NotDone:
 		return r.do(ctx, e, s)
 	case Failed:
-		return r.outcome(ctx, s, was.Started, out.Result, errors.New(out.Text))
+		return r.outcome(ctx, s, was.Started, 0, out.Result, errors.New(out.Text))
 	}
 	return true, r.close(ctx, NeedsYou, fmt.Sprintf("nobody can tell whether %q was done: %s. Look at the target before anything else.", s.Title, out.Text))
 }
@@ -195,7 +205,7 @@ func (r *run) do(ctx context.Context, e Executor, s plan.Step) (ended bool, err 
 	if r.stopped(ctx, stepping, err) {
 		return true, r.cancelled(ctx, s, err)
 	}
-	return r.outcome(ctx, s, began, result, err)
+	return r.outcome(ctx, s, began, r.worker.Now().Sub(began), result, err)
 }
 
 // cancellable is the context of a step that a person may cancel: one that cannot
@@ -232,8 +242,9 @@ func (r *run) canceller() string {
 	return "; by " + c.By.Who + " from " + c.By.From
 }
 
-// outcome journals how a step ended.
-func (r *run) outcome(ctx context.Context, s plan.Step, began time.Time, result Result, failed error) (ended bool, err error) {
+// outcome journals how a step ended. took is 0 where a worker died over it: nobody
+// saw its end.
+func (r *run) outcome(ctx context.Context, s plan.Step, began time.Time, took time.Duration, result Result, failed error) (ended bool, err error) {
 	state, text := StepDone, result.Text
 	if result.Status >= backup.Warning {
 		state = StepWarned
@@ -244,7 +255,7 @@ func (r *run) outcome(ctx context.Context, s plan.Step, began time.Time, result 
 	if err := r.journal.append(Line{Event: Ended, Step: s.ID, State: state, Text: text}); err != nil {
 		return true, err
 	}
-	r.measure(ctx, s, began, result, failed == nil && result.Status <= backup.Warning)
+	r.measure(ctx, s, began, took, result, failed == nil && result.Status <= backup.Warning)
 	if failed != nil {
 		return true, r.close(ctx, StepFailed, fmt.Sprintf("%s: %s", s.Title, text))
 	}
@@ -263,13 +274,13 @@ func (r *run) close(ctx context.Context, state State, text string) error {
 	return nil
 }
 
-func (r *run) measure(ctx context.Context, s plan.Step, began time.Time, result Result, ok bool) {
+func (r *run) measure(ctx context.Context, s plan.Step, began time.Time, took time.Duration, result Result, ok bool) {
 	if r.worker.History == nil {
 		return
 	}
 	// An operation goes on without its history: an error here stops nothing.
 	_ = r.worker.History.RecordStep(context.WithoutCancel(ctx), history.Measurement{
-		Operation: r.record.Plan.ID, Step: s.ID, Kind: s.Kind, Target: r.record.Plan.Target, Medium: result.Medium, Started: began, Took: r.worker.Now().Sub(began),
+		Operation: r.record.Plan.ID, Step: s.ID, Kind: s.Kind, Target: r.record.Plan.Target, Medium: result.Medium, Started: began, Took: took,
 		Bytes: result.Bytes, Predicted: s.Estimate.Median, PredictedP90: s.Estimate.P90, OK: ok,
 	})
 }

@@ -26,7 +26,7 @@ func (w *Watcher) remember(ctx context.Context) {
 	}
 	store, err := w.options.History(ctx)
 	if err != nil {
-		w.warn("history", fmt.Sprintf("No history is kept: %v. Trends and last known facts are missing.", err))
+		w.unread(err)
 		return
 	}
 	if notice := store.Notice(); notice != "" {
@@ -70,12 +70,20 @@ func (w *Watcher) forget() {
 func (w *Watcher) recall(ctx context.Context) {
 	past, err := w.memory.past(ctx, w.options.Now())
 	if err != nil {
-		w.warn("past", fmt.Sprintf("The history cannot be read: %v.", err))
+		w.unread(err)
 		return
 	}
 	w.mu.Lock()
 	w.facts.Past = past
 	w.mu.Unlock()
+}
+
+// unread enters that the history cannot be read; what it told before stays.
+func (w *Watcher) unread(why error) {
+	w.mu.Lock()
+	w.facts.Past.Unread = why.Error()
+	w.mu.Unlock()
+	signal(w.dirty)
 }
 
 // keep writes what a survey of source found.

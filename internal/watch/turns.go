@@ -46,7 +46,8 @@ func (w *Watcher) recordWritten(ctx context.Context, source string, found any) e
 	key := checks.WrittenKey(disk, seen.Value.Unit)
 	known := w.facts.Past.Absent[key]
 	w.mu.Unlock()
-	if disk == "" || !newest.After(known) || newest.After(w.options.Now()) || !in || !seen.Current() || !seen.Value.Present() || seen.Value.Unit == "" {
+	wrong := known.After(w.options.Now()) // a clock was, when that was written
+	if disk == "" || !newest.After(known) && !wrong || newest.IsZero() || newest.After(w.options.Now()) || !in || !seen.Current() || !seen.Value.Present() || seen.Value.Unit == "" {
 		return nil
 	}
 	return w.memory.store.RecordSeen(ctx, key, newest)

@@ -259,7 +259,7 @@ const overdue = 2 * time.Second
 func (w *Watcher) survey(ctx context.Context, s source) (pending <-chan struct{}) {
 	began := w.options.Now()
 	w.change(s.name, func(v *Survey) { v.Running, v.Began = true, began })
-	ctx, cancel := context.WithTimeoutCause(ctx, s.limit, fmt.Errorf("no answer within %s", s.limit))
+	asking, cancel := context.WithTimeoutCause(ctx, s.limit, fmt.Errorf("no answer within %s", s.limit))
 	type answer struct {
 		outcome
 		err error
@@ -268,7 +268,7 @@ func (w *Watcher) survey(ctx context.Context, s source) (pending <-chan struct{}
 	go func() {
 		defer close(ended)
 		defer cancel()
-		out, err := s.ask(ctx)
+		out, err := s.ask(asking)
 		answers <- answer{out, err}
 	}()
 	hanging := time.NewTimer(s.limit + overdue)
@@ -285,7 +285,7 @@ func (w *Watcher) survey(ctx context.Context, s source) (pending <-chan struct{}
 
 func (w *Watcher) enter(ctx context.Context, s source, out outcome, err error) {
 	now := w.options.Now()
-	if errors.Is(err, context.Canceled) {
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
 		w.change(s.name, func(v *Survey) { v.Running = false })
 		return // we are leaving; the system is not to blame
 	}

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -86,7 +87,7 @@ func TestTheFirstStateWaitsForNobody(t *testing.T) {
 		t.Error("a configured system that was not read yet is missing from the facts")
 	}
 	close(opened)
-	await(t, w, "the history's failure is said", func(s *State) bool { return len(s.Warnings) == 1 })
+	await(t, w, "the history's failure is said", func(s *State) bool { return s.Report.Status == backup.Warning && s.Facts.Past.Unread == "no disk" })
 	await(t, w, "it is being asked", func(s *State) bool { return s.Asking() == 1 })
 }
 
@@ -157,6 +158,23 @@ func TestPauseGrowsWithFailuresAndNeverGivesUp(t *testing.T) {
 	w.surveys["pbs.nas"] = Survey{Failed: 4}
 	if got := w.pause(slow); got != 15*time.Minute {
 		t.Errorf("the pause of a rarely asked one is %v", got)
+	}
+}
+
+// TestAnAnswerThatWasCancelledIsNoAnswer: what a client gives up by itself is not our
+// leaving, and what was read before must not stay current.
+func TestAnAnswerThatWasCancelledIsNoAnswer(t *testing.T) {
+	cut := &fake[pbs.Facts]{answer: func(_ context.Context, nth int) (pbs.Facts, error) {
+		if nth > 1 {
+			return pbs.Facts{}, fmt.Errorf("GET /version: %w", context.Canceled)
+		}
+		return pbs.Facts{Name: "nas"}, nil
+	}}
+	w := watching([]source{nas(cut, time.Millisecond, time.Second)}, checks.Policy{}, Options{})
+	run(t, w)
+	s := await(t, w, "it failed", func(s *State) bool { return s.Facts.PBS["nas"].Err != nil })
+	if s.Surveys["pbs.nas"].Failed == 0 || s.Facts.PBS["nas"].Current() {
+		t.Errorf("got %+v", s.Facts.PBS["nas"])
 	}
 }
 

@@ -211,18 +211,18 @@ func (b *Runbook) addForget(ctx context.Context, p *plan.Plan, c *pg.Client, sou
 }
 
 // held says why nothing may be forgotten now; empty where it may.
-func (b *Runbook) held(ctx context.Context) (string, error) {
+func (b *Runbook) held(ctx context.Context) string {
 	if b.history == nil {
-		return "", nil
+		return "no history is kept, so whether copies are held is not known"
 	}
 	h, err := b.history.HeldBy(ctx)
-	if err != nil {
-		return "whether the copies are held is not known", nil
+	switch {
+	case err != nil:
+		return "whether copies are held is not known: " + err.Error()
+	case h != nil:
+		return h.String()
 	}
-	if h == nil {
-		return "", nil
-	}
-	return h.String(), nil
+	return ""
 }
 
 // frozen says why nothing of a server may be forgotten now; empty where it
@@ -231,14 +231,12 @@ func (b *Runbook) held(ctx context.Context) (string, error) {
 func (b *Runbook) frozen(ctx context.Context, c *pg.Client, source string) string {
 	now := b.now()
 	past := checks.Past{}
-	if why, err := b.held(ctx); err != nil || why != "" {
+	if why := b.held(ctx); why != "" {
 		return why
 	}
-	if b.history != nil {
-		var err error
-		if past.Acks, err = b.history.Acknowledgements(ctx); err != nil {
-			return "what was acknowledged is not known: " + err.Error()
-		}
+	var err error
+	if past.Acks, err = b.history.Acknowledgements(ctx); err != nil {
+		return "what was acknowledged is not known: " + err.Error()
 	}
 	f, err := c.Survey(ctx)
 	if err != nil {

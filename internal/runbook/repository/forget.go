@@ -69,17 +69,18 @@ func short(ids []string) []string {
 func (b *Runbook) frozen(ctx context.Context, name string, facts restic.Facts) string {
 	now := b.now()
 	past := checks.Past{}
-	if b.history != nil {
-		hold, err := b.history.HeldBy(ctx)
-		if err != nil {
-			return "whether an incident is open is not known: " + err.Error()
-		}
-		if hold != nil {
-			return hold.String()
-		}
-		if past.Acks, err = b.history.Acknowledgements(ctx); err != nil {
-			return "what was acknowledged is not known: " + err.Error()
-		}
+	if b.history == nil {
+		return "no history is kept, so whether copies are held is not known"
+	}
+	hold, err := b.history.HeldBy(ctx)
+	if err != nil {
+		return "whether an incident is open is not known: " + err.Error()
+	}
+	if hold != nil {
+		return hold.String()
+	}
+	if past.Acks, err = b.history.Acknowledgements(ctx); err != nil {
+		return "what was acknowledged is not known: " + err.Error()
 	}
 	cfg := b.config.Restic[name]
 	cfg.Disk, cfg.CopyFrom = "", "" // only this repository is judged

@@ -298,6 +298,10 @@ func TestForgettingIsFrozen(t *testing.T) {
 	if why := h.frozen(t.Context(), "usb", facts); !strings.Contains(why, "not known") {
 		t.Errorf("a history that cannot be read: %q", why)
 	}
+	h.Keep(nil) // it could not be opened: locked, of a newer version, on a disk that is read-only
+	if why := h.frozen(t.Context(), "usb", restic.Facts{}); !strings.Contains(why, "is not known") {
+		t.Errorf("without a history: %q", why)
+	}
 }
 
 func TestWhatBlocksARepository(t *testing.T) {
