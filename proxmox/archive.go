@@ -28,6 +28,7 @@ type RestorePoint struct {
 	Encrypted bool
 	Key       string // fingerprint of the key that encrypts it; empty: not known
 	InFlight  bool   // its upload has not ended, or never will
+	Undated   bool   // it was renamed: when it was made is not known, only when its file was last changed
 }
 
 // archiveRow is a row of a storage's backup content, with what a restore asks.
@@ -39,8 +40,8 @@ type archiveRow struct {
 
 func (a archiveRow) point(storage resource) RestorePoint {
 	p := RestorePoint{Volume: string(a.Volume), Storage: string(storage.Storage), Node: string(storage.Node), PBS: storage.Plugin == "pbs",
-		Kind: a.kind(), VMID: int(a.VMID), Taken: a.Time.when(), Size: max(int64(a.Size), int64(a.Guess), 0),
-		Notes: printable(string(a.Notes)), Protected: bool(a.Protected), Encrypted: a.Encrypted != "" && a.Encrypted != "0"}
+		Kind: a.kind(), VMID: int(a.VMID), Taken: a.taken(), Size: max(int64(a.Size), int64(a.Guess), 0),
+		Notes: a.remark(), Undated: a.undated(), Protected: bool(a.Protected), Encrypted: a.Encrypted != "" && a.Encrypted != "0"}
 	if said, err := object[text](a.Verification); err == nil {
 		p.Verified = string(said["state"])
 	}
@@ -53,7 +54,7 @@ func (a archiveRow) point(storage resource) RestorePoint {
 
 func (a archiveRow) kind() GuestKind {
 	switch {
-	case a.Kind == text(LXC), a.Format == "pbs-ct", strings.Contains(string(a.Volume), ":backup/ct/"), strings.Contains(string(a.Volume), "vzdump-lxc-"):
+	case a.Kind == text(LXC), a.Kind == "openvz", a.Format == "pbs-ct", strings.Contains(string(a.Volume), ":backup/ct/"), strings.Contains(string(a.Volume), "vzdump-lxc-"), strings.Contains(string(a.Volume), "vzdump-openvz-"):
 		return LXC
 	}
 	return QEMU
@@ -65,7 +66,7 @@ func (p RestorePoint) Usable() bool {
 }
 
 // RestorePoints lists the backups of a guest on every storage that an online node
-// reaches, newest first; vmid 0: of all guests. What could not be read is told
+// reaches, newest first, and those of no known date last; vmid 0: of all guests. What could not be read is told
 // beside them: a storage that does not answer, or one whose backups the token may
 // not see, because PVE leaves those out with 200.
 func (c *Client) RestorePoints(ctx context.Context, vmid int) ([]RestorePoint, []Incompletion, error) {
@@ -84,6 +85,12 @@ func (c *Client) RestorePoints(ctx context.Context, vmid int) ([]RestorePoint, [
 		points = append(points, here...)
 	}
 	slices.SortStableFunc(points, func(a, b RestorePoint) int {
+		if a.Undated != b.Undated {
+			if a.Undated {
+				return 1
+			}
+			return -1
+		}
 		if d := b.Taken.Compare(a.Taken); d != 0 {
 			return d
 		}
@@ -132,7 +139,7 @@ func (c *Client) pointsOn(ctx context.Context, s resource, vmid int) ([]RestoreP
 	}
 	var points []RestorePoint
 	for _, row := range found.all {
-		if row.Volume == "" || row.VMID <= 0 || row.Content != "" && row.Content != "backup" || vmid > 0 && int(row.VMID) != vmid {
+		if row.Volume == "" || row.VMID <= 0 || row.Content != "" && row.Content != "backup" || row.foreign() || vmid > 0 && int(row.VMID) != vmid {
 			continue
 		}
 		points = append(points, row.point(s))

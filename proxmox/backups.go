@@ -168,13 +168,14 @@ func (m *memory) archiveCopies(cluster string, runs []GuestBackup) []backup.Copy
 	seen := map[text]bool{}
 	for _, at := range m.archives {
 		for _, a := range at.files {
-			if a.VMID <= 0 || a.Volume == "" || seen[a.Volume] {
+			if a.VMID <= 0 || a.Volume == "" || a.foreign() || seen[a.Volume] {
 				continue
 			}
 			seen[a.Volume] = true
 			c := backup.Copy{Asset: Asset(cluster, int(a.VMID)), Tier: backup.DurableLocal, Source: source(cluster),
 				ID: string(a.Volume), Kind: "backup", Medium: source(cluster) + "/" + at.storage, Site: backup.HomeSite,
-				Taken: a.Time.when(), Size: max(int64(a.Size), int64(a.Guess), 0), Protected: bool(a.Protected),
+				Taken: a.taken(), Size: max(int64(a.Size), int64(a.Guess), 0), Protected: bool(a.Protected),
+				Safety:    a.renamed() || strings.HasPrefix(string(a.Notes), backup.SafetyComment),
 				Encrypted: a.Encrypted != "" && a.Encrypted != "0", State: backup.Complete}
 			if b, ok := byArchive[string(a.Volume[strings.LastIndexByte(string(a.Volume), '/')+1:])]; ok {
 				c.Consistency = b.Consistency

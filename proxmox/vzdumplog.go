@@ -32,6 +32,7 @@ type vzdumpPart struct {
 
 	mode, status  string
 	frozen, loose bool // the freeze was issued; it failed
+	made          bool // the archive was whole before what the log says last
 }
 
 // Consistency tells in what state the guest was copied.
@@ -50,6 +51,8 @@ func (p vzdumpPart) Consistency() backup.Consistency {
 // Status is OK, Warning, Critical, or Unknown while the log goes on.
 func (p vzdumpPart) Status() backup.Status {
 	switch {
+	case p.Failure != "" && p.made:
+		return backup.Warning
 	case p.Failure != "":
 		return backup.Critical
 	case !p.Finished:
@@ -144,6 +147,8 @@ func (p *vzdumpPart) inform(said string) {
 		p.status = strings.TrimSpace(status)
 	} else if id, ok := guestAfter(said, "Finished Backup of VM "); ok && id == p.VMID {
 		p.Finished, p.Took = true, parenthesized(said)
+	} else if isAfterward(said) {
+		p.made = true
 	} else if strings.Contains(said, "skipping guest-agent 'fs-freeze'") {
 		p.loose = true
 	} else if strings.Contains(said, "guest-agent 'fs-freeze'") {
@@ -152,6 +157,17 @@ func (p *vzdumpPart) inform(said string) {
 		_, name, _ := strings.Cut(said, " archive '")
 		p.Archive = archiveName(strings.TrimSuffix(name, "'"))
 	}
+}
+
+// isAfterward says whether vzdump writes the line when the archive is whole: its notes,
+// its protection and the pruning of older ones come after, and may fail alone.
+func isAfterward(said string) bool {
+	for _, start := range []string{"archive file size: ", "adding notes to backup", "marking backup as protected", "prune older backups with retention"} {
+		if strings.HasPrefix(said, start) {
+			return true
+		}
+	}
+	return false
 }
 
 // archiveName is a file's name without its directory; a PBS snapshot is whole.
@@ -181,7 +197,9 @@ func (l *vzdumpLog) command(args string) {
 // fail notes that a guest's backup failed, which may be the first word of it.
 func (l *vzdumpLog) fail(id int, why string) {
 	if p := l.last(); p != nil && p.VMID == id && !p.over() {
-		p.Failure = why
+		if p.Failure = why; p.made {
+			p.Failure = "the backup was made, but what follows it failed: " + why
+		}
 		return
 	}
 	l.Parts = append(l.Parts, vzdumpPart{VMID: id, Failure: why})

@@ -48,6 +48,29 @@ func TestConsistencyOfABackup(t *testing.T) {
 	}
 }
 
+// What fails after the archive is whole takes nothing from it.
+func TestWhatFailsAfterTheBackup(t *testing.T) {
+	head := "INFO: Starting Backup of VM 101 (qemu)\nINFO: status = running\nINFO: backup mode: snapshot\nINFO: creating vzdump archive '/mnt/nas/dump/vzdump-qemu-101-2026_11_21-20_33_40.vma.zst'\n"
+	failed := "ERROR: Backup of VM 101 failed - error pruning backups - check log\nINFO: Failed at 2026-11-21 20:34:40"
+	for name, x := range map[string]struct {
+		log    string
+		status backup.Status
+		words  string
+	}{
+		"pruning on a storage":   {head + "INFO: archive file size: 1.20GB\nINFO: prune older backups with retention: keep-last=3\nERROR: prune 'nas:backup/x' failed - Permission denied\n" + failed, backup.Warning, "the backup was made, but"},
+		"pruning on a PBS":       {head + "INFO: adding notes to backup\nINFO: prune older backups with retention: keep-last=3\n" + failed, backup.Warning, "the backup was made, but"},
+		"the hook after it":      {head + "INFO: archive file size: 1.20GB\n" + strings.Replace(failed, "error pruning backups - check log", "command '/root/hook.pl backup-end snapshot 101' failed: exit code 2", 1), backup.Warning, "exit code 2"},
+		"the archive itself":     {head + strings.Replace(failed, "error pruning backups - check log", "vma_queue_write: write error - Broken pipe", 1), backup.Critical, "vma_queue_write"},
+		"the notes, with a word": {head + "INFO: archive file size: 1.20GB\nINFO: adding notes to backup\nWARN: unable to add notes - timeout\nINFO: Finished Backup of VM 101 (00:01:00)", backup.Warning, "unable to add notes"},
+	} {
+		l := parseVzdumpLog(vzdumpLines(x.log))
+		all := guestBackups(Task{Started: time.Unix(1, 0), Ended: time.Unix(61, 0), Exit: "job errors"}, &l)
+		if len(all) != 1 || all[0].Status != x.status || !strings.Contains(all[0].Text, x.words) {
+			t.Errorf("%s: %+v", name, all)
+		}
+	}
+}
+
 func TestArchiveOfALog(t *testing.T) {
 	for line, want := range map[string]string{
 		"INFO: creating Proxmox Backup Server archive 'vm/101/2026-11-21T20:33:40Z'":              "vm/101/2026-11-21T20:33:40Z",

@@ -115,7 +115,7 @@ type Copy struct {
 	Size        int64     // bytes; 0 when not known
 	Encrypted   bool
 	Protected   bool // it may not be pruned
-	Safety      bool // cairn made it before a change: a copy, but it says nothing of the schedule
+	Safety      bool // cairn made it before a change, or a person put it aside: a copy, but it says nothing of the schedule
 	State       State
 	Why         string // why it is torn or damaged, one sentence; else empty
 	Consistency Consistency
