@@ -114,15 +114,10 @@ func (l *Lab) newBackupHost(ctx context.Context, a step.PersonArgs) (string, err
 	return fmt.Sprintf("%d backups are there, the newest of %s", count, newest.UTC().Format("2006-01-02 15:04 UTC")), nil
 }
 
-// serverJobsStep may be done any number of times: what is there is left alone.
-type serverJobsStep struct{ lab *Lab }
-
-func (x *serverJobsStep) Run(ctx context.Context, s plan.Step, _ *operation.Task) (r operation.Result, err error) {
-	a, err := step.Args[byhand.ServerJobs](s)
-	if err != nil {
-		return r, err
-	}
-	c := x.lab.backupServers[a.PBS]
+// serverJobs makes the jobs again that a backup server had: what is there is left
+// alone.
+func (l *Lab) serverJobs(ctx context.Context, a byhand.ServerJobs, _ *operation.Task) (r operation.Result, err error) {
+	c := l.backupServers[a.PBS]
 	if c == nil {
 		return r, fmt.Errorf("no backup server [pbs.%s] is configured any more", a.PBS)
 	}
@@ -153,10 +148,6 @@ func (x *serverJobsStep) Run(ctx context.Context, s plan.Step, _ *operation.Task
 	return r, err
 }
 
-func (x *serverJobsStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
-}
-
 func orNone(all []string) string {
 	if len(all) == 0 {
 		return "none"
@@ -170,5 +161,5 @@ func (l *Lab) hostSteps() map[string]operation.Executor {
 		f, err := l.OffSite.NewDisk(ctx, a.Name)
 		return fmt.Sprintf("%s is UUID %s", f.Mount, f.UUID), err
 	}}
-	return map[string]operation.Executor{step.KindPerson: looks, kindServerJobs: &serverJobsStep{l}}
+	return map[string]operation.Executor{step.KindPerson: looks, kindServerJobs: step.Repeatable(l.serverJobs)}
 }

@@ -256,27 +256,20 @@ func (b *Runbook) frozen(ctx context.Context, c *pg.Client, source string) strin
 
 const notCopied = "not copied: "
 
-// leftStep ends an operation that could not copy everything: as a failure, so that
+// tellLeft ends an operation that could not copy everything: as a failure, so that
 // a timer's mail or unit says so.
-type leftStep struct{ room *Runbook }
-
-func (x *leftStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	_, a, err := openStep(x.room, s, sourceOf)
-	if err != nil {
+func (b *Runbook) tellLeft(ctx context.Context, a copyArgs, task *operation.Task) (operation.Result, error) {
+	if _, err := b.client(a.Source); err != nil {
 		return operation.Result{}, err
 	}
-	left := append(a.Left, x.room.failuresOf(ctx, task.Operation, backupJob)...)
+	left := append(a.Left, b.failuresOf(ctx, task.Operation, backupJob)...)
 	if len(left) == 0 {
 		return operation.Result{Text: "all is copied"}, nil
 	}
-	now := x.room.now()
+	now := b.now()
 	text := notCopied + strings.Join(left, "; ")
-	step.Record(ctx, x.room.history, backup.Run{Source: "postgres." + a.Source, Job: backupJob, Started: now, Ended: now, Status: backup.Critical, Text: text, ID: task.Operation})
+	step.Record(ctx, b.history, backup.Run{Source: "postgres." + a.Source, Job: backupJob, Started: now, Ended: now, Status: backup.Critical, Text: text, ID: task.Operation})
 	return operation.Result{}, errors.New(text)
-}
-
-func (x *leftStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
 }
 
 // copyStep takes a dump or a base backup.
@@ -358,15 +351,14 @@ func (x *copyStep) Find(_ context.Context, s plan.Step, _ operation.Intent, task
 	return operation.Outcome{State: operation.Done, Result: operation.Result{Text: path, Bytes: size}}, nil
 }
 
-// forgetStep removes what was planned, as far as it is still past the retention.
-type forgetStep struct{ room *Runbook }
-
-func (x *forgetStep) Run(ctx context.Context, s plan.Step, _ *operation.Task) (operation.Result, error) {
-	c, a, err := openStep(x.room, s, sourceOf)
+// forgetOld removes what was planned, as far as it is still past the retention then:
+// so it may be done again.
+func (b *Runbook) forgetOld(ctx context.Context, a copyArgs, _ *operation.Task) (operation.Result, error) {
+	c, err := b.client(a.Source)
 	if err != nil {
 		return operation.Result{}, err
 	}
-	if why := x.room.frozen(ctx, c, a.Source); why != "" {
+	if why := b.frozen(ctx, c, a.Source); why != "" {
 		return operation.Result{Status: backup.Warning, Text: "nothing was forgotten: " + why}, nil
 	}
 	gone, err := c.Forget(ctx, a.Segment, a.Paths)
@@ -378,10 +370,4 @@ func (x *forgetStep) Run(ctx context.Context, s plan.Step, _ *operation.Task) (o
 		return operation.Result{Status: backup.Warning, Text: fmt.Sprintf("%s; %d of those that were planned are gone already, or needed again", text, kept)}, nil
 	}
 	return operation.Result{Text: text}, nil
-}
-
-// Find answers that it may be done again: it removes only what is past the
-// retention then.
-func (x *forgetStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
 }

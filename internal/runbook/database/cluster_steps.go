@@ -9,47 +9,35 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/operation"
-	"cairn/internal/plan"
 	"cairn/internal/runbook/step"
 	"cairn/pg"
 )
 
-// clusterStep is a step of a restore of a whole server. All may be done again:
-// what they make carries the operation's id, and what has its name has it.
-type clusterStep struct {
-	room *Runbook
-	run  func(ctx context.Context, c *pg.Client, a clusterArgs, w pg.Work) (operation.Result, error)
-}
-
 func (b *Runbook) clusterSteps() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindVerifyAll:   &clusterStep{b, b.verifyAll},
-		kindGlobals:     &clusterStep{b, restoreGlobals},
-		kindRestoreAll:  &clusterStep{b, restoreAll},
-		kindValidateAll: &clusterStep{b, b.validateAll},
-		kindNameAll:     &clusterStep{b, nameAll},
+		kindVerifyAll:   b.ofCluster(b.verifyAll),
+		kindGlobals:     b.ofCluster(restoreGlobals),
+		kindRestoreAll:  b.ofCluster(restoreAll),
+		kindValidateAll: b.ofCluster(b.validateAll),
+		kindNameAll:     b.ofCluster(nameAll),
 	}
 }
 
-func (x *clusterStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	_, a, err := openStep(x.room, s, func(a clusterArgs) string { return a.Source })
-	if err != nil {
-		return operation.Result{}, err
-	}
-	c, shut, err := x.room.clusterClient(a.Source, a.Into)
-	if err != nil {
-		return operation.Result{}, err
-	}
-	defer shut()
-	result, err := x.run(ctx, c, a, workOf(task))
-	if err != nil {
-		return result, step.Stopped(ctx, err)
-	}
-	return result, nil
-}
-
-func (x *clusterStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
+// ofCluster is a step of a restore of a whole server. All may be done again: what
+// they make carries the operation's id, and what has its name has it.
+func (b *Runbook) ofCluster(do func(ctx context.Context, c *pg.Client, a clusterArgs, w pg.Work) (operation.Result, error)) operation.Executor {
+	return step.Repeatable(func(ctx context.Context, a clusterArgs, task *operation.Task) (operation.Result, error) {
+		c, shut, err := b.clusterClient(a.Source, a.Into)
+		if err != nil {
+			return operation.Result{}, err
+		}
+		defer shut()
+		result, err := do(ctx, c, a, workOf(task))
+		if err != nil {
+			return result, step.Stopped(ctx, err)
+		}
+		return result, nil
+	})
 }
 
 func (b *Runbook) verifyAll(ctx context.Context, c *pg.Client, a clusterArgs, w pg.Work) (operation.Result, error) {

@@ -139,37 +139,30 @@ func (b *Runbook) addBringBack(ctx context.Context, p *plan.Plan, c *pg.Client, 
 	return b.addDatabaseSwap(ctx, p, c, d, lost)
 }
 
-// recoverStep is a step of a recovery. All of them may be done again: what they
-// make lies in a directory of the operation's own.
-type recoverStep struct {
-	room *Runbook
-	run  func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error)
-}
-
 func (b *Runbook) recoverSteps() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindFlushWAL: &recoverStep{b, func(ctx context.Context, c *pg.Client, _ recoverArgs, w pg.Work) (operation.Result, error) {
+		kindFlushWAL: b.recovering(func(ctx context.Context, c *pg.Client, _ recoverArgs, w pg.Work) (operation.Result, error) {
 			name, err := c.FlushWAL(ctx, w)
 			if err != nil { // the target may be in the archive already: the recovery tells
 				return operation.Result{Status: backup.Warning, Text: err.Error()}, ctx.Err()
 			}
 			return operation.Result{Text: name + " is archived"}, nil
-		}},
-		kindCopyBase: &recoverStep{b, func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error) {
+		}),
+		kindCopyBase: b.recovering(func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error) {
 			n, err := c.CopyBase(ctx, a.Recovery, w)
 			return operation.Result{Bytes: n, Text: a.Recovery.Dir}, err
-		}},
-		kindRecover: &recoverStep{b, recoverServer},
-		kindExtract: &recoverStep{b, func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error) {
+		}),
+		kindRecover: b.recovering(recoverServer),
+		kindExtract: b.recovering(func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error) {
 			m, err := c.Extract(ctx, a.Recovery, a.Database, w)
 			if err != nil {
 				return operation.Result{}, err
 			}
 			return operation.Result{Bytes: m.Bytes, Text: countsText(m)}, nil
-		}},
-		kindDiscard: &recoverStep{b, func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error) {
+		}),
+		kindDiscard: b.recovering(func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error) {
 			return operation.Result{}, c.Discard(ctx, a.Recovery, w)
-		}},
+		}),
 	}
 }
 
@@ -207,29 +200,28 @@ func countsText(m pg.DumpManifest) string {
 	return fmt.Sprintf("%d tables, %d rows: %s", len(m.Tables), m.Rows, strings.Join(parts, ", "))
 }
 
-// Run does the step. Where it fails or is cancelled, the recovered server and its
-// directory go: nothing half-recovered stays behind.
-func (x *recoverStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	c, a, err := openStep(x.room, s, recoverSource)
-	if err != nil {
-		return operation.Result{}, err
-	}
-	w := workOf(task)
-	result, err := x.run(ctx, c, a, w)
-	if err == nil {
-		return result, nil
-	}
-	if a.Recovery.Operation != "" { // another one made it: a person says when it goes
-		return result, step.Stopped(ctx, fmt.Errorf("%w; the live server is as it was; what is recovered stays in %s: cairn operation undo %s removes it", err, a.Recovery.Dir, a.Recovery.Operation))
-	}
-	if gone := c.Discard(context.WithoutCancel(ctx), a.Recovery, w); gone != nil {
-		err = fmt.Errorf("%w; what it left is in %s (%w)", err, a.Recovery.Dir, gone)
-	}
-	return result, step.Stopped(ctx, fmt.Errorf("%w; the live server is as it was", err))
-}
-
-func (x *recoverStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
+// recovering is a step of a recovery. All of them may be done again: what they make
+// lies in a directory of the operation's own. Where one fails or is cancelled, the
+// recovered server and its directory go: nothing half-recovered stays behind.
+func (b *Runbook) recovering(do func(ctx context.Context, c *pg.Client, a recoverArgs, w pg.Work) (operation.Result, error)) operation.Executor {
+	return step.Repeatable(func(ctx context.Context, a recoverArgs, task *operation.Task) (operation.Result, error) {
+		c, err := b.client(a.Source)
+		if err != nil {
+			return operation.Result{}, err
+		}
+		w := workOf(task)
+		result, err := do(ctx, c, a, w)
+		if err == nil {
+			return result, nil
+		}
+		if a.Recovery.Operation != "" { // another one made it: a person says when it goes
+			return result, step.Stopped(ctx, fmt.Errorf("%w; the live server is as it was; what is recovered stays in %s: cairn operation undo %s removes it", err, a.Recovery.Dir, a.Recovery.Operation))
+		}
+		if gone := c.Discard(context.WithoutCancel(ctx), a.Recovery, w); gone != nil {
+			err = fmt.Errorf("%w; what it left is in %s (%w)", err, a.Recovery.Dir, gone)
+		}
+		return result, step.Stopped(ctx, fmt.Errorf("%w; the live server is as it was", err))
+	})
 }
 
 // ParseTarget reads a point in time, an LSN or the name of a restore point; empty

@@ -12,37 +12,30 @@ import (
 	"cairn/pg"
 )
 
-// databaseStep is a step of a restore. Those that touch no live database may be
-// done again after a crash: what they make carries the operation's id.
-type databaseStep struct {
-	room *Runbook
-	run  func(ctx context.Context, c *pg.Client, a databaseArgs, task *operation.Task) (operation.Result, error)
-}
-
 func (b *Runbook) databaseSteps() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindVerifyDump:       &databaseStep{b, b.verifyDump},
-		kindDatabaseRoles:    &databaseStep{b, createRoles},
-		kindDatabaseRestore:  &databaseStep{b, restoreDump},
-		kindDatabaseValidate: &databaseStep{b, b.validate},
+		kindVerifyDump:       b.beside(b.verifyDump),
+		kindDatabaseRoles:    b.beside(createRoles),
+		kindDatabaseRestore:  b.beside(restoreDump),
+		kindDatabaseValidate: b.beside(b.validate),
 		kindDatabaseSwap:     &databaseSwap{b},
 	}
 }
 
-func (x *databaseStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	c, a, err := openStep(x.room, s, databaseSource)
-	if err != nil {
-		return operation.Result{}, err
-	}
-	result, err := x.run(ctx, c, a, task)
-	if err != nil {
-		return result, step.Stopped(ctx, err)
-	}
-	return result, nil
-}
-
-func (x *databaseStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
+// beside is a step of a restore that touches no live database. It may be done again
+// after a crash: what it makes carries the operation's id.
+func (b *Runbook) beside(do func(ctx context.Context, c *pg.Client, a databaseArgs, task *operation.Task) (operation.Result, error)) operation.Executor {
+	return step.Repeatable(func(ctx context.Context, a databaseArgs, task *operation.Task) (operation.Result, error) {
+		c, err := b.client(a.Source)
+		if err != nil {
+			return operation.Result{}, err
+		}
+		result, err := do(ctx, c, a, task)
+		if err != nil {
+			return result, step.Stopped(ctx, err)
+		}
+		return result, nil
+	})
 }
 
 func (b *Runbook) verifyDump(ctx context.Context, c *pg.Client, a databaseArgs, task *operation.Task) (operation.Result, error) {

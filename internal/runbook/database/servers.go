@@ -200,8 +200,8 @@ func (b *Runbook) Executors() map[string]operation.Executor {
 	maps.Copy(all, b.stayingSteps())
 	maps.Copy(all, b.clusterSteps())
 	maps.Copy(all, b.verifySteps())
-	all[kindDump], all[kindBase], all[KindForget] = &copyStep{b}, &copyStep{b}, &forgetStep{b}
-	all[kindLeft] = &leftStep{b}
+	all[kindDump], all[kindBase] = &copyStep{b}, &copyStep{b}
+	all[KindForget], all[kindLeft] = step.Repeatable(b.forgetOld), step.Repeatable(b.tellLeft)
 	return all
 }
 

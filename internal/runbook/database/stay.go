@@ -168,8 +168,8 @@ func (b *Runbook) addPromote(p *plan.Plan, a recoverArgs) {
 
 func (b *Runbook) stayingSteps() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindLook:    &recoverStep{b, lookAtRecovered},
-		kindPromote: &recoverStep{b, promoteRecovered},
+		kindLook:    b.recovering(lookAtRecovered),
+		kindPromote: b.recovering(promoteRecovered),
 	}
 }
 

@@ -32,8 +32,6 @@ type verifyArgs struct {
 	Tool   string `json:"tool,omitempty"`
 }
 
-func verifySource(a verifyArgs) string { return a.Source }
-
 // Verify plans to read copies of a server to their last byte. part is "":
 // the newest of each kind; "dump", "base", one database, or "pgbackrest", "barman",
 // "wal-g". all is each copy instead of the newest. The server need not run.
@@ -105,43 +103,46 @@ func readable(f pg.Facts, part string, all bool) []candidate {
 	return out
 }
 
-// verifyStep verifies copies, and says at last what was found: one that is bad
-// keeps none of the others from being read.
-type verifyStep struct{ room *Runbook }
-
+// verifySteps verify copies, and say at last what was found: one that is bad keeps
+// none of the others from being read.
 func (b *Runbook) verifySteps() map[string]operation.Executor {
-	x := &verifyStep{b}
-	return map[string]operation.Executor{kindVerifyCopy: x, kindVerifyTool: x, kindVerdict: x}
+	return map[string]operation.Executor{
+		kindVerifyCopy: b.reading(b.verifyCopy),
+		kindVerifyTool: b.reading(b.verifyTool),
+		kindVerdict:    b.reading(b.verdict),
+	}
 }
 
-func (x *verifyStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	c, a, err := openStep(x.room, s, verifySource)
-	if err != nil {
-		return operation.Result{}, err
-	}
-	switch s.Kind {
-	case kindVerifyCopy:
-		return x.copy(ctx, c, a, task)
-	case kindVerifyTool:
-		return x.tool(ctx, c, a, task)
-	}
-	bad := x.room.failuresOf(ctx, task.Operation, verifyJob)
+// reading is a step that only reads.
+func (b *Runbook) reading(do func(ctx context.Context, c *pg.Client, a verifyArgs, task *operation.Task) (operation.Result, error)) operation.Executor {
+	return step.Repeatable(func(ctx context.Context, a verifyArgs, task *operation.Task) (operation.Result, error) {
+		c, err := b.client(a.Source)
+		if err != nil {
+			return operation.Result{}, err
+		}
+		return do(ctx, c, a, task)
+	})
+}
+
+// verdict says what was found.
+func (b *Runbook) verdict(ctx context.Context, _ *pg.Client, _ verifyArgs, task *operation.Task) (operation.Result, error) {
+	bad := b.failuresOf(ctx, task.Operation, verifyJob)
 	if len(bad) == 0 {
 		return operation.Result{Text: "nothing wrong was found"}, nil
 	}
 	return operation.Result{}, fmt.Errorf("%d of what was to be verified is not good: %s; make a new copy now, and look at the disk (cairn disk)", len(bad), strings.Join(bad, "; "))
 }
 
-func (x *verifyStep) copy(ctx context.Context, c *pg.Client, a verifyArgs, task *operation.Task) (operation.Result, error) {
-	if blocked := x.room.diskBlockers(ctx, x.room.config.Postgres[a.Source].Disk); len(blocked) > 0 {
+func (b *Runbook) verifyCopy(ctx context.Context, c *pg.Client, a verifyArgs, task *operation.Task) (operation.Result, error) {
+	if blocked := b.diskBlockers(ctx, b.config.Postgres[a.Source].Disk); len(blocked) > 0 {
 		return operation.Result{}, fmt.Errorf("%s: %s; %s", blocked[0].Subject, blocked[0].Why, blocked[0].Hint)
 	}
-	began := x.room.now()
+	began := b.now()
 	e, err := c.VerifyCopy(ctx, a.Path, workOf(task))
 	if ctx.Err() != nil {
 		return operation.Result{}, step.Stopped(ctx, err)
 	}
-	run := backup.Run{Source: "postgres." + a.Source, Job: verifyJob, Subject: a.Path, Started: began, Ended: x.room.now(), Text: e.Text, ID: task.Operation}
+	run := backup.Run{Source: "postgres." + a.Source, Job: verifyJob, Subject: a.Path, Started: began, Ended: b.now(), Text: e.Text, ID: task.Operation}
 	var damage *pg.Damage
 	switch {
 	case errors.As(err, &damage):
@@ -149,7 +150,7 @@ func (x *verifyStep) copy(ctx context.Context, c *pg.Client, a verifyArgs, task 
 	case err != nil:
 		run.Status, run.Text = backup.Unknown, err.Error()
 	}
-	x.keep(ctx, task.Operation, run)
+	b.keepVerdict(ctx, task.Operation, run)
 	result := operation.Result{Status: run.Status, Text: run.Text, Bytes: e.Bytes}
 	if run.Status == backup.Unknown {
 		return result, nil
@@ -173,13 +174,13 @@ func isOurs(path string) bool {
 	return dump == nil || base == nil
 }
 
-func (x *verifyStep) tool(ctx context.Context, c *pg.Client, a verifyArgs, task *operation.Task) (operation.Result, error) {
-	began := x.room.now()
+func (b *Runbook) verifyTool(ctx context.Context, c *pg.Client, a verifyArgs, task *operation.Task) (operation.Result, error) {
+	began := b.now()
 	found, err := c.VerifyTool(ctx, a.Tool, workOf(task))
 	if ctx.Err() != nil {
 		return operation.Result{}, step.Stopped(ctx, err)
 	}
-	ended := x.room.now()
+	ended := b.now()
 	source := pg.ToolSource(a.Tool, a.Source)
 	run := backup.Run{Source: source, Job: verifyJob, Started: began, Ended: ended, ID: task.Operation}
 	good, bad := 0, []string{}
@@ -196,11 +197,11 @@ func (x *verifyStep) tool(ctx context.Context, c *pg.Client, a verifyArgs, task 
 		case f.Read:
 			good++
 		}
-		x.keep(ctx, task.Operation, one)
+		b.keepVerdict(ctx, task.Operation, one)
 	}
 	if err != nil {
 		run.Status, run.Text = backup.Unknown, err.Error()
-		x.keep(ctx, task.Operation, run)
+		b.keepVerdict(ctx, task.Operation, run)
 		return operation.Result{Status: backup.Critical, Text: err.Error()}, nil
 	}
 	if len(bad) > 0 {
@@ -209,15 +210,10 @@ func (x *verifyStep) tool(ctx context.Context, c *pg.Client, a verifyArgs, task 
 	return operation.Result{Text: fmt.Sprintf("%d backups are good", good)}, nil
 }
 
-// keep records a verdict in the history, where the board finds it.
-func (x *verifyStep) keep(ctx context.Context, op string, run backup.Run) {
-	step.Record(ctx, x.room.history, run)
+// keepVerdict records a verdict in the history, where the board finds it.
+func (b *Runbook) keepVerdict(ctx context.Context, op string, run backup.Run) {
+	step.Record(ctx, b.history, run)
 	if run.Status != backup.OK {
-		x.room.failed.add(op, failureText(run))
+		b.failed.add(op, failureText(run))
 	}
-}
-
-// Find answers that it is done again: it only reads.
-func (x *verifyStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
 }

@@ -310,35 +310,26 @@ func (b *Runbook) state(ctx context.Context, p plan.Plan) string {
 // Executors are those of every kind of step that holds or releases a setting.
 func (b *Runbook) Executors() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindHoldServer:    &serverStep{b, b.holdServer},
-		kindReleaseServer: &serverStep{b, b.releaseServer},
-		kindLookServer:    &serverStep{b, b.lookAtServer},
+		kindHoldServer:    b.withKeeper(b.holdServer, nil),
+		kindReleaseServer: b.withKeeper(b.releaseServer, b.forget),
+		kindLookServer:    b.withKeeper(b.lookAtServer, nil),
 	}
 }
 
-// serverStep looks before it does anything, so it may be done any number of times.
-type serverStep struct {
-	room *Runbook
-	do   func(ctx context.Context, k keeper, a heldArgs, of string) (operation.Result, error)
-}
-
-func (x *serverStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (r operation.Result, err error) {
-	a, err := step.Args[heldArgs](s)
-	if err != nil {
-		return r, err
-	}
-	k, err := x.room.keeper(a.Server)
-	if errors.Is(err, errUnconfigured) && s.Kind == kindReleaseServer {
-		return x.room.forget(ctx, a, err)
-	}
-	if err != nil {
-		return r, err
-	}
-	return x.do(ctx, k, a, task.Operation)
-}
-
-func (x *serverStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
+// withKeeper is a step that looks before it does anything, so it may be done any
+// number of times. unconfigured is done instead where the server is configured no
+// more; nil: that fails.
+func (b *Runbook) withKeeper(do func(ctx context.Context, k keeper, a heldArgs, of string) (operation.Result, error), unconfigured func(ctx context.Context, a heldArgs, err error) (operation.Result, error)) operation.Executor {
+	return step.Repeatable(func(ctx context.Context, a heldArgs, task *operation.Task) (operation.Result, error) {
+		k, err := b.keeper(a.Server)
+		switch {
+		case errors.Is(err, errUnconfigured) && unconfigured != nil:
+			return unconfigured(ctx, a, err)
+		case err != nil:
+			return operation.Result{}, err
+		}
+		return do(ctx, k, a, task.Operation)
+	})
 }
 
 // holdServer notes what a setting was before it changes it, and looks afterwards.

@@ -18,40 +18,29 @@ import (
 	"cairn/restic"
 )
 
-// fetchStep is a step that fetches from off-site. It may be done again: what is
-// there and whole is not fetched a second time.
-type fetchStep struct {
-	room *Runbook
-	do   func(ctx context.Context, c *restic.Client, a fetchArgs, task *operation.Task) (operation.Result, error)
-}
-
 // Executors are those of every kind of step that brings something back from off-site.
 func (b *Runbook) Executors() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindFetch:  &fetchStep{b, b.fetchBackup},
-		kindLayout: &fetchStep{b, b.completeStore},
-		kindHold:   &holdStep{b},
+		kindFetch:  b.fromRepository(b.fetchBackup),
+		kindLayout: b.fromRepository(b.completeStore),
+		kindHold:   step.Repeatable(b.holdAll),
 
-		kindDiskThere:  &fetchStep{b, b.diskThere},
-		kindCheckStore: &fetchStep{b, b.checkStore},
+		kindDiskThere:  b.fromRepository(b.diskThere),
+		kindCheckStore: b.fromRepository(b.checkStore),
 	}
 }
 
-func (x *fetchStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	a, err := step.Args[fetchArgs](s)
-	if err != nil {
-		return operation.Result{}, err
-	}
-	c, err := x.room.repositories.Client(a.Source)
-	if err != nil {
-		return operation.Result{}, err
-	}
-	result, err := x.do(ctx, c, a, task)
-	return result, step.Stopped(ctx, err)
-}
-
-func (x *fetchStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
+// fromRepository is a step that fetches from off-site. It may be done again: what is
+// there and whole is not fetched a second time.
+func (b *Runbook) fromRepository(do func(ctx context.Context, c *restic.Client, a fetchArgs, task *operation.Task) (operation.Result, error)) operation.Executor {
+	return step.Repeatable(func(ctx context.Context, a fetchArgs, task *operation.Task) (operation.Result, error) {
+		c, err := b.repositories.Client(a.Source)
+		if err != nil {
+			return operation.Result{}, err
+		}
+		result, err := do(ctx, c, a, task)
+		return result, step.Stopped(ctx, err)
+	})
 }
 
 func (b *Runbook) fetchBackup(ctx context.Context, c *restic.Client, a fetchArgs, task *operation.Task) (operation.Result, error) {
@@ -126,26 +115,20 @@ func enterable(target, store string) error {
 	return nil
 }
 
-// holdStep holds everything: nothing is forgotten, pruned or synchronised away.
-type holdStep struct{ room *Runbook }
-
-func (x *holdStep) Run(ctx context.Context, _ plan.Step, task *operation.Task) (operation.Result, error) {
-	if x.room.history == nil {
+// holdAll holds everything: nothing is forgotten, pruned or synchronised away.
+func (b *Runbook) holdAll(ctx context.Context, _ fetchArgs, task *operation.Task) (operation.Result, error) {
+	if b.history == nil {
 		return operation.Result{}, fmt.Errorf("no history is kept, so nothing can be held: stop the timers that forget, prune and synchronise by hand, then restore with cairn restore site-loss --at")
 	}
-	now, err := x.room.history.HeldBy(ctx)
+	now, err := b.history.HeldBy(ctx)
 	if err != nil {
 		return operation.Result{}, err
 	}
 	if now != nil {
 		return operation.Result{Text: "it was on already: " + now.Why}, nil
 	}
-	err = x.room.history.SetHold(ctx, &history.Hold{Since: x.room.now().UTC().Truncate(time.Second), Who: "operation " + task.Operation, Why: "ransomware"})
+	err = b.history.SetHold(ctx, &history.Hold{Since: b.now().UTC().Truncate(time.Second), Who: "operation " + task.Operation, Why: "ransomware"})
 	return operation.Result{Text: "until cairn hold off"}, err
-}
-
-func (x *holdStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
 }
 
 // Fingerprint says that the snapshot is still there that p was made with.

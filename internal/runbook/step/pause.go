@@ -22,10 +22,15 @@ func Pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Stopped makes an error of a step that a person cancelled say so.
+// Stopped makes an error of a step that a person cancelled say so; one that was
+// cancelled ends with an error in any case.
 func Stopped(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-		return fmt.Errorf("%w: %w", cause, err)
+	cause := context.Cause(ctx)
+	switch {
+	case cause == nil || errors.Is(err, cause):
+		return err
+	case err == nil:
+		return cause
 	}
-	return err
+	return fmt.Errorf("%w: %w", cause, err)
 }

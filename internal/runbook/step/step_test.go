@@ -84,7 +84,28 @@ func TestStopped(t *testing.T) {
 	if err := Stopped(ctx, failed); !errors.Is(err, operation.ErrCancelled) || !errors.Is(err, failed) {
 		t.Error(err)
 	}
+	if err := Stopped(ctx, nil); !errors.Is(err, operation.ErrCancelled) || strings.Contains(err.Error(), "nil") {
+		t.Error(err)
+	}
 	if err := Pause(ctx, time.Hour); !errors.Is(err, operation.ErrCancelled) {
+		t.Error(err)
+	}
+}
+
+// A step that may be repeated is done again after a crash, with its own arguments.
+func TestARepeatableStep(t *testing.T) {
+	x := Repeatable(func(_ context.Context, a PersonArgs, _ *operation.Task) (operation.Result, error) {
+		return operation.Result{Text: a.Name}, nil
+	})
+	s := plan.Step{ID: "1-do", Args: []byte(`{"name":"usb"}`)}
+	if r, err := x.Run(t.Context(), s, nil); err != nil || r.Text != "usb" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if out, err := x.Find(t.Context(), s, operation.Intent{}, nil); err != nil || out.State != operation.NotDone {
+		t.Errorf("%+v, %v", out, err)
+	}
+	s.Args = []byte("[")
+	if _, err := x.Run(t.Context(), s, nil); err == nil || !strings.Contains(err.Error(), "1-do") {
 		t.Error(err)
 	}
 }
