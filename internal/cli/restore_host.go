@@ -137,28 +137,21 @@ func (a *app) restoreAsset() *cobra.Command {
 	var f actFlags
 	var r runbook.CompositeRestore
 	var at string
-	var parallel int
 	c := &cobra.Command{Use: "asset NAME", Short: "Bring the members of an asset back together, beside what is there, from points that fit together", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			var err error
 			if r.At, err = pointInTime(at, time.Now()); err != nil {
 				return fail(ExitUsage, err)
 			}
-			if f.expect != "" || f.format != "text" || parallel < 1 {
-				return fail(ExitUsage, errors.New("of several operations at once neither --expect-plan nor --format can be given, and --parallel is at least 1"))
+			if r.Parallel < 1 {
+				return fail(ExitUsage, errors.New("--parallel is at least 1"))
 			}
 			r.Name = args[0]
-			return a.withDesk(c.Context(), func(d *desk.Desk) error {
-				plans, err := d.RestoreComposite(c.Context(), r)
-				if err != nil {
-					return err
-				}
-				return a.runAll(c.Context(), d, f, plans, parallel)
-			})
+			return a.act(c.Context(), f, func(d *desk.Desk) (plan.Plan, error) { return d.RestoreComposite(c.Context(), r) })
 		}}
 	f.register(c)
 	c.Flags().StringVar(&at, "at", "", "no point after this `TIME`: 2026-11-21, \"2026-11-21 18:00\", or 3d for three days ago")
 	c.Flags().BoolVar(&r.Apart, "apart", false, "take the nearest points also where they lie further apart than the asset's skew")
-	c.Flags().IntVar(&parallel, "parallel", 2, "how `MANY` members are restored at once")
+	c.Flags().IntVar(&r.Parallel, "parallel", 2, "how `MANY` members are restored at once")
 	return c
 }

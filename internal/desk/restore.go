@@ -42,14 +42,8 @@ func (d *Desk) RestoreGuests(ctx context.Context, all []guest.Restore, parallel 
 }
 
 // RestoreComposite plans to bring the members of an asset back together.
-func (d *Desk) RestoreComposite(ctx context.Context, r runbook.CompositeRestore) ([]plan.Plan, error) {
-	plans, err := d.lab.RestoreComposite(ctx, r)
-	for i := range plans {
-		if err == nil {
-			plans[i], err = d.free(plans[i], nil)
-		}
-	}
-	return plans, err
+func (d *Desk) RestoreComposite(ctx context.Context, r runbook.CompositeRestore) (plan.Plan, error) {
+	return d.free(d.lab.RestoreComposite(ctx, r))
 }
 
 // OffSiteIn names, by volume id, the off-site repositories in which each backup was

@@ -134,7 +134,7 @@ func TestSeveralGuestsAtOnce(t *testing.T) {
 		t.Errorf("the guest of priority 1 is not the first:\n%s", plan)
 	}
 	r := b.must(0, "restore", "guest-loss", "web01", "dns", "erp-app")
-	if !strings.Contains(r.out, "erp-app is back") || !strings.Contains(r.out, "3 guests are back, beside their originals") {
+	if !strings.Contains(r.out, "erp-app is back") || !strings.Contains(r.out, "3 guests are back, each beside what is there") {
 		t.Errorf("it says %s", r.out)
 	}
 	for vmid, key := range map[int]string{111: "scsi0", 112: "scsi0", 113: "rootfs"} {

@@ -20,6 +20,8 @@ type CompositeRestore struct {
 	Name  string
 	At    time.Time // no point after this; zero: the newest that fit together
 	Apart bool      // also where their points lie further apart than the asset allows
+
+	Parallel int // how many are restored at once; 0: as many as an SSD behind USB bears
 }
 
 // memberPoint is one member's point of a set that fits together.
@@ -28,41 +30,45 @@ type memberPoint struct {
 	Point
 }
 
-// RestoreComposite plans to bring an asset's members back beside what is there, each
-// as an operation of its own, from points that lie no further apart than its skew.
+// RestoreComposite plans to bring an asset's members back beside what is there, by one
+// operation that starts one for each, from points that lie no further apart than its skew.
 // Where no such points are there it is refused, with those that come nearest.
-func (l *Lab) RestoreComposite(ctx context.Context, r CompositeRestore) ([]plan.Plan, error) {
+func (l *Lab) RestoreComposite(ctx context.Context, r CompositeRestore) (plan.Plan, error) {
 	name := strings.TrimPrefix(r.Name, "asset.")
 	cfg, ok := l.config.Assets[name]
 	if !ok || len(cfg.Members) == 0 {
-		return nil, fmt.Errorf("there is no asset %q with members: there are %s", name, strings.Join(slices.Sorted(maps.Keys(l.config.Assets)), ", "))
+		return plan.Plan{}, fmt.Errorf("there is no asset %q with members: there are %s", name, strings.Join(slices.Sorted(maps.Keys(l.config.Assets)), ", "))
 	}
 	var members [][]memberPoint
 	for _, m := range cfg.Members {
 		points, err := l.pointsOf(ctx, m)
 		if err != nil {
-			return nil, fmt.Errorf("asset %s: what %s can go back to: %w", name, m, err)
+			return plan.Plan{}, fmt.Errorf("asset %s: what %s can go back to: %w", name, m, err)
 		}
 		members = append(members, points)
 	}
 	set, fits := chooseSet(members, cfg.Skew.Std(), r.At)
 	switch {
 	case set == nil:
-		return nil, fmt.Errorf("asset %s: %s", name, whoHasNone(cfg.Members, members, r.At))
+		return plan.Plan{}, fmt.Errorf("asset %s: %s", name, whoHasNone(cfg.Members, members, r.At))
 	case !fits && !r.Apart:
-		return nil, fmt.Errorf("asset %s: no points of its members lie within %s of each other; the nearest lie %s apart: %s. --apart takes those all the same",
+		return plan.Plan{}, fmt.Errorf("asset %s: no points of its members lie within %s of each other; the nearest lie %s apart: %s. --apart takes those all the same",
 			name, backup.Age(cfg.Skew.Std()), backup.Age(apart(set)), listSet(set))
 	}
-	var plans []plan.Plan
+	x := guest.Parts{What: "members of asset " + name, Where: "each beside what is there", Again: "cairn restore asset " + name + " plans all of them again", Parallel: r.Parallel}
 	for _, one := range set {
 		p, err := l.planMember(ctx, one)
 		if err != nil {
-			return nil, fmt.Errorf("asset %s: %s: %w", name, one.member, err)
+			return plan.Plan{}, fmt.Errorf("asset %s: %s: %w", name, one.member, err)
 		}
 		p.Notes = append([]string{fmt.Sprintf("A part of asset %s, whose points lie %s apart (limit %s): %s.", name, backup.Age(apart(set)), limitWord(cfg.Skew.Std()), listSet(set))}, p.Notes...)
-		plans = append(plans, p)
+		x.Plans, x.Names = append(x.Plans, p), append(x.Names, p.Confirm)
 	}
-	return plans, nil
+	p := l.Guests.PlanParts(x)
+	p.Target = "asset." + name
+	p.Loss = "nothing now; once each takes its original's place, what that wrote since its point, as the list says"
+	p.Notes = append(p.Notes, "What is there is not touched. Once all are good, the operation of each swaps it in (n).")
+	return p, nil
 }
 
 func limitWord(d time.Duration) string {

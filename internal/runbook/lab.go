@@ -103,8 +103,8 @@ func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	switch system {
 	case hold.Target:
 		return l.ServerJobs.Fingerprint(ctx, p)
-	case "proxmox", "pbs":
-		// a lost host has no state to compare; of several guests (RestoreTogether) the
+	case "proxmox", "pbs", "asset":
+		// a lost host has no state to compare; of several parts (guest.Parts) the
 		// operation of each compares its own before it begins
 		return p.Fingerprint, nil
 	case "restic":

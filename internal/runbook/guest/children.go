@@ -211,11 +211,10 @@ func (t *children) say() {
 	t.task.Progress(g)
 }
 
-// result is what became of all; where and again say where they are back, and how
-// those come back that failed.
-func (t *children) result(where, again string) (operation.Result, error) {
+// result is what became of all; again says how those come back that failed.
+func (t *children) result(what, where, again string) (operation.Result, error) {
 	var failed, warned []string
-	r := operation.Result{Text: fmt.Sprintf("%d guests are back%s", len(t.all), where)}
+	r := operation.Result{Text: fmt.Sprintf("%d %s are back, %s", len(t.all), what, where)}
 	for _, c := range t.all {
 		switch {
 		case c.failed != "":
@@ -227,7 +226,7 @@ func (t *children) result(where, again string) (operation.Result, error) {
 		r.Bytes += c.bytes
 	}
 	if len(failed) > 0 {
-		return operation.Result{}, fmt.Errorf("%d of %d guests did not come back: %s. %s", len(failed), len(t.all), strings.Join(failed, "; "), again)
+		return operation.Result{}, fmt.Errorf("%d of %d %s did not come back: %s. %s", len(failed), len(t.all), what, strings.Join(failed, "; "), again)
 	}
 	if len(warned) > 0 {
 		r.Status, r.Text = backup.Warning, r.Text+"; "+strings.Join(warned, "; ")

@@ -38,7 +38,7 @@ func (x *togetherStep) Run(ctx context.Context, s plan.Step, task *operation.Tas
 	if err := t.follow(ctx, x.room.glance, t.begin, t.startInOrder); err != nil {
 		return operation.Result{}, err
 	}
-	return t.result("", "A new plan takes up those that are missing")
+	return t.result("guests", "as they were", "A new plan takes up those that are missing")
 }
 
 // Find leaves all to Run, which finds what was begun by its operations.
