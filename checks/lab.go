@@ -196,11 +196,12 @@ type coverage struct {
 func (c coverage) enabled() bool { return len(c.jobs) > 0 }
 
 // covered finds the jobs of a guest. PVE's own list of guests without a job
-// takes disabled jobs for jobs, so the jobs themselves are looked at; only a
-// pool's members are not known and are taken from that list.
+// takes disabled jobs for jobs, so the jobs themselves are looked at; only where no
+// guest's pool is told are a pool's members taken from that list.
 func covered(g proxmox.Guest, f proxmox.Facts) coverage {
 	var c coverage
 	var pools []proxmox.BackupJob
+	told := slices.ContainsFunc(f.Guests, func(g proxmox.Guest) bool { return g.Pool != "" })
 	for _, job := range f.Jobs {
 		if job.Node != "" && job.Node != g.Node {
 			continue
@@ -211,6 +212,8 @@ func covered(g proxmox.Guest, f proxmox.Facts) coverage {
 			c.excluded, in = true, false
 		case job.All:
 			in = true
+		case job.Pool != "" && told:
+			in = job.Pool == g.Pool // a job takes none of the pools within its own
 		case job.Pool != "":
 			pools = append(pools, job)
 			continue

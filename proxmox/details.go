@@ -35,6 +35,9 @@ func (s *survey) nodeCalls(n Node) []func(context.Context) {
 		return nil
 	}
 	s.note("node "+n.Name, nil)
+	if s.resources.mute[n.Name] {
+		s.note("node "+n.Name, errors.New("it is there, but tells the cluster nothing of its guests and storages; see systemctl status pvestatd there: a storage that hangs holds it up"))
+	}
 	var calls []func(context.Context)
 	if s.full || s.gone[n.Name] {
 		calls = append(calls, s.taskCalls(n.Name)...)

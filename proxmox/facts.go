@@ -53,6 +53,7 @@ type Guest struct {
 	Lock        string // such as "backup", "rollback"; empty when unlocked
 	Tags        []string
 	HAState     string // empty: not under HA
+	Pool        string // empty: in none
 	Agent       bool   // the guest agent is configured (qemu)
 	OnBoot      bool
 	Description string

@@ -143,6 +143,7 @@ func (c Configuration) agent() bool { return truth(properties(c["agent"], "enabl
 func (c Configuration) apply(g *Guest) {
 	g.Agent = g.Kind == QEMU && c.agent()
 	g.OnBoot = truth(c["onboot"])
+	g.Template = g.Template || truth(c["template"])
 	g.Description = c["description"]
 	g.Parent = c["parent"]
 	g.Disks = c.Disks(g.Kind)

@@ -30,6 +30,7 @@ func (s *survey) overview(ctx context.Context) error {
 		return failed
 	}
 	s.resources = sortResources(found)
+	s.memory.storages.mute = s.resources.mute
 	s.note("guests, nodes and storages", oddRows(s.resources.bad))
 	for server, err := range s.api.wire.servers.distrusted() {
 		s.note(server, err)

@@ -18,6 +18,7 @@ type resource struct {
 	Lock     text   `json:"lock"`
 	Tags     text   `json:"tags"`
 	HAState  text   `json:"hastate"`
+	Pool     text   `json:"pool"`
 	Storage  text   `json:"storage"`
 	Plugin   text   `json:"plugintype"`
 	Shared   flag   `json:"shared"`
@@ -36,7 +37,7 @@ func (r resource) facts() Guest {
 	slices.Sort(tags)
 	return Guest{VMID: int(r.VMID), Name: string(r.Name), Node: string(r.Node), Kind: GuestKind(r.Type),
 		Running: r.Status == "running", Unsure: r.Status == "unknown", Template: bool(r.Template), Lock: string(r.Lock), Tags: tags,
-		HAState: string(r.HAState)}
+		HAState: string(r.HAState), Pool: string(r.Pool)}
 }
 
 // trace changes when something happened to the guest that its configuration or
@@ -50,11 +51,12 @@ type resources struct {
 	guests   []resource
 	nodes    []Node
 	storages []resource
-	bad      int // rows that made no sense
+	mute     map[string]bool // nodes of which the cluster knows nothing but that they are not off
+	bad      int             // rows that made no sense
 }
 
 func sortResources(found rows[resource]) resources {
-	r := resources{bad: found.bad}
+	r := resources{bad: found.bad, mute: map[string]bool{}}
 	seen, online := map[string]bool{}, map[string]bool{}
 	for _, row := range found.all {
 		key := string(row.Type) + "/" + string(row.Node) + "/" + string(row.Storage)
@@ -70,7 +72,10 @@ func sortResources(found rows[resource]) resources {
 			r.guests = append(r.guests, row)
 			online[string(row.Node)] = online[string(row.Node)] || false
 		case row.Type == "node" && row.Node != "":
-			online[string(row.Node)] = row.Status == "online"
+			// A node that has just started, or whose pvestatd hangs, is "unknown", and answers
+			// all the same; one that has left the cluster's network is "offline".
+			r.mute[string(row.Node)] = row.Status == "unknown"
+			online[string(row.Node)] = row.Status == "online" || row.Status == "unknown"
 		case row.Type == "storage" && row.Storage != "" && row.Node != "":
 			r.storages = append(r.storages, row)
 		case row.Type == text(QEMU) || row.Type == text(LXC):

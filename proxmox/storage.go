@@ -57,6 +57,7 @@ func (s Storage) archives() bool {
 type storageView struct {
 	configs map[string]storageConfig
 	nodes   map[string][]nodeStorage // by node
+	mute    map[string]bool          // nodes that tell the cluster nothing of their storages
 	pools   map[string][]thinPool    // by node
 }
 
@@ -78,7 +79,11 @@ func (v storageView) storages(seen []resource) []Storage {
 		if s.Active {
 			s.Total, s.Used, s.Available = int64(r.Total), int64(r.Used), max(int64(r.Total-r.Used), 0)
 		}
-		if n, ok := v.onNode(s.Node, s.Name); ok && s.Active && bool(n.Active) {
+		n, ok := v.onNode(s.Node, s.Name)
+		if ok && !s.Active && v.mute[s.Node] && bool(n.Active) {
+			s.Active, s.Total, s.Used = true, int64(n.Total), int64(n.Used)
+		}
+		if ok && s.Active && bool(n.Active) {
 			s.Available = max(int64(n.Available)-(s.Used-int64(n.Used)), 0)
 		}
 		listed[s.Node+"/"+s.Name] = true
