@@ -40,13 +40,14 @@ var allowed = map[string][]string{
 	"internal/operation": {"internal/backup", "internal/plan", "internal/secret", "internal/command", "internal/history"},
 
 	"internal/runbook":            slices.Concat(rooms, acting, []string{"checks", "internal/config", "internal/secret", "internal/runbook/byhand", "internal/runbook/eject", "internal/runbook/hold", "internal/runbook/step", "pbs", "pg", "proxmox", "restic"}),
-	"internal/runbook/guest":      slices.Concat(acting, []string{"checks", "internal/disk", "internal/secret", "internal/runbook/step", "pbs", "proxmox"}),
+	"internal/runbook/guest":      slices.Concat(acting, []string{"checks", "internal/disk", "internal/secret", "internal/runbook/pvestep", "internal/runbook/step", "pbs", "proxmox"}),
 	"internal/runbook/database":   slices.Concat(acting, []string{"checks", "internal/disk", "internal/offsite", "internal/secret", "internal/runbook/step", "pg"}),
 	"internal/runbook/repository": slices.Concat(acting, []string{"checks", "internal/disk", "internal/offsite", "internal/secret", "internal/runbook/step", "pbs", "restic"}),
 	"internal/runbook/hold":       slices.Concat(acting, []string{"internal/secret", "internal/runbook/step", "pbs", "proxmox", "restic"}),
 	"internal/runbook/eject":      slices.Concat(acting, []string{"internal/disk", "internal/runbook/step", "pbs"}),
 	"internal/runbook/siteloss":   slices.Concat(acting, systems, []string{"internal/offsite", "internal/runbook/byhand", "internal/runbook/eject", "internal/runbook/repository", "internal/runbook/step"}),
 	"internal/runbook/step":       acting,
+	"internal/runbook/pvestep":    slices.Concat(acting, []string{"internal/runbook/step", "proxmox"}),
 	"internal/runbook/byhand":     {"checks", "internal/backup", "internal/config", "internal/disk", "pbs", "proxmox"},
 	"internal/runbook/paper":      slices.Concat(systems, []string{"checks", "internal/backup", "internal/config", "internal/secret", "internal/runbook/byhand"}),
 	"internal/runbook/rehearse":   acting, // for tests
@@ -55,7 +56,7 @@ var allowed = map[string][]string{
 
 	"tui":          slices.Concat(leaves, systems, rooms, above, []string{"internal/background", "tui/cells"}),
 	"tui/cells":    {},
-	"internal/cli": slices.Concat(leaves, systems, rooms, above, []string{"internal/lab", "internal/runbook/paper"}),
+	"internal/cli": slices.Concat(leaves, systems, rooms, above, []string{"internal/lab", "internal/runbook/paper", "internal/runbook/pvestep"}),
 	"internal/vt":  {}, // a terminal for tests
 	"internal/e2e": {}, // tests alone
 

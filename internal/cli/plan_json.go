@@ -5,7 +5,7 @@ import (
 
 	"cairn/internal/operation"
 	"cairn/internal/plan"
-	"cairn/internal/runbook/guest"
+	"cairn/internal/runbook/pvestep"
 )
 
 type estimateJSON struct {
@@ -112,7 +112,7 @@ func operationOf(s operation.Status) operationJSON {
 	}
 	for i, step := range s.Steps {
 		of := s.Record.Plan.Steps[i]
-		out.Steps = append(out.Steps, doneJSON{step.ID, of.Title, step.State, step.Text, guest.RemoteTask(step.Remote), of.Irreversible, moment(step.Started), moment(step.Ended)})
+		out.Steps = append(out.Steps, doneJSON{step.ID, of.Title, step.State, step.Text, pvestep.RemoteTask(step.Remote), of.Irreversible, moment(step.Started), moment(step.Ended)})
 	}
 	if p := s.Progress; p != nil {
 		out.Progress = &progressJSON{p.Step, p.Done, p.Total, p.Unit, p.Left.Seconds(), each(p.Lines, same), moment(p.At)}

@@ -44,8 +44,6 @@ type recoverArgs struct {
 	Count    []string    `json:"count,omitempty"`
 }
 
-func recoverSource(a recoverArgs) string { return a.Source }
-
 // Recover plans to bring one database back as it was at a point in time:
 // the server is recovered in a directory of its own, paused there, and the
 // database is dumped from it and restored beside the live one; or a person looks

@@ -8,6 +8,7 @@ import (
 
 	"cairn/internal/operation"
 	"cairn/internal/plan"
+	"cairn/internal/runbook/pvestep"
 	"cairn/internal/runbook/step"
 	"cairn/proxmox"
 )
@@ -28,32 +29,18 @@ func (b *Runbook) AddAttach(p *plan.Plan, cluster, storage, name string) {
 		"GET /storage; PUT /storage/"+storage+" fingerprint=…", attachArgs{cluster, storage, name}, b.steps.Estimate(p.Target, kindAttach, nil, 0))
 }
 
-// attachStep may be done any number of times.
-type attachStep struct{ room *Runbook }
-
-func (x *attachStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (r operation.Result, err error) {
-	a, err := step.Args[attachArgs](s)
+func (b *Runbook) attach(ctx context.Context, a attachArgs, task *operation.Task) (r operation.Result, err error) {
+	c, err := b.Cluster(a.Cluster)
 	if err != nil {
 		return r, err
 	}
-	c, err := x.room.Cluster(a.Cluster)
-	if err != nil {
-		return r, err
-	}
-	err = patiently(ctx, task, func() (err error) {
-		r.Text, err = x.room.attach(ctx, c, a)
-		return err
-	})
+	r.Text, err = pvestep.Patiently(ctx, task, func(ctx context.Context) (string, error) { return b.reattach(ctx, c, a) })
 	return r, err
 }
 
-func (x *attachStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
-}
-
-// attach gives the storage the fingerprint that this host trusts, and looks that
+// reattach gives the storage the fingerprint that this host trusts, and looks that
 // every node that is online can use it.
-func (b *Runbook) attach(ctx context.Context, c *proxmox.Client, a attachArgs) (string, error) {
+func (b *Runbook) reattach(ctx context.Context, c *proxmox.Client, a attachArgs) (string, error) {
 	defined, err := c.StorageDefinitions(ctx)
 	if err != nil {
 		return "", err

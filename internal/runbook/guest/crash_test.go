@@ -11,7 +11,6 @@ import (
 	"cairn/internal/operation"
 	"cairn/internal/runbook/rehearse"
 	"cairn/internal/testkit"
-	"cairn/proxmox"
 )
 
 var rollbackCall = regexp.MustCompile(`^POST .*/snapshot/before/rollback`)
@@ -176,7 +175,7 @@ func TestACallInTheQueue(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- x.Worker().Work(ctx, id) }()
-	testkit.Until(t, 10*time.Second, "the rollback is about to be sent", func() bool { return strings.HasPrefix(x.Status(id).Steps[1].Remote, afterMark) })
+	testkit.Until(t, 10*time.Second, "the rollback is about to be sent", func() bool { return strings.HasPrefix(x.Status(id).Steps[1].Remote, "after:") })
 	testkit.Until(t, 10*time.Second, "it is sent", func() bool { return x.pve.Waiting() > 0 })
 	stop()
 	if err := <-ended; err == nil {
@@ -201,30 +200,6 @@ func TestACallInTheQueue(t *testing.T) {
 	rehearse.Want(t, x.Status(id), operation.StepDone)
 	if n := x.count("/rollback"); n != 1 {
 		t.Errorf("rolled back %d times: %v", n, x.changes())
-	}
-}
-
-func TestBaseline(t *testing.T) {
-	at := time.Unix(0x66f00000, 0)
-	upid := func(pid string) proxmox.Task {
-		u := "UPID:pve1:" + pid + ":00000001:66F00000:qmrollback:101:cairn@pve!act:"
-		return proxmox.Task{UPID: u, Node: "pve1", Started: at}
-	}
-	older := proxmox.Task{UPID: "UPID:pve1:00000009:00000001:66E00000:qmrollback:101:root@pam:", Started: at.Add(-time.Hour)}
-	a, b, c := upid("00000003"), upid("00000002"), upid("00000001")
-	mark, ok := parseBaseline(newBaseline("pve1", []proxmox.Task{a, b, older}).String())
-	if !ok || mark.node != "pve1" || len(mark.upids) != 2 {
-		t.Fatalf("read back %+v, %v", mark, ok)
-	}
-	// of the same second, and sorted behind the known ones: still ours
-	if got := mark.since([]proxmox.Task{a, b, c, older}); len(got) != 1 || got[0].UPID != c.UPID {
-		t.Errorf("since: %+v", got)
-	}
-	if got := mark.since([]proxmox.Task{a, b, older}); len(got) != 0 {
-		t.Errorf("nothing is since, got %+v", got)
-	}
-	if _, ok := parseBaseline(a.UPID); ok {
-		t.Error("a task's id was taken for a baseline")
 	}
 }
 

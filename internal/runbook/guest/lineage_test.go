@@ -111,7 +111,7 @@ func TestTagsThatAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.pve.Fault(pve.Fault{Match: regexp.MustCompile(`^PUT .*/config`), Status: 403, Reason: "Forbidden", Body: `{"data":null,"message":"invalid tag"}`})()
-	_, a, err := (&taskStep{room: x.Runbook}).open(p.Steps[slices.IndexFunc(p.Steps, func(s plan.Step) bool { return s.Kind == kindLineage })])
+	_, a, err := x.Runbook.open(p.Steps[slices.IndexFunc(p.Steps, func(s plan.Step) bool { return s.Kind == kindLineage })])
 	if err != nil {
 		t.Fatal(err)
 	}

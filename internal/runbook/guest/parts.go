@@ -84,7 +84,7 @@ func blockersOfPart(p plan.Plan, name string, all []plan.Blocker) (own []plan.Bl
 // movedBy is how many bytes the restore of a plan moves.
 func (b *Runbook) movedBy(p plan.Plan) int64 {
 	for _, s := range p.Steps {
-		if _, a, err := (&taskStep{room: b}).open(s); err == nil && s.Kind == kindGuestRestore {
+		if _, a, err := b.open(s); err == nil && s.Kind == kindGuestRestore {
 			return a.Bytes
 		}
 	}
@@ -112,15 +112,10 @@ func spread(parts []plan.Plan, parallel int) (e plan.Estimate) {
 	return e
 }
 
-// partsStep starts the parts of its own plan, some at once.
-type partsStep struct{ room *Runbook }
-
-func (x *partsStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	a, err := step.Args[partsArgs](s)
-	if err != nil {
-		return operation.Result{}, err
-	}
-	starter := x.room.starter
+// startParts starts the parts of its own plan, some at once. What was begun before is
+// found by its operations.
+func (b *Runbook) startParts(ctx context.Context, a partsArgs, task *operation.Task) (operation.Result, error) {
+	starter := b.starter
 	if starter == nil {
 		return operation.Result{}, errNoStarter
 	}
@@ -142,13 +137,8 @@ func (x *partsStep) Run(ctx context.Context, s plan.Step, task *operation.Task) 
 		t.all = append(t.all, one)
 	}
 	begin := func(ctx context.Context, i int) error { return t.start(ctx, t.all[i], plans[i]) }
-	if err := t.follow(ctx, x.room.glance, begin, func(context.Context) (bool, error) { return true, nil }); err != nil {
+	if err := t.follow(ctx, b.glance, begin, func(context.Context) (bool, error) { return true, nil }); err != nil {
 		return operation.Result{}, err
 	}
 	return t.result(cmp.Or(a.What, "guests"), cmp.Or(a.Where, "each beside what is there"), cmp.Or(a.Again, "n plans those again"))
-}
-
-// Find leaves all to Run, which finds what was begun by its operations.
-func (x *partsStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
 }

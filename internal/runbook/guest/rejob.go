@@ -8,36 +8,21 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/operation"
-	"cairn/internal/plan"
-	"cairn/internal/runbook/step"
+	"cairn/internal/runbook/pvestep"
 	"cairn/proxmox"
 )
 
-// rejobStep makes the backup jobs again that a cluster had, and looks that every
-// guest is in one.
-type rejobStep struct{ room *Runbook }
-
-func (x *rejobStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (r operation.Result, err error) {
-	a, err := step.Args[Together](s)
+// rejob makes the backup jobs again that a cluster had, and looks that every guest is
+// in one.
+func (b *Runbook) rejob(ctx context.Context, a Together, task *operation.Task) (operation.Result, error) {
+	c, err := b.Cluster(a.Cluster)
 	if err != nil {
-		return r, err
+		return operation.Result{}, err
 	}
-	c, err := x.room.Cluster(a.Cluster)
-	if err != nil {
-		return r, err
-	}
-	err = patiently(ctx, task, func() (err error) {
-		r, err = x.room.rejob(ctx, c, a)
-		return err
-	})
-	return r, err
+	return pvestep.Patiently(ctx, task, func(ctx context.Context) (operation.Result, error) { return remakeJobs(ctx, c, a) })
 }
 
-func (x *rejobStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
-}
-
-func (b *Runbook) rejob(ctx context.Context, c *proxmox.Client, a Together) (r operation.Result, err error) {
+func remakeJobs(ctx context.Context, c *proxmox.Client, a Together) (r operation.Result, err error) {
 	jobs, err := c.Jobs(ctx)
 	if err != nil {
 		return r, err

@@ -85,7 +85,7 @@ func removalState(g proxmox.Guest, config proxmox.Configuration) string {
 }
 
 func (b *Runbook) removalFingerprint(ctx context.Context, s plan.Step) (string, error) {
-	c, a, err := (&taskStep{room: b}).open(s)
+	c, a, err := b.open(s)
 	if err != nil {
 		return "", err
 	}

@@ -9,18 +9,6 @@ import (
 	"cairn/internal/operation"
 )
 
-// saying hands a task's log on as progress; that of a restore in bytes, too.
-func saying(a args, task *operation.Task) func(string) {
-	if a.Restore == nil {
-		return func(text string) { task.Progress(operation.Progress{Lines: []string{text}}) }
-	}
-	m := &restoreMeter{total: a.Bytes}
-	return func(text string) {
-		m.line(text)
-		task.Progress(operation.Progress{Lines: []string{text}, Done: m.done(), Total: m.total, Unit: "bytes", Left: m.left()})
-	}
-}
-
 // restoreMeter adds up what a restore's log says. It goes through the disks one
 // after the other, and through zeros in no time: only what is not zero tells how
 // fast it is, and that all of the rest is data is the worst that can come.
@@ -36,6 +24,12 @@ type restoreMeter struct {
 // progressLine is "progress 7% (read 300646400 bytes, zeroes = 3% (142606336
 // bytes), duration 1 sec)"; a restore from a file tells no zeroes.
 var progressLine = regexp.MustCompile(`^progress (\d{1,3})% \(read (\d{1,18}) bytes(, zeroes = \d+% \((\d{1,18}) bytes\))?, duration (\d{1,9}) sec\)`)
+
+// tell hands a line of the log on, with how far the restore is.
+func (m *restoreMeter) tell(text string) operation.Progress {
+	m.line(text)
+	return operation.Progress{Lines: []string{text}, Done: m.done(), Total: m.total, Unit: "bytes", Left: m.left()}
+}
 
 func (m *restoreMeter) line(text string) {
 	found := progressLine.FindStringSubmatch(strings.TrimSpace(text))

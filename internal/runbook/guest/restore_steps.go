@@ -41,66 +41,32 @@ type restoreArgs struct {
 	Room  map[string]int64     `json:"room"`  // bytes that they take at the most, by storage
 }
 
-// look reads the guest of a step from its node. One that the step itself makes is
-// not there before: it is known by its arguments.
-func look(ctx context.Context, c *proxmox.Client, a args) (proxmox.Guest, error) {
-	if r := a.Restore; r != nil && !r.InPlace {
-		return proxmox.Guest{VMID: a.VMID, Name: a.Guest, Node: r.Node, Kind: r.Kind}, nil
-	}
-	g, _, err := c.Current(ctx, a.VMID)
-	return g, err
-}
-
 func (b *Runbook) restoreSteps() map[string]operation.Executor {
 	return map[string]operation.Executor{
-		kindGuestProtect: &guestStep{b, b.protectPoint},
+		kindGuestProtect: b.repeatable(b.protectPoint),
 		kindGuestRestore: &restoreStep{&taskStep{b, "qmrestore", "vzrestore", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
 			return c.Restore(ctx, a.Restore.Restoration)
 		}}},
-		kindCheckRestored: &guestStep{b, b.checkRestored},
-		kindUnplug:        &guestStep{b, b.unplug},
-		kindCheckGuest:    &guestStep{b, b.checkGuest},
+		kindCheckRestored: b.repeatable(b.checkRestored),
+		kindUnplug:        b.repeatable(b.unplug),
+		kindCheckGuest:    b.repeatable(b.checkGuest),
 		kindDestroy: &destroyStep{&taskStep{b, "qmdestroy", "vzdestroy", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
 			return c.Destroy(ctx, a.VMID, a.Mark)
 		}}},
 		kindShutdown: &shutdownStep{&taskStep{b, "qmshutdown", "vzshutdown", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
 			return c.Shutdown(ctx, a.VMID, shutdownPatience)
 		}}},
-		kindConfigure:      &guestStep{b, b.configure},
-		kindJobs:           &guestStep{b, b.changeJobs},
-		kindHA:             &guestStep{b, b.changeHA},
-		kindCheckProtected: &guestStep{b, b.checkProtected},
-		kindFirewall:       &guestStep{b, b.changeFirewall},
-		kindLineage:        &guestStep{b, b.changeLineage},
+		kindConfigure:      b.repeatable(b.configure),
+		kindJobs:           b.repeatable(b.changeJobs),
+		kindHA:             b.repeatable(b.changeHA),
+		kindCheckProtected: b.repeatable(b.checkProtected),
+		kindFirewall:       b.repeatable(b.changeFirewall),
+		kindLineage:        b.repeatable(b.changeLineage),
 	}
 }
 
 // shutdownPatience is how many seconds a guest has to shut down by itself.
 const shutdownPatience = 180
-
-// guestStep is a step that may be done any number of times with the same end: it
-// looks first, or sets what is to be set.
-type guestStep struct {
-	room *Runbook
-	do   func(ctx context.Context, c *proxmox.Client, a args, task *operation.Task) (operation.Result, error)
-}
-
-func (x *guestStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	c, a, err := (&taskStep{room: x.room}).open(s)
-	if err != nil {
-		return operation.Result{}, err
-	}
-	var r operation.Result
-	err = patiently(ctx, task, func() (err error) {
-		r, err = x.do(ctx, c, a, task)
-		return err
-	})
-	return r, err
-}
-
-func (x *guestStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
-}
 
 func (b *Runbook) protectPoint(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
 	r := a.Restore
@@ -145,7 +111,7 @@ func (x *restoreStep) ended(ctx context.Context, s plan.Step, r operation.Result
 	if err == nil || errors.Is(err, operation.ErrLost) {
 		return r, err
 	}
-	c, a, failed := x.open(s)
+	c, a, failed := x.room.open(s)
 	if failed != nil {
 		return r, err
 	}
@@ -350,7 +316,7 @@ func (b *Runbook) knock(ctx context.Context, c *proxmox.Client, vmid, port int) 
 type destroyStep struct{ *taskStep }
 
 func (x *destroyStep) Find(ctx context.Context, s plan.Step, in operation.Intent, task *operation.Task) (operation.Outcome, error) {
-	c, a, err := x.open(s)
+	c, a, err := x.room.open(s)
 	if err != nil {
 		return operation.Outcome{}, err
 	}

@@ -72,7 +72,7 @@ func (b *Runbook) blockTogether(ctx context.Context, plans []plan.Plan, all []Re
 	need := map[place]map[string]int64{}
 	for _, p := range plans {
 		for _, s := range p.Steps {
-			_, a, err := (&taskStep{room: b}).open(s)
+			_, a, err := b.open(s)
 			if err != nil || s.Kind != kindGuestRestore || a.Restore == nil {
 				continue
 			}

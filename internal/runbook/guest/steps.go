@@ -8,6 +8,7 @@ import (
 	"cairn/internal/backup"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
+	"cairn/internal/runbook/pvestep"
 	"cairn/internal/runbook/step"
 	"cairn/proxmox"
 )
@@ -46,9 +47,72 @@ type args struct {
 func (b *Runbook) Executors() map[string]operation.Executor {
 	all := b.snapshotSteps()
 	maps.Copy(all, b.restoreSteps())
-	all[kindGuests], all[kindRejob], all[kindAttach], all[kindFetchFile] = &togetherStep{b}, &rejobStep{b}, &attachStep{b}, &guestFileStep{b}
-	all[kindParts] = &partsStep{b}
+	all[kindGuests], all[kindParts] = step.Repeatable(b.bringBack), step.Repeatable(b.startParts)
+	all[kindRejob], all[kindAttach] = step.Repeatable(b.rejob), step.Repeatable(b.attach)
+	all[kindFetchFile] = &guestFileStep{b}
 	return all
+}
+
+// open reads the arguments of a step, and finds its cluster.
+func (b *Runbook) open(s plan.Step) (*proxmox.Client, args, error) {
+	a, err := step.Args[args](s)
+	if err != nil {
+		return nil, a, err
+	}
+	c, err := b.Cluster(a.Cluster)
+	return c, a, err
+}
+
+// repeatable is a step that may be done any number of times with the same end, again
+// while the cluster does not answer.
+func (b *Runbook) repeatable(do func(ctx context.Context, c *proxmox.Client, a args, task *operation.Task) (operation.Result, error)) operation.Executor {
+	return step.Repeatable(func(ctx context.Context, a args, task *operation.Task) (operation.Result, error) {
+		c, err := b.Cluster(a.Cluster)
+		if err != nil {
+			return operation.Result{}, err
+		}
+		return pvestep.Patiently(ctx, task, func(ctx context.Context) (operation.Result, error) { return do(ctx, c, a, task) })
+	})
+}
+
+// taskStep is a step that one Proxmox VE task does.
+type taskStep struct {
+	room  *Runbook
+	qemu  string // type of the task for a VM
+	lxc   string // and for a container
+	begin func(ctx context.Context, c *proxmox.Client, a args) (upid string, err error)
+}
+
+func (x *taskStep) task(s plan.Step) (t pvestep.Task, err error) {
+	c, a, err := x.room.open(s)
+	if err != nil {
+		return t, err
+	}
+	t = pvestep.Task{Client: c, VMID: a.VMID, Name: a.Guest, QEMU: x.qemu, LXC: x.lxc, Medium: a.Storage, Bytes: a.Bytes, Settle: x.room.settle, Now: x.room.now}
+	t.Begin = func(ctx context.Context) (string, error) { return x.begin(ctx, c, a) }
+	if r := a.Restore; r != nil {
+		t.Tell = (&restoreMeter{total: a.Bytes}).tell
+		if !r.InPlace {
+			t.Makes = &proxmox.Guest{VMID: a.VMID, Name: a.Guest, Node: r.Node, Kind: r.Kind}
+		}
+	}
+	return t, nil
+}
+
+func (x *taskStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
+	t, err := x.task(s)
+	if err != nil {
+		return operation.Result{}, err
+	}
+	return t.Run(ctx, task)
+}
+
+func (x *taskStep) Find(ctx context.Context, s plan.Step, in operation.Intent, task *operation.Task) (operation.Outcome, error) {
+	t, err := x.task(s)
+	if err != nil {
+		return operation.Outcome{}, err
+	}
+	return t.Find(ctx, in, task)
 }
 
 func (b *Runbook) snapshotSteps() map[string]operation.Executor {
@@ -68,37 +132,18 @@ func (b *Runbook) snapshotSteps() map[string]operation.Executor {
 		kindBackup: &taskStep{b, "vzdump", "vzdump", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
 			return c.Vzdump(ctx, a.VMID, proxmox.SafetyBackup{Storage: a.Storage, Notes: a.Notes, Plain: a.Plain})
 		}},
-		kindCheckRollback: &checkRollback{b},
+		kindCheckRollback: b.repeatable(checkRollback),
 	}
 }
 
-func (t *taskStep) open(s plan.Step) (*proxmox.Client, args, error) {
-	a, err := step.Args[args](s)
-	if err != nil {
-		return nil, a, err
-	}
-	c, err := t.room.Cluster(a.Cluster)
-	return c, a, err
-}
-
-// checkRollback looks whether the guest is what the snapshot says. It changes
-// nothing, so it may be done any number of times.
-type checkRollback struct{ room *Runbook }
-
-func (x *checkRollback) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	c, a, err := (&taskStep{room: x.room}).open(s)
-	if err != nil {
+// checkRollback looks whether the guest is what the snapshot says.
+func checkRollback(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
+	f, err := c.RollbackFacts(ctx, a.VMID, a.Snapshot, false)
+	switch {
+	case err != nil:
 		return operation.Result{}, err
-	}
-	var f proxmox.RollbackFacts
-	err = patiently(ctx, task, func() (err error) {
-		if f, err = c.RollbackFacts(ctx, a.VMID, a.Snapshot, false); err == nil && !f.Online {
-			return fmt.Errorf("node %s is offline: %w", f.Guest.Node, operation.ErrLost)
-		}
-		return err
-	})
-	if err != nil {
-		return operation.Result{}, err
+	case !f.Online:
+		return operation.Result{}, fmt.Errorf("node %s is offline: %w", f.Guest.Node, operation.ErrLost)
 	}
 	if f.Guest.Lock != "" {
 		return operation.Result{}, fmt.Errorf("the guest is locked (%s): %s", f.Guest.Lock, proxmox.LockHint(f.Guest))
@@ -114,8 +159,4 @@ func (x *checkRollback) Run(ctx context.Context, s plan.Step, task *operation.Ta
 		return operation.Result{Status: backup.Warning, Text: "the guest " + word[f.Guest.Running] + " now, and it was expected that it " + word[a.Running]}, nil
 	}
 	return operation.Result{Text: "configuration and disks are the snapshot's"}, nil
-}
-
-func (x *checkRollback) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
 }

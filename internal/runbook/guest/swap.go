@@ -368,7 +368,7 @@ func (b *Runbook) swapGuestFingerprint(ctx context.Context, p plan.Plan) (string
 		if s.Kind != kindConfigure {
 			continue
 		}
-		one, a, err := (&taskStep{room: b}).open(s)
+		one, a, err := b.open(s)
 		if err != nil || a.Swap == nil {
 			return "", fmt.Errorf("reading what step %s is to do: %w", s.ID, err)
 		}

@@ -16,7 +16,7 @@ import (
 type shutdownStep struct{ *taskStep }
 
 func (x *shutdownStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	c, a, err := x.open(s)
+	c, a, err := x.room.open(s)
 	if err != nil {
 		return operation.Result{}, err
 	}

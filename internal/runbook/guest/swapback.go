@@ -24,7 +24,7 @@ func (b *Runbook) undoSwapGuest(ctx context.Context, s operation.Status) (plan.P
 	}
 	u := undoing{room: b, past: s}
 	for _, step := range s.Record.Plan.Steps {
-		c, a, err := (&taskStep{room: b}).open(step)
+		c, a, err := b.open(step)
 		if err != nil {
 			return plan.Plan{}, err
 		}

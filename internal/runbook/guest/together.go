@@ -10,40 +10,27 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/operation"
-	"cairn/internal/plan"
-	"cairn/internal/runbook/step"
 	"cairn/proxmox"
 )
 
-// togetherStep brings guests back, each by an operation of its own, so that one
-// that fails holds up none of the others.
-type togetherStep struct{ room *Runbook }
-
-func (x *togetherStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (operation.Result, error) {
-	a, err := step.Args[Together](s)
-	if err != nil {
-		return operation.Result{}, err
-	}
-	c, err := x.room.Cluster(a.Cluster)
+// bringBack brings guests back, each by an operation of its own, so that one that
+// fails holds up none of the others. What was begun before is found by its operations.
+func (b *Runbook) bringBack(ctx context.Context, a Together, task *operation.Task) (operation.Result, error) {
+	c, err := b.Cluster(a.Cluster)
 	switch {
 	case err != nil:
 		return operation.Result{}, err
-	case x.room.starter == nil:
+	case b.starter == nil:
 		return operation.Result{}, errNoStarter
 	}
-	t := &together{room: x.room, c: c, a: a, children: children{starter: x.room.starter, task: task, parallel: a.Parallel}}
+	t := &together{room: b, c: c, a: a, children: children{starter: b.starter, task: task, parallel: a.Parallel}}
 	if err := t.recall(ctx); err != nil {
 		return operation.Result{}, err
 	}
-	if err := t.follow(ctx, x.room.glance, t.begin, t.startInOrder); err != nil {
+	if err := t.follow(ctx, b.glance, t.begin, t.startInOrder); err != nil {
 		return operation.Result{}, err
 	}
 	return t.result("guests", "as they were", "A new plan takes up those that are missing")
-}
-
-// Find leaves all to Run, which finds what was begun by its operations.
-func (x *togetherStep) Find(context.Context, plan.Step, operation.Intent, *operation.Task) (operation.Outcome, error) {
-	return operation.Outcome{State: operation.NotDone}, nil
 }
 
 // together is a number of guests on their way back.

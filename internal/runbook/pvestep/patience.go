@@ -1,4 +1,4 @@
-package guest
+package pvestep
 
 import (
 	"context"
@@ -13,21 +13,21 @@ import (
 // outage is how long a read is tried again while nobody answers it.
 const outage = time.Minute
 
-// patiently does a read again while the server or node does not answer, up to
+// Patiently does a read again while the server or node does not answer, up to
 // outage; then the operation stops where it is and can be resumed.
-func patiently(ctx context.Context, task *operation.Task, read func() error) error {
+func Patiently[T any](ctx context.Context, task *operation.Task, read func(context.Context) (T, error)) (T, error) {
 	end := time.Now().Add(outage)
 	for {
-		err := read()
+		found, err := read(ctx)
 		if err == nil || !proxmox.IsUnreachable(err) && !proxmox.IsNodeDown(err) {
-			return err
+			return found, err
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%w: %w", operation.ErrLost, err)
+			return found, fmt.Errorf("%w: %w", operation.ErrLost, err)
 		}
 		task.Progress(operation.Progress{Lines: []string{"waiting: " + err.Error()}})
 		if err := step.Pause(ctx, step.Again); err != nil {
-			return err
+			return found, err
 		}
 	}
 }
