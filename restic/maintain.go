@@ -99,7 +99,31 @@ func (c *Client) Check(ctx context.Context, how How, n, of int) error {
 	if !errors.As(err, &exit) || exit.Signal != 0 || exit.Code == crashed {
 		return err
 	}
-	return c.explain(Damaged, findings(out.notes, e.Why))
+	if e.Kind == Failed && beforeChecking(e.Why) {
+		return err
+	}
+	damage := c.explain(Damaged, findings(out.notes, e.Why))
+	if strings.Contains(strings.Join(out.notes, "\n"), secondAttempt) {
+		damage.Hint = "what was read right the second time is whole in the repository: look at the disk, its cable and this host's memory; " + damage.Hint
+	}
+	return damage
+}
+
+// secondAttempt is what a check says of a pack that was wrong when it was read
+// first, and right when it was read again.
+const secondAttempt = "successful on second attempt"
+
+// beforeChecking reports whether restic ended before it looked at what a check
+// looks at: that tells nothing of the repository.
+func beforeChecking(why string) bool {
+	why = strings.ToLower(why)
+	for _, words := range []string{"unable to open config file", "unable to open repository", "unable to open cache", "unable to create lock",
+		"unable to create temporary", "parsing repository location", "resolving password", "unknown flag", "unknown command", "unknown option", "invalid option"} {
+		if strings.Contains(why, words) {
+			return true
+		}
+	}
+	return false
 }
 
 // crashed is what a Go program ends with that fails in itself, as where memory runs

@@ -475,6 +475,10 @@ func TestCheckThatDies(t *testing.T) {
 		"out of memory by itself":   {"echo 'fatal error: runtime: out of memory' >&2; exit 2", Failed},
 		"it found damage":           {"echo 'pack 0badc0de contains 1 errors: [blob 1a2b: ciphertext verification failed]' >&2; echo 'Fatal: repository contains errors' >&2; exit 1", Damaged},
 		"in words of another time":  {"echo 'Fatal: something is broken' >&2; exit 1", Damaged},
+		"it could not begin":        {"echo 'Fatal: unable to open config file: Lstat: strange answer 418' >&2; exit 1", Failed},
+		"it could not lock":         {"echo 'Fatal: unable to create lock in backend: strange answer 418' >&2; exit 1", Failed},
+		"a flag it does not know":   {"echo 'Fatal: unknown flag: --read-data-subset' >&2; exit 1", Failed},
+		"its config is damaged":     {"echo 'Fatal: config cannot be loaded: ciphertext verification failed' >&2; exit 1", Damaged},
 	} {
 		binary := filepath.Join(t.TempDir(), "restic")
 		if err := os.WriteFile(binary, []byte("#!/bin/sh\n"+x.script+"\n"), 0o755); err != nil {
@@ -486,6 +490,21 @@ func TestCheckThatDies(t *testing.T) {
 		if !errors.As(err, &e) || e.Kind != x.want {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A pack that was read wrong and then right is no damage of the repository: a
+// person looks elsewhere.
+func TestCheckThatSucceedsSecondTime(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "restic")
+	script := "#!/bin/sh\necho 'Pack 0badc0de contains 1 errors: [check successful on second attempt, original error blob 1a2b: ciphertext verification failed]' >&2\necho 'Fatal: repository contains errors' >&2\nexit 1\n"
+	if err := os.WriteFile(binary, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := New("usb", Config{Repository: t.TempDir(), Binary: binary, Password: secret.Source{File: passwordFile(t, "p")}}, secret.Reader{})
+	var e *Error
+	if err := c.Check(t.Context(), How{}, 1, 2); !errors.As(err, &e) || e.Kind != Damaged || !strings.Contains(e.Hint, "memory") {
+		t.Error(err)
 	}
 }
 
