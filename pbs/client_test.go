@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"cairn/internal/secret"
+	"cairn/internal/testkit"
 )
 
 func TestTokenIsSentAsPBSWantsIt(t *testing.T) {
@@ -207,12 +208,7 @@ func TestErrorsSayWhatAndWhatToDo(t *testing.T) {
 func TestNoAnswer(t *testing.T) {
 	fake := newFake(t, usual())
 	refused := fake.config()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	refused.URL = "https://" + listener.Addr().String()
-	_ = listener.Close()
+	refused.URL = "https://" + testkit.Address(t)
 	unknown := fake.config()
 	unknown.URL = "https://nas.invalid:8007"
 	plain := fake.config()
@@ -302,7 +298,12 @@ func TestCallsInParallelAreBounded(t *testing.T) {
 	var now, most atomic.Int32
 	list := answer{serve: func(w http.ResponseWriter, _ *http.Request) {
 		most.Store(max(most.Load(), now.Add(1)))
-		time.Sleep(2 * time.Millisecond)
+		for range 5000 { // until there is another one; then long enough for more to come
+			time.Sleep(2 * time.Millisecond)
+			if most.Load() > 1 {
+				break
+			}
+		}
 		now.Add(-1)
 		_, _ = io.WriteString(w, `{"data":[]}`)
 	}}

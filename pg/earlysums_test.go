@@ -30,7 +30,7 @@ func TestEarlySums(t *testing.T) {
 		"pg_dump: finished item 13 TABLE DATA lines", "pg_dump: finished item 99 TABLE DATA gone", "pg_dump: finished item 7 BLOBS BLOBS", "pg_dump: finished item 98 TABLE DATA one too many"} {
 		e.line([]byte(line))
 	}
-	testkit.Until(t, 10*time.Second, "what is finished is hashed", func() bool { return len(e.finished) == 0 })
+	testkit.Until(t, time.Minute, "what is finished is hashed", func() bool { return len(e.finished) == 0 })
 	e.end()
 	if len(e.known) == 0 || len(e.known) > 2 { // the item 99 may be looked for when it ends
 		t.Errorf("hashed early, and not of the items 12 and 13 alone: %v", e.known)

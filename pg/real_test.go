@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -94,7 +93,7 @@ func startCluster(t testing.TB, bin string) *cluster {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{dir: dir, bin: bin, port: freePort(t)}
+	c := &cluster{dir: dir, bin: bin, port: testkit.Port(t)}
 	c.run(t, "initdb", "-D", c.data(), "-U", "postgres", "--auth=trust", "--auth-host=scram-sha-256", "-k", "-E", "UTF8", "--locale=C.UTF-8", "-N", "--wal-segsize=1")
 	conf := fmt.Sprintf("port=%d\nlisten_addresses='127.0.0.1'\nunix_socket_directories='%s'\nfsync=off\narchive_mode=on\narchive_command='cp %%p %s/wal/%%f'\nwal_level=replica\n", c.port, dir, dir)
 	f, err := os.OpenFile(filepath.Join(c.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
@@ -111,20 +110,10 @@ func startCluster(t testing.TB, bin string) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	testkit.Until(t, 30*time.Second, "PostgreSQL is up", func() bool {
+	testkit.Until(t, time.Minute, "PostgreSQL is up", func() bool {
 		return exec.Command("pg_isready", "-q", "-h", dir, "-p", strconv.Itoa(c.port)).Run() == nil
 	})
 	return c
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (c *cluster) data() string { return filepath.Join(c.dir, "data") }

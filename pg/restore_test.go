@@ -272,7 +272,7 @@ func TestRestoreThatFailsLeavesTheLiveOneAlone(t *testing.T) {
 	if got := c.hashes(t, c.port, "safe"); !maps.Equal(got, before) {
 		t.Error("the live database changed")
 	}
-	testkit.Until(t, 10*time.Second, "nothing is left beside", func() bool {
+	testkit.Until(t, time.Minute, "nothing is left beside", func() bool {
 		return c.ask(t, "postgres", "SELECT count(*)::text FROM pg_database WHERE datname ~ '_restore_20261121-91'") == "0"
 	})
 }

@@ -101,7 +101,7 @@ func TestErrors(t *testing.T) {
 		name, dsn, env string
 		want           Kind
 	}{
-		{"refused", fmt.Sprintf("host=127.0.0.1 port=%d user=a", freePort(t)), "", Refused},
+		{"refused", fmt.Sprintf("host=127.0.0.1 port=%d user=a", testkit.Port(t)), "", Refused},
 		{"no socket", "host=/nonexistent user=a", "", Refused},
 		{"wrong password", fmt.Sprintf("host=127.0.0.1 port=%d user=postgres dbname=postgres", c.port), "PW", WrongPassword},
 		{"no password", fmt.Sprintf("host=127.0.0.1 port=%d user=postgres dbname=postgres passfile=/nonexistent", c.port), "", WrongPassword},
@@ -134,7 +134,7 @@ func TestErrors(t *testing.T) {
 // TestOneHoldsUpNoOther reads the dumps although the server is down.
 func TestOneHoldsUpNoOther(t *testing.T) {
 	dir := t.TempDir()
-	f, err := survey(t, Config{DSN: fmt.Sprintf("host=127.0.0.1 port=%d user=a", freePort(t)), Dump: &DumpConfig{Dir: dir}, WAL: &WALConfig{Dir: filepath.Join(dir, "none")}}, nil)
+	f, err := survey(t, Config{DSN: fmt.Sprintf("host=127.0.0.1 port=%d user=a", testkit.Port(t)), Dump: &DumpConfig{Dir: dir}, WAL: &WALConfig{Dir: filepath.Join(dir, "none")}}, nil)
 	if err != nil || f.Server.Err == nil || f.Server.Known() || !f.Dumps.Current() || f.Archive.Err == nil || f.Archive.Known() {
 		t.Errorf("got %v, %+v", err, f)
 	}
@@ -152,7 +152,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("after the connection was ended: %v, %v", err, f.Server.Err)
 	}
 	client.Close()
-	testkit.Until(t, 5*time.Second, "no connection of ours is left", func() bool {
+	testkit.Until(t, time.Minute, "no connection of ours is left", func() bool {
 		return strings.TrimSpace(c.run(t, "psql", "-h", c.dir, "-p", fmt.Sprint(c.port), "-U", "postgres", "-Atc", "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cairn'")) == "0"
 	})
 }
@@ -188,7 +188,7 @@ func TestSlotHoldsWAL(t *testing.T) {
 
 func TestStandbyThatIsNone(t *testing.T) {
 	c := running(t)
-	f, err := survey(t, Config{DSN: c.dsn(""), Standbys: []string{c.dsn(""), fmt.Sprintf("host=127.0.0.1 port=%d user=a", freePort(t))}}, nil)
+	f, err := survey(t, Config{DSN: c.dsn(""), Standbys: []string{c.dsn(""), fmt.Sprintf("host=127.0.0.1 port=%d user=a", testkit.Port(t))}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestStandbyThatIsNone(t *testing.T) {
 
 func TestStandby(t *testing.T) {
 	c := running(t)
-	data, port := filepath.Join(c.dir, "standby"), freePort(t)
+	data, port := filepath.Join(c.dir, "standby"), testkit.Port(t)
 	c.run(t, "pg_basebackup", "-h", c.dir, "-p", fmt.Sprint(c.port), "-U", "postgres", "-c", "fast", "-R", "-X", "stream", "-D", data)
 	t.Cleanup(func() { c.run(t, "rm", "-rf", data) })
 	server, err := command.Start(command.Spec{Argv: asServer(filepath.Join(c.bin, "postgres"), "-D", data, "-p", fmt.Sprint(port), "-c", "cluster_name=spare"), Dir: c.dir}, nil)
@@ -218,7 +218,7 @@ func TestStandby(t *testing.T) {
 		return s.Up && s.Err == "" && s.LagBytes == 0 && s.Lag == 0 && s.Received != "" && len(r) == 1 && r[0].Name == "spare" && r[0].State == "streaming" && r[0].LagBytes >= 0
 	}
 	c.sql(t, "postgres", "CREATE TABLE seen ()", "DROP TABLE seen") // before a first commit is replayed no time is known
-	testkit.Until(t, 30*time.Second, "the standby follows", func() bool {
+	testkit.Until(t, time.Minute, "the standby follows", func() bool {
 		f, err := client.Survey(t.Context())
 		return err == nil && follows(f)
 	})

@@ -15,6 +15,7 @@ import (
 // The task's own failure is no error: see Task.Status and its Exit text.
 func (c *Client) Follow(ctx context.Context, upid string, line func(string)) (Task, error) {
 	f := follower{client: c, upid: upid, line: line}
+	soon := c.Poll / 8 // many a task ends in a moment
 	for wait := c.Poll; ; {
 		task, err := f.look(ctx)
 		switch {
@@ -23,7 +24,7 @@ func (c *Client) Follow(ctx context.Context, upid string, line func(string)) (Ta
 		case ctx.Err() != nil:
 			return Task{}, fmt.Errorf("following task %s: %w", upid, ctx.Err())
 		case err == nil:
-			wait = c.Poll
+			wait, soon = soon, min(2*soon, c.Poll)
 		case !passing(err):
 			return Task{}, err
 		default:

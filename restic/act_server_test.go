@@ -133,19 +133,14 @@ func gateway(t *testing.T) string {
 	if err := os.Mkdir(filepath.Join(dir, "home-lab"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
+	address := testkit.Address(t)
 	s, err := command.Start(command.Spec{Argv: []string{testkit.Tool(t, "s3-gateway", "versitygw"), "--port", address, "posix", dir},
 		Env: []string{"ROOT_ACCESS_KEY_ID=anna", "ROOT_SECRET_ACCESS_KEY=s3-secret-value"}}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Stop(syscall.SIGTERM, 2*time.Second) })
-	testkit.Until(t, 20*time.Second, "the S3 gateway listens", func() bool {
+	testkit.Until(t, time.Minute, "the S3 gateway listens", func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			_ = conn.Close()
@@ -398,7 +393,7 @@ func TestSecretsOfEveryChild(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- act(ctx) }()
 			var argv, environ string
-			testkit.Until(t, 20*time.Second, "restic "+verb+" runs", func() bool {
+			testkit.Until(t, time.Minute, "restic "+verb+" runs", func() bool {
 				argv, environ = child(binary)
 				return strings.Contains(argv, verb)
 			})
@@ -433,7 +428,7 @@ func TestWatchdog(t *testing.T) {
 	dog.retry("connection refused")
 	select {
 	case <-bitten:
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it never bit")
 	}
 	dog = &watchdog{patience: time.Hour, bite: bite}

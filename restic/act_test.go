@@ -347,7 +347,7 @@ func TestActErrors(t *testing.T) {
 				t.Errorf("a live lock was removed: %v, %v", removed, err)
 			}
 			_ = job.Process.Kill()
-			testkit.Until(t, 20*time.Second, "the backup is gone", func() bool {
+			testkit.Until(t, time.Minute, "the backup is gone", func() bool {
 				_, err := os.Stat(fmt.Sprintf("/proc/%d", job.Process.Pid))
 				return err != nil
 			})
@@ -428,7 +428,7 @@ func TestKilledMidBackup(t *testing.T) {
 // locked waits until somebody holds a lock.
 func locked(t *testing.T, repo string) {
 	t.Helper()
-	testkit.Until(t, 20*time.Second, "the backup holds its lock", func() bool {
+	testkit.Until(t, time.Minute, "the backup holds its lock", func() bool {
 		locks, _ := os.ReadDir(filepath.Join(repo, "locks"))
 		return len(locks) == 1 && isID(locks[0].Name())
 	})
@@ -453,7 +453,7 @@ exec %[1]s "${args[@]}" <&9
 		t.Fatal(err)
 	}
 	return script, func() (pid int) {
-		testkit.Until(t, 20*time.Second, "restic runs", func() bool {
+		testkit.Until(t, time.Minute, "restic runs", func() bool {
 			text, _ := os.ReadFile(file)
 			_, err := fmt.Sscan(string(text), &pid)
 			return err == nil

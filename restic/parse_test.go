@@ -352,7 +352,7 @@ func TestDirectoryThatHangs(t *testing.T) {
 	}
 	close(release)
 	<-ended
-	testkit.Until(t, 5*time.Second, "it may be looked at again", func() bool {
+	testkit.Until(t, time.Minute, "it may be looked at again", func() bool {
 		_, err := d.look(t.Context())
 		return err != errStuck
 	})

@@ -425,7 +425,7 @@ func slowBackup(t *testing.T, binary, repo string) *exec.Cmd {
 		_ = in.Close()
 		<-done
 	})
-	testkit.Until(t, 20*time.Second, "the backup holds a lock", func() bool {
+	testkit.Until(t, time.Minute, "the backup holds a lock", func() bool {
 		locks, _ := os.ReadDir(filepath.Join(repo, "locks"))
 		return len(locks) == 1 && isID(locks[0].Name())
 	})
@@ -451,7 +451,7 @@ func TestWatchedWhileSomebodyWrites(t *testing.T) {
 			t.Errorf("%q from %d %s", kind, code, out)
 		}
 		_ = job.Process.Kill()
-		testkit.Until(t, 20*time.Second, "the backup is gone", func() bool {
+		testkit.Until(t, time.Minute, "the backup is gone", func() bool {
 			_, err := os.Stat(fmt.Sprintf("/proc/%d", job.Process.Pid))
 			return err != nil
 		})
@@ -528,7 +528,7 @@ func TestSecretsStayHidden(t *testing.T) {
 			ended <- err
 		}()
 		var argv, environ string
-		testkit.Until(t, 20*time.Second, "restic talks to the server", func() bool {
+		testkit.Until(t, time.Minute, "restic talks to the server", func() bool {
 			argv, environ = child(binary)
 			return strings.Contains(argv, "snapshots")
 		})
@@ -580,6 +580,9 @@ func TestTimeLimit(t *testing.T) {
 	t.Parallel()
 	address := silent(t)
 	c := client(t, Config{Repository: "rest:http://" + address + "/", Binary: versions(t)["0.19.1"]})
+	if _, err := c.Version(t.Context()); err != nil { // which takes its time, too, where much else runs
+		t.Fatal(err)
+	}
 	c.limit = 700 * time.Millisecond
 	began := time.Now()
 	e := fails(t, c, Unreachable)
@@ -589,12 +592,7 @@ func TestTimeLimit(t *testing.T) {
 }
 
 func TestServerDown(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
+	address := testkit.Address(t)
 	each(t, func(t *testing.T, version, binary string) {
 		t.Parallel() // they mostly wait
 		began := time.Now()
@@ -612,7 +610,7 @@ func TestClose(t *testing.T) {
 		_, err := c.Survey(t.Context())
 		ended <- err
 	}()
-	testkit.Until(t, 20*time.Second, "restic runs", func() bool { argv, _ := child(c.cfg.Binary); return argv != "" })
+	testkit.Until(t, time.Minute, "restic runs", func() bool { argv, _ := child(c.cfg.Binary); return argv != "" })
 	c.Close()
 	var e *Error
 	if err := <-ended; !errors.As(err, &e) || e.Kind != Canceled {
@@ -626,18 +624,13 @@ func TestClose(t *testing.T) {
 // server starts a rest-server on a free port, and returns its address.
 func server(t *testing.T, dir string, flags ...string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
+	address := testkit.Address(t)
 	s, err := command.Start(command.Spec{Argv: append([]string{testkit.Tool(t, "rest-server", "rest-server"), "--listen", address, "--path", dir}, flags...)}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Stop(syscall.SIGTERM, 2*time.Second) })
-	testkit.Until(t, 20*time.Second, "rest-server listens", func() bool {
+	testkit.Until(t, time.Minute, "rest-server listens", func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			_ = conn.Close()

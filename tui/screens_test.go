@@ -128,7 +128,7 @@ func (u *user) listing() {
 	}
 	u.held = nil
 	page := u.m.top().(*filesPage)
-	for deadline := time.Now().Add(5 * time.Second); page.listed.Load() == 0; {
+	for deadline := time.Now().Add(time.Minute); page.listed.Load() == 0; {
 		if time.Now().After(deadline) {
 			u.t.Fatal("no file was listed")
 		}

@@ -57,7 +57,7 @@ func running(pid int) bool {
 func pidIn(t *testing.T, path string) int {
 	t.Helper()
 	pid := 0
-	testkit.Until(t, 10*time.Second, "a pid in "+path, func() bool {
+	testkit.Until(t, time.Minute, "a pid in "+path, func() bool {
 		text, _ := os.ReadFile(path)
 		var err error
 		pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
@@ -270,7 +270,7 @@ func TestTheWholeGroupEndsWithTheContext(t *testing.T) {
 			if err := <-done; !errors.Is(err, context.Canceled) {
 				t.Errorf("%v", err)
 			}
-			testkit.Until(t, time.Second, "the end of the group", func() bool { return !alive(group) && !running(pid) })
+			testkit.Until(t, time.Minute, "the end of the group", func() bool { return !alive(group) && !running(pid) })
 		})
 	}
 }
@@ -281,7 +281,7 @@ func TestGraceIsGiven(t *testing.T) {
 	defer cancel()
 	done := make(chan Result)
 	go func() {
-		r, _ := Run(ctx, Spec{Argv: sh(`trap 'sleep 0.1; echo tidied; exit 7' TERM; echo $$ >$D/pid; while :; do sleep 0.01; done`), Env: []string{"D=" + dir}, Grace: 10 * time.Second})
+		r, _ := Run(ctx, Spec{Argv: sh(`trap 'sleep 0.1; echo tidied; exit 7' TERM; echo $$ >$D/pid; while :; do sleep 0.01; done`), Env: []string{"D=" + dir}, Grace: time.Minute})
 		done <- r
 	}()
 	pidIn(t, filepath.Join(dir, "pid"))
@@ -292,10 +292,10 @@ func TestGraceIsGiven(t *testing.T) {
 }
 
 func TestATimeLimitSaysSo(t *testing.T) {
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, errors.New("no answer within 20ms"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, errors.New("no answer within 300ms"))
 	defer cancel()
 	_, err := Run(ctx, Spec{Argv: []string{"sleep", "1000"}})
-	if err == nil || !strings.Contains(err.Error(), "sleep was stopped after") || !strings.Contains(err.Error(), "no answer within 20ms") {
+	if err == nil || !strings.Contains(err.Error(), "sleep was stopped after") || !strings.Contains(err.Error(), "no answer within 300ms") {
 		t.Error(err)
 	}
 }

@@ -54,7 +54,7 @@ var parts = map[string]func(dir string) error{
 }
 
 func waitFor(path string) {
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if text, _ := os.ReadFile(path); len(text) > 0 {
 			return
 		}
@@ -98,11 +98,11 @@ func TestServerRunsUntilItIsStopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	testkit.Until(t, 5*time.Second, "hello", func() bool { return strings.Contains(log.String(), "hello") })
+	testkit.Until(t, time.Minute, "hello", func() bool { return strings.Contains(log.String(), "hello") })
 	if s.Err() != nil || !running(s.Pid()) {
 		t.Errorf("%v", s.Err())
 	}
-	s.Stop(syscall.SIGTERM, 5*time.Second)
+	s.Stop(syscall.SIGTERM, time.Minute)
 	if running(s.Pid()) || !strings.Contains(log.String(), "bye") || s.Err() != nil {
 		t.Errorf("%q %v", log.String(), s.Err())
 	}
@@ -117,7 +117,7 @@ func TestServerThatDoesNotListenIsKilled(t *testing.T) {
 	}
 	pid := pidIn(t, filepath.Join(dir, "pid"))
 	s.Stop(syscall.SIGTERM, 50*time.Millisecond)
-	testkit.Until(t, time.Second, "the end of its children", func() bool { return !running(pid) && !running(s.Pid()) })
+	testkit.Until(t, time.Minute, "the end of its children", func() bool { return !running(pid) && !running(s.Pid()) })
 	var exit *ExitError
 	if !errors.As(s.Err(), &exit) || exit.Signal != syscall.SIGKILL {
 		t.Errorf("%v", s.Err())
@@ -144,7 +144,7 @@ func TestServerEndsWithUs(t *testing.T) {
 	dir := t.TempDir()
 	die(t, "server", dir)
 	pid := pidIn(t, filepath.Join(dir, "pid"))
-	testkit.Until(t, 5*time.Second, "the end of the server", func() bool { return !running(pid) })
+	testkit.Until(t, time.Minute, "the end of the server", func() bool { return !running(pid) })
 }
 
 // The kernel sends the death signal when the thread that forked ends, not the
@@ -205,7 +205,7 @@ func TestDetachedWorkerOutlivesUs(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Until(t, 10*time.Second, "the end of the worker, and its lock", free)
+	testkit.Until(t, time.Minute, "the end of the worker, and its lock", free)
 	if log, _ := os.ReadFile(filepath.Join(dir, "log")); string(log) != "/\ndone\n" {
 		t.Errorf("%q", log)
 	}
@@ -235,7 +235,7 @@ func TestDetacherWithoutSystemd(t *testing.T) {
 	if err != nil || pid == 0 {
 		t.Fatal(pid, err)
 	}
-	testkit.Until(t, 5*time.Second, "its output", func() bool {
+	testkit.Until(t, time.Minute, "its output", func() bool {
 		text, _ := os.ReadFile(log)
 		return string(text) == "hello you\n" && !running(pid)
 	})

@@ -378,7 +378,7 @@ func TestSmartctlThatHangs(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	h := c.askSmart(ctx, "a", device{})(false)
-	if h.Err == "" || h.Wear != -1 || time.Since(began) > 5*time.Second {
+	if h.Err == "" || h.Wear != -1 || time.Since(began) > 30*time.Second {
 		t.Errorf("after %s: %+v", time.Since(began), h)
 	}
 	if h := c.askSmart(t.Context(), "a", device{})(false); h.Err == "" || len(calls()) != 1 {

@@ -180,7 +180,7 @@ func TestBadServers(t *testing.T) {
 	const nas, home = "pbs.nas", "proxmox.home"
 	for _, x := range []trouble{
 		{name: "PBS refuses the connection", subject: nas, code: "unreachable", says: "the connection was refused (never read)", hint: "Is proxmox-backup-proxy running", make: refused},
-		{name: "PBS hangs", subject: nas, code: "unreachable", says: "no answer within 1s", hint: "overloaded", args: []string{"--timeout", "1s"},
+		{name: "PBS hangs", subject: nas, code: "unreachable", says: "no answer within 5s", hint: "overloaded", args: []string{"--timeout", "5s"},
 			make: func(_ *testing.T, l *lab.Lab) []string { l.PBS.Hang(); return nil }},
 		{name: "PBS has a new certificate", subject: nas, code: "unreachable", says: "certificate has changed", hint: "Compare it",
 			make: func(_ *testing.T, l *lab.Lab) []string {
@@ -202,7 +202,7 @@ func TestBadServers(t *testing.T) {
 
 		{name: "PVE is down", subject: home, code: "unreachable", says: "connection refused", hint: "pveproxy",
 			make: func(_ *testing.T, l *lab.Lab) []string { return []string{l.PVE.URL(), "https://127.0.0.1:1"} }},
-		{name: "PVE hangs", subject: home, code: "unreachable", says: "no answer within 1s", hint: "overloaded", args: []string{"--timeout", "1s"},
+		{name: "PVE hangs", subject: home, code: "unreachable", says: "no answer within 5s", hint: "overloaded", args: []string{"--timeout", "5s"},
 			make: func(_ *testing.T, l *lab.Lab) []string { l.PVE.Hang(true); return nil }},
 		{name: "PVE has a new certificate", subject: home, code: "unreachable", says: "the certificate of 127.0.0.1", hint: "Compare it",
 			make: func(_ *testing.T, l *lab.Lab) []string {
@@ -291,7 +291,7 @@ func TestALockedRepository(t *testing.T) {
 		found, _ := filepath.Glob(filepath.Join(repository, "locks", "[0-9a-f]*"))
 		return len(found)
 	}
-	testkit.Until(t, 20*time.Second, "the backup holds a lock", func() bool { return locks() == 1 })
+	testkit.Until(t, time.Minute, "the backup holds a lock", func() bool { return locks() == 1 })
 	if s := before.source(t, "restic.usb"); s.Status != "ok" {
 		t.Fatalf("before: %+v", s)
 	}

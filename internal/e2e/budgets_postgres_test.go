@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -110,10 +109,7 @@ func startBig(t *testing.T) *bigServer {
 		must(t, os.Chown(dir, uid, gid))
 	}
 	must(t, os.Chmod(dir, 0o755))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	s := &bigServer{t: t, bin: filepath.Dir(bins[len(bins)-1]), dir: dir, port: l.Addr().(*net.TCPAddr).Port}
-	must(t, l.Close())
+	s := &bigServer{t: t, bin: filepath.Dir(bins[len(bins)-1]), dir: dir, port: testkit.Port(t)}
 	data := filepath.Join(dir, "data")
 	s.run(s.as(filepath.Join(s.bin, "initdb"), "-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-k")...)
 	argv := s.as(filepath.Join(s.bin, "postgres"), "-D", data, "-p", strconv.Itoa(s.port), "-k", dir, "-c", "listen_addresses=127.0.0.1", "-c", "max_wal_size=4GB", "-c", "maintenance_work_mem=64MB")
@@ -125,7 +121,7 @@ func startBig(t *testing.T) *bigServer {
 		_ = syscall.Kill(-server.Process.Pid, syscall.SIGQUIT)
 		_ = server.Wait()
 	})
-	testkit.Until(t, 30*time.Second, "the server answers", func() bool {
+	testkit.Until(t, time.Minute, "the server answers", func() bool {
 		return exec.Command(filepath.Join(s.bin, "psql"), "-h", dir, "-p", strconv.Itoa(s.port), "-U", "postgres", "-c", "SELECT 1").Run() == nil
 	})
 	for _, sub := range []string{"dumps", "plain"} {

@@ -163,7 +163,7 @@ func console(t *testing.T) []figure {
 	for range 8 {
 		before := len(s.Quiet(time.Second)) // the detail beside the list has followed
 		s.Send("j")
-		testkit.Until(t, 5*time.Second, "the key is answered", func() bool { return len(s.Raw()) > before })
+		testkit.Until(t, time.Minute, "the key is answered", func() bool { return len(s.Raw()) > before })
 		most = max(most, len(s.Raw())-before)
 	}
 	resident := rss(t, s.Pid())

@@ -15,7 +15,7 @@ import (
 // compared by hash with what was there before the incident.
 func TestFilesDatabasesAndWhatBelongsTogether(t *testing.T) {
 	t.Parallel()
-	l, err := lab.Start(t.Context(), lab.Options{}) // where PostgreSQL's own user can reach it
+	l, err := lab.Start(t.Context(), lab.Options{Cache: labs}) // where PostgreSQL's own user can reach it
 	must(t, err)
 	t.Cleanup(func() { must(t, l.Stop()) })
 	path := config(t, l)

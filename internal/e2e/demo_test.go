@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,7 +24,7 @@ func demo(t *testing.T, args ...string) (*exec.Cmd, string) {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	must(t, os.Chmod(dir, 0o711)) // the lab's PostgreSQL is another user
 	c := command(t, append([]string{"demo"}, args...)...)
-	c.Env = append(c.Env, "TMPDIR="+dir)
+	c.Env = append(c.Env, "TMPDIR="+dir, "XDG_CACHE_HOME="+filepath.Dir(filepath.Dir(labs)), "CAIRN_TOOLS="+testkit.Tools(t))
 	return c, dir
 }
 
@@ -39,12 +40,14 @@ func nothingLeft(t *testing.T, dir string) {
 	if strings.Contains(string(mounts), dir) {
 		t.Errorf("a mount below %s is left behind", dir)
 	}
-	loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
-	for _, f := range loops {
-		if text, err := os.ReadFile(f); err == nil && strings.HasPrefix(string(text), dir) {
-			t.Errorf("a loop device is left behind: %s", text)
-		}
-	}
+	// the kernel gives a loop device back when the last who looks at it is done
+	testkit.Until(t, time.Minute, "no loop device is left behind", func() bool {
+		loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+		return !slices.ContainsFunc(loops, func(f string) bool {
+			text, err := os.ReadFile(f)
+			return err == nil && strings.HasPrefix(string(text), dir)
+		})
+	})
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range lines {
 		if text, err := os.ReadFile(f); err == nil && bytes.Contains(text, []byte(dir)) {
@@ -122,7 +125,7 @@ func TestDemoInATerminal(t *testing.T) {
 func TestDemoInterruptedWhileItStarts(t *testing.T) {
 	c, dir := demo(t)
 	must(t, c.Start())
-	testkit.Until(t, 20*time.Second, "the lab begins to be made", func() bool {
+	testkit.Until(t, time.Minute, "the lab begins to be made", func() bool {
 		found, _ := filepath.Glob(filepath.Join(dir, "cairn-lab-*"))
 		return len(found) > 0
 	})

@@ -15,10 +15,16 @@ import (
 	"time"
 
 	"cairn/internal/lab"
+	"cairn/internal/testkit"
 )
 
 // cairn is the program, built as the Makefile does.
 var cairn string
+
+// labs is where labs look for their empty repositories, as below ~/.cache: those that
+// restic makes take half a second of the processor each time that they are opened, and
+// the tests open them a thousand times.
+var labs string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -38,6 +44,15 @@ func run(m *testing.M) (code int) {
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building cairn: %v\n%s", err, out)
 		return 1
+	}
+	labs = filepath.Join(dir, "cache", "cairn", "lab")
+	if version, err := exec.Command("restic", "version").Output(); err == nil { // "restic 0.14.0 compiled with …"
+		if fields := strings.Fields(string(version)); len(fields) > 1 {
+			if err := testkit.ResticPair(filepath.Join(labs, "restic-"+fields[1])); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+		}
 	}
 	defer func() {
 		if shared.lab == nil {
@@ -60,7 +75,7 @@ var shared struct {
 // whole is a lab with all its parts, for tests that only look.
 func whole(t *testing.T) *lab.Lab {
 	t.Helper()
-	shared.once.Do(func() { shared.lab, shared.err = lab.Start(context.Background(), lab.Options{}) })
+	shared.once.Do(func() { shared.lab, shared.err = lab.Start(context.Background(), lab.Options{Cache: labs}) })
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
@@ -70,7 +85,7 @@ func whole(t *testing.T) *lab.Lab {
 // start is a lab of one's own; Servers alone are up in a moment.
 func start(t *testing.T, parts lab.Part) *lab.Lab {
 	t.Helper()
-	l, err := lab.Start(t.Context(), lab.Options{Parts: parts, Dir: t.TempDir()})
+	l, err := lab.Start(t.Context(), lab.Options{Parts: parts, Dir: t.TempDir(), Cache: labs})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,10 +23,7 @@ import (
 // appendOnly serves the lab's cloud so that nothing can be removed from it.
 func appendOnly(t *testing.T, l *lab.Lab) (url string) {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	address := free.Addr().String()
-	must(t, free.Close())
+	address := testkit.Address(t)
 	c := exec.Command(testkit.Tool(t, "rest-server", "rest-server"), "--no-auth", "--append-only", "--listen", address, "--path", filepath.Join(l.Dir(), "cloud"))
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	must(t, c.Start())
@@ -34,7 +31,7 @@ func appendOnly(t *testing.T, l *lab.Lab) (url string) {
 		_ = c.Process.Kill()
 		_ = c.Wait() // it was killed
 	})
-	testkit.Until(t, 10*time.Second, "the append-only server answers", func() bool {
+	testkit.Until(t, time.Minute, "the append-only server answers", func() bool {
 		conn, err := net.DialTimeout("tcp", address, time.Second)
 		if err != nil {
 			return false

@@ -100,7 +100,7 @@ func TestServersAloneStartAtOnce(t *testing.T) {
 		}
 	}()
 	t.Logf("started in %s", took)
-	if took > 5*time.Second { // 0.2 s on a machine that is not busy
+	if took > 30*time.Second { // 0.2 s on a machine that is not busy
 		t.Errorf("it took %s", took)
 	}
 	var version struct{ Version string }
@@ -525,7 +525,7 @@ func TestStopLeavesNothing(t *testing.T) {
 	if err := l.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Until(t, 5*time.Second, "all of the lab is gone", func() bool { return nothingLeft(dir) == nil })
+	testkit.Until(t, time.Minute, "all of the lab is gone", func() bool { return nothingLeft(dir) == nil })
 	if err := l.Stop(); err != nil {
 		t.Errorf("a second Stop: %v", err)
 	}
@@ -540,7 +540,7 @@ func TestAFailedStartLeavesNothing(t *testing.T) {
 		_ = l.Stop()
 		t.Fatal("it started within the time")
 	}
-	testkit.Until(t, 5*time.Second, "all of the lab is gone", func() bool { return nothingLeft(parent+"/"+prefix) == nil })
+	testkit.Until(t, time.Minute, "all of the lab is gone", func() bool { return nothingLeft(parent+"/"+prefix) == nil })
 	if left, err := filepath.Glob(filepath.Join(parent, "*")); err != nil || len(left) > 0 {
 		t.Errorf("left: %v %v", left, err)
 	}
@@ -632,7 +632,7 @@ func TestAKilledLabIsClearedAway(t *testing.T) {
 	if len(l.Notes) > 0 {
 		t.Errorf("notes: %v", l.Notes)
 	}
-	testkit.Until(t, 5*time.Second, "all of the killed lab is gone", func() bool { return nothingLeft(dir) == nil })
+	testkit.Until(t, time.Minute, "all of the killed lab is gone", func() bool { return nothingLeft(dir) == nil })
 }
 
 // A lab that lives is left alone by the next one.
@@ -668,5 +668,5 @@ func TestWithoutRoot(t *testing.T) {
 		t.Errorf("configuration: %s %v", text, err)
 	}
 	k.Stop(syscall.SIGTERM, 10*time.Second)
-	testkit.Until(t, 5*time.Second, "all of the lab is gone", func() bool { return nothingLeft(dir) == nil })
+	testkit.Until(t, time.Minute, "all of the lab is gone", func() bool { return nothingLeft(dir) == nil })
 }

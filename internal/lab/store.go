@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -93,11 +94,14 @@ func wall(image pve.Image) []pbs.Content {
 
 // filling is a container's data that does not change, after a line's end.
 func filling(vmid int) []byte {
-	var b strings.Builder
-	for b.Len() < 150<<10 {
-		fmt.Fprintf(&b, "\nfile %d of container %d", b.Len(), vmid)
+	end := fmt.Sprintf(" of container %d", vmid)
+	out := make([]byte, 0, 151<<10)
+	for len(out) < 150<<10 {
+		at := len(out)
+		out = strconv.AppendInt(append(out, "\nfile "...), int64(at), 10)
+		out = append(out, end...)
 	}
-	return []byte(b.String())
+	return out
 }
 
 func configText(config map[string]string) []byte {

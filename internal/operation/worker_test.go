@@ -380,7 +380,7 @@ func TestAFullDiskEndsTheOperationBeforeItActs(t *testing.T) {
 	x := siteIn(t, dir)
 	id := x.create("lay", "stuck", "lay")
 	w := x.worker(id)
-	testkit.Until(t, 10*time.Second, "the second step", func() bool { return x.status(id).Steps[1].Remote != "" })
+	testkit.Until(t, time.Minute, "the second step", func() bool { return x.status(id).Steps[1].Remote != "" })
 	ballast := filepath.Join(dir, "ballast")
 	f, err := os.Create(ballast)
 	if err != nil {
@@ -430,7 +430,7 @@ func TestOneAtATimeOnATarget(t *testing.T) {
 	x := newSite(t)
 	first, second := x.create("stuck"), x.create("lay")
 	x.worker(first)
-	testkit.Until(t, 10*time.Second, "the first runs", func() bool { return x.status(first).Steps[0].Remote != "" })
+	testkit.Until(t, time.Minute, "the first runs", func() bool { return x.status(first).Steps[0].Remote != "" })
 	x.want(first, Running)
 	err := x.store.Start(t.Context(), second, func(context.Context, string) error { x.worker(second); return nil })
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), first) {
@@ -442,7 +442,7 @@ func TestOneAtATimeOnATarget(t *testing.T) {
 		t.Errorf("a second worker of the same operation: %v", err)
 	}
 	x.write("release", "")
-	testkit.Until(t, 10*time.Second, "the first is done", func() bool { return x.status(first).State == StepDone })
+	testkit.Until(t, time.Minute, "the first is done", func() bool { return x.status(first).State == StepDone })
 	x.laid(first, 1)
 }
 
@@ -457,7 +457,7 @@ func TestAnOrphanedChildKeepsTheTarget(t *testing.T) {
 	}
 	x.write("release", "")
 	third := x.create("lay")
-	testkit.Until(t, 10*time.Second, "the child lets go", func() bool {
+	testkit.Until(t, time.Minute, "the child lets go", func() bool {
 		held, _, err := holder(x.store.targetLock("guest:home/101"))
 		return err == nil && !held
 	})
@@ -478,14 +478,14 @@ func TestCancel(t *testing.T) {
 			x := newSite(t)
 			id := x.create(c.kinds...)
 			x.worker(id)
-			testkit.Until(t, 10*time.Second, "the second step", func() bool { return x.status(id).Steps[1].Remote != "" })
+			testkit.Until(t, time.Minute, "the second step", func() bool { return x.status(id).Steps[1].Remote != "" })
 			if err := x.store.Cancel(id, Actor{Who: "bob"}, time.Now()); err != nil {
 				t.Fatal(err)
 			}
 			if c.release {
 				x.write("release", "")
 			}
-			testkit.Until(t, 10*time.Second, "it ends", func() bool { return x.status(id).State == Cancelled })
+			testkit.Until(t, time.Minute, "it ends", func() bool { return x.status(id).State == Cancelled })
 			x.laid(id, c.laid)
 			if s := x.status(id); s.Cancel == nil || s.Cancel.By.Who != "bob" || s.Steps[2].State != Waiting {
 				t.Errorf("got %+v", s)

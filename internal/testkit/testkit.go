@@ -38,14 +38,15 @@ func Root(t testing.TB) string {
 // directory below tools/, program the name of the binary.
 func Tool(t testing.TB, dir, program string) string {
 	t.Helper()
-	path := filepath.Join(cacheDir(t), dir+"-"+sumHash(t, dir), program)
+	path := filepath.Join(Tools(t), dir+"-"+sumHash(t, dir), program)
 	if _, err := os.Stat(path); err != nil {
 		Need(t, program+" of tools/"+dir+" (make tools builds it)")
 	}
 	return path
 }
 
-func cacheDir(t testing.TB) string {
+// Tools returns the directory in which the pinned tools are built.
+func Tools(t testing.TB) string {
 	t.Helper()
 	if dir := os.Getenv("CAIRN_TOOLS"); dir != "" {
 		return dir

@@ -94,21 +94,25 @@ func (s *Session) See(text string) {
 	s.Until("see "+text, func(screen string) bool { return strings.Contains(screen, text) })
 }
 
+// patience is how long a program may take that has nothing to wait for: it is one of
+// many on a busy machine.
+const patience = time.Minute
+
 // Until waits until the screen is as wanted.
 func (s *Session) Until(what string, ok func(screen string) bool) {
 	s.t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if ok(s.Text()) {
 			return
 		}
 	}
-	s.t.Fatalf("not within 20 s: %s. The screen:\n%s", what, s.Text())
+	s.t.Fatalf("not within %s: %s. The screen:\n%s", patience, what, s.Text())
 }
 
 // Quiet waits until nothing has come or was sent for d, and returns all bytes so far.
 func (s *Session) Quiet(d time.Duration) []byte {
 	s.t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		s.mu.Lock()
 		still := time.Since(s.last) >= d && time.Since(s.began) >= d
 		s.mu.Unlock()
@@ -185,7 +189,7 @@ func (s *Session) End() int {
 	s.t.Helper()
 	select {
 	case <-s.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		s.t.Fatalf("it does not end. The screen:\n%s", s.Text())
 	}
 	var exit *exec.ExitError

@@ -28,22 +28,25 @@ func isIndex(name string) bool {
 	return strings.HasSuffix(name, ".fidx") || strings.HasSuffix(name, ".didx")
 }
 
-// csum is the checksum that the manifest names: over the digests, and in a
-// dynamic index over the ends too.
-func (x index) csum() digest {
-	h := sha256.New()
+// body is what follows the header: the digests, and in a dynamic index the ends too.
+func (x index) body() []byte {
+	out := make([]byte, 0, 40*len(x.entries))
 	for _, e := range x.entries {
 		if !x.fixed {
-			_ = binary.Write(h, binary.LittleEndian, uint64(e.end))
+			out = binary.LittleEndian.AppendUint64(out, uint64(e.end))
 		}
-		h.Write(e.digest[:])
+		out = append(out, e.digest[:]...)
 	}
-	return digest(h.Sum(nil))
+	return out
 }
+
+// csum is the checksum that the manifest names.
+func (x index) csum() digest { return sha256.Sum256(x.body()) }
 
 // encode writes the file of an index.
 func (x index) encode() []byte {
-	csum := x.csum()
+	body := x.body()
+	csum := digest(sha256.Sum256(body))
 	id := sha256.Sum256(append(csum[:], byte(x.created), byte(x.created>>8)))
 	magic := dynamicMagic
 	if x.fixed {
@@ -58,13 +61,7 @@ func (x index) encode() []byte {
 		out = binary.LittleEndian.AppendUint64(out, chunkSize)
 	}
 	out = append(out, make([]byte, indexHeader-len(out))...)
-	for _, e := range x.entries {
-		if !x.fixed {
-			out = binary.LittleEndian.AppendUint64(out, uint64(e.end))
-		}
-		out = append(out, e.digest[:]...)
-	}
-	return out
+	return append(out, body...)
 }
 
 // decodeIndex reads the file of an index and checks its checksum.

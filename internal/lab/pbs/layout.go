@@ -127,22 +127,24 @@ func (d *Datastore) Annotate(s *Snapshot, notes *string, protected *bool) error 
 // write stores one file of a snapshot: its chunks, then the file itself.
 func (d *Datastore) write(s *Snapshot, c Content) (File, error) {
 	f := File{Name: c.Name, Crypt: "none"}
-	raw := blob(plainMagic, c.Data)
-	f.Size, f.Csum = int64(len(raw)), hexSum(raw)
+	var encode func() []byte
 	if isIndex(c.Name) {
 		x, err := d.chunks(c)
 		if err != nil {
 			return f, err
 		}
-		x.created = s.Time
-		raw = x.encode()
+		x.created, encode = s.Time, func() []byte { return x.encode() }
 		csum := x.csum()
 		f.Size, f.Csum = x.size, hex.EncodeToString(csum[:])
+	} else {
+		raw := blob(plainMagic, c.Data)
+		encode = func() []byte { return raw }
+		f.Size, f.Csum = int64(len(raw)), hexSum(raw)
 	}
 	if d.Path == "" {
 		return f, nil
 	}
-	if err := os.WriteFile(filepath.Join(d.Dir(s), c.Name), raw, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(d.Dir(s), c.Name), encode(), 0o644); err != nil {
 		return f, fmt.Errorf("writing a backup: %w", err)
 	}
 	return f, nil

@@ -62,7 +62,8 @@ func (s *Server) listen(address string) error {
 		return fmt.Errorf("listening on %s: %w", address, err)
 	}
 	s.address = plain.Addr().String()
-	config := &tls.Config{GetCertificate: s.cert.get, MinVersion: tls.VersionTLS12}
+	config := &tls.Config{GetCertificate: s.cert.get, MinVersion: tls.VersionTLS12,
+		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384}} // those of the OpenSSL of PBS 3
 	s.http = &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: 30 * time.Second,

@@ -253,12 +253,13 @@ func TestMaintenanceIsAStateOfTheStore(t *testing.T) {
 
 func TestSwitches(t *testing.T) {
 	c := start(t, fixture())
-	short := func() (int, string, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	within := func(limit time.Duration) (int, string, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
 		status, body, _, err := c.do(ctx, reader, "GET", "/version", nil)
 		return status, body, err
 	}
+	short := func() (int, string, error) { return within(time.Minute) }
 	c.server.Fault("GET .*/version", Fault{Status: 503, Body: "busy", Times: 1})
 	if status, body, _ := short(); status != 503 || body != "busy" {
 		t.Errorf("fault: %d %s", status, body)
@@ -277,7 +278,7 @@ func TestSwitches(t *testing.T) {
 	}
 	c.server.Clear()
 	c.server.Hang()
-	if _, _, err := short(); err == nil {
+	if _, _, err := within(300 * time.Millisecond); err == nil {
 		t.Error("a hanging server answered")
 	}
 	c.server.Clear()

@@ -116,7 +116,7 @@ func (l *lab) run(method, path string, params ...string) TaskInfo {
 func (l *lab) ended(upid string) TaskInfo {
 	l.t.Helper()
 	var found TaskInfo
-	testkit.Until(l.t, 10*time.Second, "the task ends: "+upid, func() bool {
+	testkit.Until(l.t, time.Minute, "the task ends: "+upid, func() bool {
 		for _, t := range l.Tasks() {
 			if t.UPID == upid {
 				found = t

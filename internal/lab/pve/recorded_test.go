@@ -156,7 +156,7 @@ func (p *player) runAfter() {
 // waitFor waits until the newest task of a type waits for the lock file or has
 // ended.
 func (p *player) waitFor(typ, id string) {
-	testkit.Until(p.t, 10*time.Second, typ+" waits for the lock file", func() bool {
+	testkit.Until(p.t, time.Minute, typ+" waits for the lock file", func() bool {
 		tasks := p.s.Tasks()
 		last := tasks[len(tasks)-1]
 		return last.Type == typ && last.ID == id && (!last.Running || len(last.Log) > 0)
@@ -164,7 +164,7 @@ func (p *player) waitFor(typ, id string) {
 }
 
 func (p *player) waitEnded() {
-	testkit.Until(p.t, 10*time.Second, "the second task ends", func() bool {
+	testkit.Until(p.t, time.Minute, "the second task ends", func() bool {
 		tasks := p.s.Tasks()
 		return !tasks[len(tasks)-1].Running
 	})

@@ -257,7 +257,7 @@ func (p *player) post(method, path, body string) {
 
 func (p *player) idle() {
 	p.t.Helper()
-	testkit.Until(p.t, 20*time.Second, "all tasks end", p.s.Idle)
+	testkit.Until(p.t, time.Minute, "all tasks end", p.s.Idle)
 }
 
 var recordedUPID = regexp.MustCompile(`^\{"data":"(UPID:[^"]+)"\}$`)

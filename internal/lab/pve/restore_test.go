@@ -66,6 +66,9 @@ func TestRestoreShowsNoLockAndHoldsTheLockFile(t *testing.T) {
 	// A queued start fires when the restore ends in time.
 	l.SetPace(Pace{Lock: 10 * time.Second})
 	start := l.data("POST", qemuPath+"/310/status/start").(string)
+	testkit.Until(t, time.Minute, "the start waits for the lock", func() bool {
+		return slices.ContainsFunc(l.Tasks(), func(task TaskInfo) bool { return task.UPID == start && len(task.Log) > 0 })
+	})
 	hold.Release()
 	expectExit(t, l.ended(upid), "OK")
 	info := l.ended(start)
@@ -162,7 +165,7 @@ func TestRestoreStoppedAndKilled(t *testing.T) {
 		t.Errorf("left %v", l.Guest(330))
 	}
 	upid = l.data("POST", qemuPath, "vmid=331", "archive="+archive300, "storage=vmstore").(string)
-	testkit.Until(t, 5*time.Second, "the disks are there", func() bool { return len(l.Volumes(331)) == 2 })
+	testkit.Until(t, time.Minute, "the disks are there", func() bool { return len(l.Volumes(331)) == 2 })
 	l.CutTask(upid)
 	info = l.ended(upid)
 	expectExit(t, info, "unexpected status")
@@ -320,7 +323,7 @@ func TestPrivilegesOfARestore(t *testing.T) {
 	l.Grant(ACL{Path: "/sdn/zones/localnetwork", Who: "bkp@pve", Role: "PVESDNUser"})
 	r = l.as("bkp@pve!t", "POST", qemuPath, "vmid=300", "archive="+archive300, "storage=vmstore", "force=1", "start=1")
 	expectExit(t, l.ended(r.data.(string)), "OK")
-	testkit.Until(t, 5*time.Second, "start=1 needs no VM.PowerMgmt", func() bool { return l.Guest(300).Running })
+	testkit.Until(t, time.Minute, "start=1 needs no VM.PowerMgmt", func() bool { return l.Guest(300).Running })
 }
 
 func TestDestroyDropsACLAndPurgesJobs(t *testing.T) {

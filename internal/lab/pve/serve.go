@@ -212,7 +212,7 @@ func (s *Server) render(req *http.Request, format string, c *call, data any, err
 	a.body = b.Bytes()
 	if strings.Contains(req.Header.Get("Accept-Encoding"), "gzip") && len(a.body) > 1024 && a.status == 200 {
 		a.header["Content-Encoding"] = "gzip"
-		a.body = zipped(a.body)
+		a.body = s.zipped(a.body)
 	}
 	return a
 }
@@ -237,9 +237,16 @@ func extjs(body object, a *answer) object {
 	return body
 }
 
-func zipped(text []byte) []byte {
+// zipped packs an answer with a writer that served before: a new one costs more than
+// the packing.
+func (s *Server) zipped(text []byte) []byte {
+	z, _ := s.zips.Get().(*gzip.Writer)
+	if z == nil {
+		z = gzip.NewWriter(nil)
+	}
+	defer s.zips.Put(z)
 	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
+	z.Reset(&b)
 	_, _ = z.Write(text)
 	_ = z.Close()
 	return b.Bytes()

@@ -21,6 +21,7 @@ type Server struct {
 	clock
 	quorum bool
 
+	zips     sync.Pool // of writers that pack answers
 	replicas []Replica
 	done     chan struct{} // closed by Stop
 	work     sync.WaitGroup

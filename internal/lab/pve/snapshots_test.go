@@ -43,7 +43,7 @@ func TestRollbackStarts(t *testing.T) {
 		t.Error("a snapshot that holds memory starts the guest")
 	}
 	l.must("POST", "/nodes/pve1/qemu/100/snapshot/plain/rollback", "start=1")
-	testkit.Until(t, 5*time.Second, "a second task starts the guest", func() bool {
+	testkit.Until(t, time.Minute, "a second task starts the guest", func() bool {
 		tasks := l.Tasks()
 		last := tasks[len(tasks)-1]
 		return last.Type == "qmstart" && last.Exit == "OK"

@@ -2,7 +2,6 @@ package database
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,18 +13,14 @@ import (
 
 	"cairn/internal/operation"
 	"cairn/internal/runbook/rehearse"
+	"cairn/internal/testkit"
 	"cairn/pg"
 )
 
 // another starts a new and empty server beside the shared one.
 func (d *database) another() *database {
 	d.T.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		d.T.Fatal(err)
-	}
-	n := &database{Stage: &rehearse.Stage{T: d.T}, dir: filepath.Join(d.dir, "new"), port: l.Addr().(*net.TCPAddr).Port, bin: d.bin}
-	_ = l.Close()
+	n := &database{Stage: &rehearse.Stage{T: d.T}, dir: filepath.Join(d.dir, "new"), port: testkit.Port(d.T), bin: d.bin}
 	d.do("mkdir", n.dir)
 	d.do(filepath.Join(d.bin, "initdb"), "-D", n.data(), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
 	conf := fmt.Sprintf("port=%d\nlisten_addresses='127.0.0.1'\nunix_socket_directories='%s'\nfsync=off\n", n.port, n.dir)

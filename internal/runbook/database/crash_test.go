@@ -97,7 +97,7 @@ func (d *database) killWorker(p plan.Plan, what string, far func(id string) bool
 	if err := syscall.Kill(worker.Pid(), syscall.SIGKILL); err != nil {
 		d.T.Fatal(err)
 	}
-	testkit.Until(d.T, 10*time.Second, "the operation is seen to be interrupted", func() bool { return d.Status(id).State == operation.Interrupted })
+	testkit.Until(d.T, time.Minute, "the operation is seen to be interrupted", func() bool { return d.Status(id).State == operation.Interrupted })
 	return id, worker.Done()
 }
 
@@ -109,7 +109,7 @@ func (d *database) fillsBeside(id string) bool {
 // resumeWhenFree resumes an operation as soon as its orphans have let the target go.
 func resumeWhenFree(t *testing.T, d *database, id string) {
 	t.Helper()
-	testkit.Until(t, 90*time.Second, "the target is free again", func() bool {
+	testkit.Until(t, time.Minute, "the target is free again", func() bool {
 		err := d.Worker().Work(context.WithoutCancel(t.Context()), id)
 		var busy *operation.BusyError
 		if err != nil && !errors.As(err, &busy) {

@@ -117,7 +117,7 @@ func TestMistakesOnAServerWithEverything(t *testing.T) {
 	if after := d.filesHash(filepath.Join(d.own, "bases"), copies) + d.filesHash(filepath.Join(d.own, "dumps"), copies); after != before {
 		t.Error("the backups changed")
 	}
-	testkit.Until(t, 30*time.Second, "the standby has all of it too", func() bool {
+	testkit.Until(t, time.Minute, "the standby has all of it too", func() bool {
 		return standby.askSocket(shop, "SELECT string_agg(id || t, ',') FROM b") == "1é,7later"
 	})
 	if p, err = d.RestoreCluster(t.Context(), ClusterRestore{Source: "erp"}); err != nil {

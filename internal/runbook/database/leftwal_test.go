@@ -30,7 +30,7 @@ func TestWhatAKilledServerNeverArchived(t *testing.T) {
 		t.Fatal(err, running.Notes)
 	}
 	d.server.Stop(syscall.SIGKILL, time.Second)
-	testkit.Until(t, 20*time.Second, "what the killed server started has ended", func() bool {
+	testkit.Until(t, time.Minute, "what the killed server started has ended", func() bool {
 		all, _ := filepath.Glob("/proc/[0-9]*/cwd")
 		return !slices.ContainsFunc(all, func(link string) bool { at, _ := os.Readlink(link); return at == d.data() })
 	})

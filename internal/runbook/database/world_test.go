@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -111,12 +110,7 @@ func startDatabase(t *testing.T) *database {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &database{Stage: &rehearse.Stage{T: t}, dir: dir, port: l.Addr().(*net.TCPAddr).Port, bin: bin}
-	_ = l.Close()
+	d := &database{Stage: &rehearse.Stage{T: t}, dir: dir, port: testkit.Port(t), bin: bin}
 	d.do(filepath.Join(bin, "initdb"), "-D", d.data(), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "--wal-segsize=1", "-k")
 	d.do("mkdir", dir+"/wal")
 	conf := []string{fmt.Sprintf("port=%d", d.port), "listen_addresses='127.0.0.1'", fmt.Sprintf("unix_socket_directories='%s'", dir), "fsync=off",
@@ -147,7 +141,7 @@ func (d *database) start() {
 			d.T.Logf("the server said: %s", log.String())
 		}
 	}()
-	testkit.Until(d.T, 30*time.Second, "the server is up", func() bool {
+	testkit.Until(d.T, time.Minute, "the server is up", func() bool {
 		c, err := pgx.Connect(context.Background(), d.dsn("postgres"))
 		if err == nil {
 			_ = c.Close(context.Background())

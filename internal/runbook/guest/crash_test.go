@@ -175,8 +175,8 @@ func TestACallInTheQueue(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- x.Worker().Work(ctx, id) }()
-	testkit.Until(t, 10*time.Second, "the rollback is about to be sent", func() bool { return strings.HasPrefix(x.Status(id).Steps[1].Remote, "after:") })
-	testkit.Until(t, 10*time.Second, "it is sent", func() bool { return x.pve.Waiting() > 0 })
+	testkit.Until(t, time.Minute, "the rollback is about to be sent", func() bool { return strings.HasPrefix(x.Status(id).Steps[1].Remote, "after:") })
+	testkit.Until(t, time.Minute, "it is sent", func() bool { return x.pve.Waiting() > 0 })
 	stop()
 	if err := <-ended; err == nil {
 		t.Fatal("it ended well")
@@ -184,7 +184,7 @@ func TestACallInTheQueue(t *testing.T) {
 	x.settle = 10 * time.Second
 	x.pve.ResetRequests()
 	go func() { ended <- x.Worker().Work(t.Context(), id) }()
-	testkit.Until(t, 10*time.Second, "the resume looks for it", func() bool {
+	testkit.Until(t, time.Minute, "the resume looks for it", func() bool {
 		n := 0
 		for _, r := range x.pve.Requests() {
 			if strings.Contains(r.Path, "typefilter=qmrollback") {
@@ -217,7 +217,7 @@ func TestAnOutageRightAfterTheCall(t *testing.T) {
 	if err := x.pve.Refuse(true); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Until(t, 10*time.Second, "it says that it waits", func() bool {
+	testkit.Until(t, time.Minute, "it says that it waits", func() bool {
 		s := x.Status(id)
 		return s.Progress != nil && strings.Contains(strings.Join(s.Progress.Lines, " "), "waiting: ")
 	})

@@ -358,7 +358,7 @@ func TestARestoreWhoseWorkerDies(t *testing.T) {
 	}
 	rehearse.Want(t, x.Status(id), operation.Interrupted)
 	go func() { ended <- x.Worker().Work(t.Context(), id) }()
-	testkit.Until(t, 10*time.Second, "the second worker follows", func() bool { return x.Status(id).State == operation.Running })
+	testkit.Until(t, time.Minute, "the second worker follows", func() bool { return x.Status(id).State == operation.Running })
 	hold.Release()
 	if err := <-ended; err != nil {
 		t.Fatal(err)

@@ -114,7 +114,7 @@ func (u *usbHome) amid(do func()) operation.Status {
 	id := u.Create(u.plan(BackupRequest{Name: "usb"}))
 	ended := make(chan error, 1)
 	go func() { ended <- u.Worker().Work(t.Context(), id) }()
-	testkit.Until(t, 20*time.Second, "restic runs", func() bool { _, err := os.Stat(u.gate + ".reached"); return err == nil })
+	testkit.Until(t, time.Minute, "restic runs", func() bool { _, err := os.Stat(u.gate + ".reached"); return err == nil })
 	do()
 	put(t, u.gate+".open", "")
 	if err := <-ended; err != nil {

@@ -389,7 +389,7 @@ func operationless(t *testing.T, binary, repo, password string) (*os.Process, er
 	p, err := os.StartProcess(binary, []string{binary, "-r", repo, "-p", password, "--no-cache", "backup", "--stdin"}, &os.ProcAttr{Files: []*os.File{r, nil, nil}})
 	if err == nil {
 		t.Cleanup(func() { _ = p.Kill() })
-		testkit.Until(t, 20*time.Second, "it holds a lock", func() bool {
+		testkit.Until(t, time.Minute, "it holds a lock", func() bool {
 			locks, _ := filepath.Glob(filepath.Join(repo, "locks", strings.Repeat("?", 64)))
 			return len(locks) == 1
 		})
@@ -421,7 +421,7 @@ func TestInterruptedBackup(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- h.Worker().Work(ctx, id) }()
-	testkit.Until(t, 20*time.Second, "restic runs", func() bool { _, err := os.Stat(gate + ".reached"); return err == nil })
+	testkit.Until(t, time.Minute, "restic runs", func() bool { _, err := os.Stat(gate + ".reached"); return err == nil })
 	stop()
 	if err := <-ended; err == nil {
 		t.Fatal("it did not say that it stopped")
