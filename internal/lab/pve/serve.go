@@ -242,7 +242,7 @@ func extjs(body object, a *answer) object {
 func (s *Server) zipped(text []byte) []byte {
 	z, _ := s.zips.Get().(*gzip.Writer)
 	if z == nil {
-		z = gzip.NewWriter(nil)
+		z, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // a level that there is
 	}
 	defer s.zips.Put(z)
 	var b bytes.Buffer
