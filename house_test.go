@@ -39,8 +39,10 @@ var allowed = map[string][]string{
 	"internal/incident":  slices.Concat(leaves, systems, []string{"checks", "internal/history", "internal/operation"}),
 	"internal/operation": {"internal/backup", "internal/plan", "internal/secret", "internal/command", "internal/history"},
 
-	"internal/runbook":            slices.Concat(rooms, acting, []string{"checks", "internal/config", "internal/secret", "internal/runbook/byhand", "internal/runbook/eject", "internal/runbook/hold", "internal/runbook/step", "pbs", "pg", "proxmox", "restic"}),
+	"internal/runbook":            slices.Concat(rooms, acting, []string{"checks", "internal/config", "internal/secret", "internal/runbook/byhand", "internal/runbook/eject", "internal/runbook/hold", "internal/runbook/hostloss", "internal/runbook/several", "internal/runbook/step", "pbs", "pg", "proxmox", "restic"}),
 	"internal/runbook/guest":      slices.Concat(acting, []string{"checks", "internal/disk", "internal/secret", "internal/runbook/pvestep", "internal/runbook/step", "pbs", "proxmox"}),
+	"internal/runbook/several":    slices.Concat(acting, []string{"internal/runbook/guest", "internal/runbook/step", "proxmox"}),
+	"internal/runbook/hostloss":   slices.Concat(acting, []string{"internal/config", "internal/runbook/byhand", "internal/runbook/guest", "internal/runbook/pvestep", "internal/runbook/several", "internal/runbook/step", "pbs", "proxmox"}),
 	"internal/runbook/database":   slices.Concat(acting, []string{"checks", "internal/disk", "internal/offsite", "internal/secret", "internal/runbook/step", "pg"}),
 	"internal/runbook/repository": slices.Concat(acting, []string{"checks", "internal/disk", "internal/offsite", "internal/secret", "internal/runbook/step", "pbs", "restic"}),
 	"internal/runbook/hold":       slices.Concat(acting, []string{"internal/secret", "internal/runbook/step", "pbs", "proxmox", "restic"}),

@@ -50,7 +50,7 @@ func Open(ctx context.Context, o Options) (*Desk, error) {
 	lab := runbook.Open(o.Config, o.Secrets, func() []history.Measurement { return steps(ctx, o.History) }, o.Now)
 	lab.Keep(o.History)
 	d := &Desk{o: o, store: store, lab: lab}
-	lab.Guests.Conduct(d)
+	lab.Several.Conduct(d)
 	return d, nil
 }
 

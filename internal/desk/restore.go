@@ -38,7 +38,7 @@ func (d *Desk) SwapGuest(ctx context.Context, id string) (plan.Plan, error) {
 // RestoreGuests plans to bring several guests back by one operation, in the order of
 // their priority, as many at once as parallel says.
 func (d *Desk) RestoreGuests(ctx context.Context, all []guest.Restore, parallel int) (plan.Plan, error) {
-	return wayBack("guest-loss")(d.free(d.lab.Guests.RestoreTogether(ctx, all, parallel)))
+	return wayBack("guest-loss")(d.free(d.lab.Several.Restore(ctx, all, parallel)))
 }
 
 // RestoreComposite plans to bring the members of an asset back together.

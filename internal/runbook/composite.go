@@ -12,6 +12,7 @@ import (
 	"cairn/internal/plan"
 	"cairn/internal/runbook/guest"
 	"cairn/internal/runbook/repository"
+	"cairn/internal/runbook/several"
 	"cairn/proxmox"
 )
 
@@ -55,7 +56,7 @@ func (l *Lab) RestoreComposite(ctx context.Context, r CompositeRestore) (plan.Pl
 		return plan.Plan{}, fmt.Errorf("asset %s: no points of its members lie within %s of each other; the nearest lie %s apart: %s. --apart takes those all the same",
 			name, backup.Age(cfg.Skew.Std()), backup.Age(apart(set)), listSet(set))
 	}
-	x := guest.Parts{What: "members of asset " + name, Where: "each beside what is there", Again: "cairn restore asset " + name + " plans all of them again", Parallel: r.Parallel}
+	x := several.Parts{What: "members of asset " + name, Where: "each beside what is there", Again: "cairn restore asset " + name + " plans all of them again", Parallel: r.Parallel}
 	for _, one := range set {
 		p, err := l.planMember(ctx, one)
 		if err != nil {
@@ -64,7 +65,7 @@ func (l *Lab) RestoreComposite(ctx context.Context, r CompositeRestore) (plan.Pl
 		p.Notes = append([]string{fmt.Sprintf("A part of asset %s, whose points lie %s apart (limit %s): %s.", name, backup.Age(apart(set)), limitWord(cfg.Skew.Std()), listSet(set))}, p.Notes...)
 		x.Plans, x.Names = append(x.Plans, p), append(x.Names, p.Confirm)
 	}
-	p := l.Guests.PlanParts(x)
+	p := l.Several.PlanParts(x)
 	p.Target = "asset." + name
 	p.Loss = "nothing now; once each takes its original's place, what that wrote since its point, as the list says"
 	p.Notes = append(p.Notes, "What is there is not touched. Once all are good, the operation of each swaps it in (n).")

@@ -21,7 +21,9 @@ import (
 	"cairn/internal/runbook/eject"
 	"cairn/internal/runbook/guest"
 	"cairn/internal/runbook/hold"
+	"cairn/internal/runbook/hostloss"
 	"cairn/internal/runbook/repository"
+	"cairn/internal/runbook/several"
 	"cairn/internal/runbook/siteloss"
 	"cairn/internal/runbook/step"
 	"cairn/internal/secret"
@@ -32,16 +34,17 @@ import (
 // system, and the ways back that lead through several of them.
 type Lab struct {
 	Guests       *guest.Runbook
+	Several      *several.Runbook // guests that come back together
 	Databases    *database.Runbook
 	Repositories *repository.Runbook
 	Disks        *eject.Runbook
 	OffSite      *siteloss.Runbook
+	Hosts        *hostloss.Runbook
 	ServerJobs   *hold.Runbook // what servers do by themselves
 
 	config        *config.Config
 	backupServers map[string]*pbs.Client
 	now           func() time.Time
-	steps         step.Planner
 	history       *history.Store // nil: none
 }
 
@@ -50,7 +53,7 @@ type Lab struct {
 // nil: estimates are assumed.
 func Open(c *config.Config, secrets secret.Reader, past func() []history.Measurement, now func() time.Time) *Lab {
 	runs := step.Measured(past)
-	l := &Lab{config: c, backupServers: map[string]*pbs.Client{}, now: now, steps: step.Planner{Past: runs, Assumed: assumptions}}
+	l := &Lab{config: c, backupServers: map[string]*pbs.Client{}, now: now}
 	here := repository.Here{Datastores: map[string]*pbs.Client{}}
 	for name, server := range c.PBS {
 		l.backupServers[name] = pbs.New(name, server, secrets)
@@ -59,6 +62,8 @@ func Open(c *config.Config, secrets secret.Reader, past func() []history.Measure
 		}
 	}
 	l.Guests = guest.New(guest.Config{Proxmox: c.Proxmox, Guests: c.Guests, PBS: c.PBS, Disks: c.Disks}, secrets, runs, now)
+	l.Several = several.New(c.Guests, l.Guests, now)
+	l.Hosts = hostloss.New(c, l.Guests, l.Several, l.backupServers, runs, now)
 	l.Databases = database.New(database.Config{Postgres: c.Postgres, Disks: c.Disks, Home: c.Home}, secrets, runs, now)
 	if len(c.Postgres) > 0 {
 		here.Dumps = l.Databases.DumpsHere
@@ -88,6 +93,7 @@ func (l *Lab) Keep(h *history.Store) {
 	l.Databases.Keep(h)
 	l.Repositories.Keep(h)
 	l.OffSite.Keep(h)
+	l.Hosts.Keep(h)
 	l.ServerJobs.Keep(h)
 }
 
@@ -104,7 +110,7 @@ func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	case hold.Target:
 		return l.ServerJobs.Fingerprint(ctx, p)
 	case "proxmox", "pbs", "asset":
-		// a lost host has no state to compare; of several parts (guest.Parts) the
+		// a lost host has no state to compare; of several parts (several.Parts) the
 		// operation of each compares its own before it begins
 		return p.Fingerprint, nil
 	case "restic":
@@ -131,13 +137,25 @@ func (l *Lab) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 
 // Executors are those of every kind of step that a plan of the lab has.
 func (l *Lab) Executors() map[string]operation.Executor {
-	all := l.hostSteps()
+	all := map[string]operation.Executor{step.KindPerson: l.looks()}
 	for _, room := range []interface {
 		Executors() map[string]operation.Executor
-	}{l.Guests, l.Databases, l.Repositories, l.Disks, l.OffSite, l.ServerJobs} {
+	}{l.Guests, l.Several, l.Databases, l.Repositories, l.Disks, l.OffSite, l.Hosts, l.ServerJobs} {
 		maps.Copy(all, room.Executors())
 	}
 	return all
+}
+
+// looks say whether a person has done what a plan asks for.
+func (l *Lab) looks() step.Person {
+	return step.Person{
+		"hypervisor":  l.Hosts.NewHypervisor,
+		"backup-host": l.Hosts.NewBackupHost,
+		"disk": func(ctx context.Context, a step.PersonArgs) (string, error) {
+			f, err := l.OffSite.NewDisk(ctx, a.Name)
+			return fmt.Sprintf("%s is UUID %s", f.Mount, f.UUID), err
+		},
+	}
 }
 
 // Undo plans the way back from an operation that ended. What has none, or another

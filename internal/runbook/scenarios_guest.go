@@ -10,6 +10,7 @@ import (
 	"cairn/internal/operation"
 	"cairn/internal/plan"
 	"cairn/internal/runbook/guest"
+	"cairn/internal/runbook/several"
 	"cairn/proxmox"
 )
 
@@ -69,7 +70,7 @@ func guestLoss() Scenario {
 			{Name: "node", Title: "Node", Hint: "empty: the guest's own"},
 			{Name: "start", Title: "First start", Choices: []Choice{{"yes", "start it, unplugged, and look for signs of life"}, {"no", "leave it stopped"}}},
 			{Name: "space", Title: "Space", Choices: []Choice{{"full", "room for the disks' full size"}, {"mostly-empty", "the disks are mostly empty: a thin storage may be smaller"}}},
-			{Name: "parallel", Title: "At once", Unasked: ofOne, Hint: fmt.Sprintf("how many are restored at once; empty: %d, which an SSD behind USB bears", guest.Bears)},
+			{Name: "parallel", Title: "At once", Unasked: ofOne, Hint: fmt.Sprintf("how many are restored at once; empty: %d, which an SSD behind USB bears", several.Bears)},
 		},
 		Plan: func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error) {
 			if len(w.Targets) > 0 {
@@ -98,7 +99,7 @@ func guestLoss() Scenario {
 		},
 		Next: &Next{Title: "swap it into the original's place", Plan: func(ctx context.Context, l *Lab, s operation.Status) (plan.Plan, error) {
 			if len(s.Record.Plan.Parts) > 0 {
-				return l.Guests.RestoreRest(ctx, s)
+				return l.Several.RestoreRest(ctx, s)
 			}
 			return l.Guests.Swap(ctx, s)
 		}},
@@ -170,5 +171,5 @@ func (l *Lab) planTogether(ctx context.Context, w Wish) (plan.Plan, error) {
 		}
 		all = append(all, guest.Restore{Guest: g, At: w.Before, Storage: w.Options["storage"], Node: w.Options["node"], LeaveOff: w.Options["start"] == "no", Roomy: w.Options["space"] == "mostly-empty"})
 	}
-	return l.Guests.RestoreTogether(ctx, all, parallel)
+	return l.Several.Restore(ctx, all, parallel)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"cairn/internal/plan"
+	"cairn/internal/runbook/hostloss"
 )
 
 func hypervisorLoss() Scenario {
@@ -20,7 +21,7 @@ func hypervisorLoss() Scenario {
 			{Name: "parallel", Title: "At once", Hint: "how many guests are restored at once; empty: 2, which an SSD behind USB bears"},
 		},
 		Plan: func(ctx context.Context, l *Lab, w Wish) (plan.Plan, error) {
-			r := HypervisorRestore{Onto: w.Options["onto"], Storage: w.Options["storage"]}
+			r := hostloss.Hypervisor{Onto: w.Options["onto"], Storage: w.Options["storage"]}
 			if r.Cluster, r.Node, _ = strings.Cut(w.Target, "/"); r.Cluster == "" {
 				var err error
 				if r.Cluster, err = only("cluster", l.config.Proxmox); err != nil {
@@ -31,7 +32,7 @@ func hypervisorLoss() Scenario {
 			if r.Parallel, err = atOnce(w); err != nil {
 				return plan.Plan{}, err
 			}
-			return l.RestoreHypervisor(ctx, r)
+			return l.Hosts.RestoreHypervisor(ctx, r)
 		},
 	}
 }
@@ -60,7 +61,7 @@ func backupHostLoss() Scenario {
 					return plan.Plan{}, err
 				}
 			}
-			return l.RestoreBackupHost(ctx, name)
+			return l.Hosts.RestoreBackupHost(ctx, name)
 		},
 	}
 }

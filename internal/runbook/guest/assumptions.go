@@ -26,11 +26,7 @@ var assumptions = step.Assumptions{
 	kindHA:             {Fixed: time.Second},
 	kindCheckProtected: {Fixed: 2 * time.Second},
 	kindBackup:         {Fixed: 10 * time.Second, Rate: 40 << 20},
-	kindAttach:         {Fixed: 5 * time.Second},
 	kindFirewall:       {Fixed: 2 * time.Second},
 	kindLineage:        {Fixed: 2 * time.Second},
 	kindFetchFile:      {Fixed: 20 * time.Second, Rate: 20 << 20},
-	kindParts:          {Fixed: time.Minute, Rate: 60 << 20}, // where its plan does not know better
-	kindRejob:          {Fixed: 2 * time.Second},
-	kindGuests:         {Fixed: time.Minute, Rate: 60 << 20},
 }

@@ -44,7 +44,7 @@ func (b *Runbook) chosenPoint(ctx context.Context, r File) (proxmox.RestorePoint
 		return proxmox.RestorePoint{}, err
 	}
 	query := Restore{Guest: r.Guest, At: r.At, From: r.From}
-	point, _, ok := chooseGuestPoint(points, query)
+	point, _, ok := Choose(points, query)
 	if !ok || point.InFlight {
 		none := noPoint(query, points, missing)
 		return point, fmt.Errorf("%s: %s; %s", none.Subject, none.Why, none.Hint)

@@ -1,6 +1,6 @@
 // Package guest is the runbook of guests of Proxmox VE: rollback, snapshots, backup,
 // restore beside and in place, the exchange of a restored guest with its original,
-// several guests together, and files out of their backups.
+// and files out of their backups.
 package guest
 
 import (
@@ -41,14 +41,12 @@ type Runbook struct {
 	steps    step.Planner
 	settle   time.Duration
 	awake    time.Duration  // how long a guest that was started may take to show life
-	glance   time.Duration  // between two looks at operations that go on at once
-	starter  Starter        // of operations that an operation consists of; nil: none
 	history  *history.Store // what was found off-site; nil: nothing is known
 }
 
 // New connects to nothing. past tells what steps took so far, newest first.
 func New(c Config, secrets secret.Reader, past func() []estimate.Run, now func() time.Time) *Runbook {
-	b := &Runbook{config: c, clusters: map[string]*proxmox.Client{}, now: now, steps: step.Planner{Past: past, Assumed: assumptions}, settle: step.Settle, awake: awake, glance: glance}
+	b := &Runbook{config: c, clusters: map[string]*proxmox.Client{}, now: now, steps: step.Planner{Past: past, Assumed: assumptions}, settle: step.Settle, awake: awake}
 	for name, cluster := range c.Proxmox {
 		b.clusters[name] = proxmox.New(name, cluster, secrets)
 	}
@@ -64,9 +62,6 @@ func (b *Runbook) Close() {
 
 // Keep gives it the history, which knows what was found off-site.
 func (b *Runbook) Keep(h *history.Store) { b.history = h }
-
-// Conduct gives it what starts operations: steps that consist of some need it.
-func (b *Runbook) Conduct(s Starter) { b.starter = s }
 
 // Guest is a guest that was found: its cluster, and how the cluster lists it.
 type Guest struct {
@@ -134,8 +129,6 @@ func (b *Runbook) Cluster(name string) (*proxmox.Client, error) {
 func (b *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
 	for _, s := range p.Steps {
 		switch s.Kind {
-		case kindParts:
-			return p.Fingerprint, nil // each part looks at its own guest
 		case kindFetchFile:
 			return p.Fingerprint, nil // a backup does not change
 		case kindGuestRestore:

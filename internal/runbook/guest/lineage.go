@@ -105,31 +105,3 @@ func (b *Runbook) backupsOf(ctx context.Context, c *proxmox.Client, g proxmox.Gu
 	points, missing, err := c.RestorePoints(ctx, 0)
 	return slices.DeleteFunc(points, func(p proxmox.RestorePoint) bool { return !g.Owns(p.VMID, p.Taken) }), missing, err
 }
-
-// HeirOf is who took a guest's place.
-func HeirOf(all []proxmox.Guest, g proxmox.Guest) (proxmox.Guest, bool) {
-	for _, h := range all {
-		if slices.ContainsFunc(h.Predecessors(), func(p proxmox.Predecessor) bool { return p.VMID == g.VMID }) {
-			return h, true
-		}
-	}
-	return proxmox.Guest{}, false
-}
-
-// HandDown gives a backup from before a guest lost its place to who took it: brought
-// back under both VMIDs, one guest would be there twice with one address.
-func HandDown(all []proxmox.Guest, newest map[int]Lost) {
-	for _, g := range all {
-		for _, p := range g.Predecessors() {
-			one, ok := newest[p.VMID]
-			if !ok || !g.Owns(p.VMID, one.Taken) {
-				continue
-			}
-			delete(newest, p.VMID)
-			if have, has := newest[g.VMID]; !has || one.Taken.After(have.Taken) {
-				one.VMID = g.VMID
-				newest[g.VMID] = one
-			}
-		}
-	}
-}

@@ -86,9 +86,9 @@ func (b *Runbook) Points(ctx context.Context, g Guest) ([]proxmox.RestorePoint, 
 	return b.backupsOf(ctx, c, g.Guest)
 }
 
-// chooseGuestPoint takes the newest usable backup not after at. Where a newer one
-// was never verified and an older one was, the verified one is taken, and said.
-func chooseGuestPoint(points []proxmox.RestorePoint, r Restore) (chosen proxmox.RestorePoint, notes []string, ok bool) {
+// Choose takes the newest usable backup of those that r wants. Where a newer one was
+// never verified and an older one was, the verified one is taken, and said.
+func Choose(points []proxmox.RestorePoint, r Restore) (chosen proxmox.RestorePoint, notes []string, ok bool) {
 	var usable, running []proxmox.RestorePoint
 	for _, p := range points {
 		switch {
@@ -137,7 +137,7 @@ func (b *Runbook) Restore(ctx context.Context, r Restore) (plan.Plan, error) {
 	for _, m := range missing {
 		p.Notes = append(p.Notes, "What backups lie on "+m.Subject+" is not known: "+m.Err+".")
 	}
-	point, notes, ok := chooseGuestPoint(points, r)
+	point, notes, ok := Choose(points, r)
 	p.Notes = append(p.Notes, notes...)
 	if !ok {
 		p.Blockers = append(p.Blockers, noPoint(r, points, missing))
@@ -415,4 +415,32 @@ func (b *Runbook) restoreFingerprint(ctx context.Context, s plan.Step) (string, 
 		return "", err
 	}
 	return f.Fingerprint(), nil
+}
+
+// Moved is what a restore moves, and where to.
+type Moved struct {
+	Cluster, Node string
+	Bytes         int64            // that it reads
+	Room          map[string]int64 // bytes that it takes at the most, by storage
+}
+
+// MovedBy is what the restore in a plan moves; false: it has none.
+func MovedBy(p plan.Plan) (Moved, bool) {
+	for _, s := range p.Steps {
+		if s.Kind != kindGuestRestore {
+			continue
+		}
+		if a, err := step.Args[args](s); err == nil && a.Restore != nil {
+			return Moved{a.Cluster, a.Restore.Node, a.Bytes, a.Restore.Room}, true
+		}
+	}
+	return Moved{}, false
+}
+
+// EstimateReturn is how long it takes to restore a guest and to start it.
+func (b *Runbook) EstimateReturn(g backup.AssetID, bytes int64) plan.Estimate {
+	e, start := b.steps.Estimate(g.String(), kindGuestRestore, nil, bytes), b.steps.Estimate(g.String(), kindStart, nil, 0)
+	e.Median += start.Median
+	e.P90 += start.P90
+	return e
 }

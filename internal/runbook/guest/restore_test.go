@@ -17,7 +17,6 @@ import (
 	"cairn/internal/plan"
 	"cairn/internal/runbook/rehearse"
 	"cairn/internal/testkit"
-	"cairn/proxmox"
 )
 
 var usb = pve.Place{Datastore: "usb"}
@@ -505,44 +504,6 @@ func TestTheSecondRestoreIsPredictedFromTheFirst(t *testing.T) {
 	if e := p.Steps[1].Estimate; e.Measured != 1 || e.Median < 180*time.Second || e.Median > 210*time.Second {
 		t.Errorf("predicted %+v", e)
 	}
-}
-
-// Several guests at once: by priority, with VMIDs of their own, and room for all.
-func TestSeveralGuests(t *testing.T) {
-	x := restoring(t)
-	x.config.Guests = map[string]proxmox.GuestConfig{"home/102": {Priority: 1}}
-	both := []Restore{{Guest: x.guest("web")}, {Guest: x.guest("dns")}}
-	plans, err := x.RestoreSeveral(t.Context(), both)
-	if err != nil || len(plans) != 2 || plans[0].Target != "guest:home/102" || plans[0].Blocked() || plans[1].Blocked() {
-		t.Fatalf("%+v, %v", plans, err)
-	}
-	for _, p := range plans {
-		rehearse.Want(t, x.Run(p), operation.StepDone)
-	}
-	ct, vm := x.pve.Guest(100), x.pve.Guest(110)
-	if !strings.HasPrefix(ct.Config["hostname"], "dns-restore-") || !strings.HasPrefix(vm.Config["name"], "web-restore-") {
-		t.Errorf("restored %+v, %+v", ct, vm)
-	}
-	tight := restoring(t, storage("thin", func(s *pve.Storage) { s.Base = 50 << 30 }))
-	both = []Restore{{Guest: tight.guest("web")}, {Guest: tight.guest("dns")}}
-	free := int64(7 << 30) // room for one of 4 GiB below 90 %, not for two
-	c, err := tight.Cluster("home")
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen, err := c.NodeStorages(t.Context(), "pve1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range seen {
-		if s.Name == "thin" {
-			tight.pve.EditStorage("thin", func(p *pve.Storage) { p.Base += s.Available - s.Total/10 - free })
-		}
-	}
-	if plans, err = tight.RestoreSeveral(t.Context(), both); err != nil || !plans[0].Blocked() || !plans[1].Blocked() {
-		t.Fatalf("%+v, %v", plans, err)
-	}
-	rehearse.Contains(t, "blockers", rehearse.Blockers(plans[1]), "for all of them together it has room for 7.0 GiB below 90 %, and the restored disks take up to 8.0 GiB")
 }
 
 // Fact 30: a container's restore onto a directory that runs full ends with OK, and its

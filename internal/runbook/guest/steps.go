@@ -47,8 +47,6 @@ type args struct {
 func (b *Runbook) Executors() map[string]operation.Executor {
 	all := b.snapshotSteps()
 	maps.Copy(all, b.restoreSteps())
-	all[kindGuests], all[kindParts] = step.Repeatable(b.bringBack), step.Repeatable(b.startParts)
-	all[kindRejob], all[kindAttach] = step.Repeatable(b.rejob), step.Repeatable(b.attach)
 	all[kindFetchFile] = &guestFileStep{b}
 	return all
 }

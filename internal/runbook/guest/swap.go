@@ -387,3 +387,9 @@ func (b *Runbook) swapGuestFingerprint(ctx context.Context, p plan.Plan) (string
 	x.jobs, err = c.Jobs(ctx)
 	return x.fingerprint(), err
 }
+
+// AddHA adds that a guest comes under high availability again, as it was.
+func (b *Runbook) AddHA(p *plan.Plan, cluster string, vmid int, r proxmox.HAResource) {
+	ha := args{Cluster: cluster, VMID: vmid, Swap: &swapGuestArgs{Role: "in", HA: &r}}
+	b.addStep(p, kindHA, "put "+r.SID+" under high availability again, as it was", "POST /cluster/ha/resources sid="+r.SID+" state="+r.State, ha, false, 0)
+}

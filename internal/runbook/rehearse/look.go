@@ -51,7 +51,9 @@ func Must(t *testing.T, err error) {
 // Assumed looks that every kind of step of a room is predicted before it was ever
 // measured: a plan's time would leave it out otherwise. What only says something takes
 // none.
-func Assumed(t *testing.T, r Room, assumed map[string]estimate.Guess, said ...string) {
+func Assumed(t *testing.T, r interface {
+	Executors() map[string]operation.Executor
+}, assumed map[string]estimate.Guess, said ...string) {
 	t.Helper()
 	executors := r.Executors()
 	for kind := range executors {

@@ -1,4 +1,4 @@
-package guest
+package hostloss
 
 import (
 	"context"
@@ -8,21 +8,29 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/operation"
+	"cairn/internal/plan"
 	"cairn/internal/runbook/pvestep"
+	"cairn/internal/runbook/several"
+	"cairn/internal/runbook/step"
 	"cairn/proxmox"
 )
 
+// addRejob adds the backup jobs again that a cluster had.
+func (b *Runbook) addRejob(p *plan.Plan, a several.Wanted) {
+	step.Add(p, kindRejob, "make the backup jobs again that are missing, and look that every guest is in one", "GET, POST /cluster/backup", a, b.steps.Estimate(p.Target, kindRejob, nil, 0))
+}
+
 // rejob makes the backup jobs again that a cluster had, and looks that every guest is
 // in one.
-func (b *Runbook) rejob(ctx context.Context, a Together, task *operation.Task) (operation.Result, error) {
-	c, err := b.Cluster(a.Cluster)
+func (b *Runbook) rejob(ctx context.Context, a several.Wanted, task *operation.Task) (operation.Result, error) {
+	c, err := b.guests.Cluster(a.Cluster)
 	if err != nil {
 		return operation.Result{}, err
 	}
 	return pvestep.Patiently(ctx, task, func(ctx context.Context) (operation.Result, error) { return remakeJobs(ctx, c, a) })
 }
 
-func remakeJobs(ctx context.Context, c *proxmox.Client, a Together) (r operation.Result, err error) {
+func remakeJobs(ctx context.Context, c *proxmox.Client, a several.Wanted) (r operation.Result, err error) {
 	jobs, err := c.Jobs(ctx)
 	if err != nil {
 		return r, err
@@ -50,8 +58,9 @@ func remakeJobs(ctx context.Context, c *proxmox.Client, a Together) (r operation
 	}
 	var bare []string
 	for _, g := range guests {
-		wanted := slices.ContainsFunc(a.Guests, func(one Lost) bool { return one.VMID == g.VMID })
-		if wanted && jobbed(jobs, g.VMID, g.Node, pools[g.VMID]) == 0 {
+		wanted := slices.ContainsFunc(a.Guests, func(one several.Lost) bool { return one.VMID == g.VMID })
+		covered := slices.ContainsFunc(jobs, func(j proxmox.BackupJob) bool { return j.Covers(g.VMID, g.Node, pools[g.VMID]) })
+		if wanted && !covered {
 			bare = append(bare, fmt.Sprintf("%s (%d)", g.Name, g.VMID))
 		}
 	}

@@ -1,4 +1,4 @@
-package guest
+package several
 
 import (
 	"cmp"
@@ -12,6 +12,7 @@ import (
 
 	"cairn/internal/operation"
 	"cairn/internal/plan"
+	"cairn/internal/runbook/guest"
 	"cairn/internal/runbook/step"
 )
 
@@ -24,7 +25,7 @@ type Parts struct {
 	Again    string      // what brings those back that failed
 	Parallel int         // how many run at once; 0: as many as an SSD behind USB bears
 
-	wishes []Restore
+	wishes []guest.Restore
 }
 
 // kindParts is the step that starts the parts of a plan.
@@ -32,12 +33,12 @@ const kindParts = "plan.parts"
 
 // partsArgs are the arguments of that step.
 type partsArgs struct {
-	Parallel int       `json:"parallel"`
-	Bytes    []int64   `json:"bytes"` // of each part
-	What     string    `json:"what,omitempty"`
-	Where    string    `json:"where,omitempty"`
-	Again    string    `json:"again,omitempty"`
-	Wishes   []Restore `json:"wishes,omitempty"` // from which the parts are planned again
+	Parallel int             `json:"parallel"`
+	Bytes    []int64         `json:"bytes"` // of each part
+	What     string          `json:"what,omitempty"`
+	Where    string          `json:"where,omitempty"`
+	Again    string          `json:"again,omitempty"`
+	Wishes   []guest.Restore `json:"wishes,omitempty"` // from which the parts are planned again
 }
 
 // PlanParts makes one plan of several: its step starts an operation for each, some at
@@ -50,7 +51,8 @@ func (b *Runbook) PlanParts(x Parts) plan.Plan {
 	state := sha256.New()
 	for i, part := range x.Plans {
 		p.Blockers = append(p.Blockers, blockersOfPart(p, x.Names[i], part.Blockers)...)
-		a.Bytes = append(a.Bytes, b.movedBy(part))
+		moved, _ := guest.MovedBy(part) // of another kind it is not known
+		a.Bytes = append(a.Bytes, moved.Bytes)
 		fmt.Fprintf(state, "%s\x00%s\x00", part.Target, part.Fingerprint)
 	}
 	p.Fingerprint = hex.EncodeToString(state.Sum(nil)[:8])
@@ -79,16 +81,6 @@ func blockersOfPart(p plan.Plan, name string, all []plan.Blocker) (own []plan.Bl
 		own = append(own, b)
 	}
 	return own
-}
-
-// movedBy is how many bytes the restore of a plan moves.
-func (b *Runbook) movedBy(p plan.Plan) int64 {
-	for _, s := range p.Steps {
-		if _, a, err := b.open(s); err == nil && s.Kind == kindGuestRestore {
-			return a.Bytes
-		}
-	}
-	return 0
 }
 
 // spread is how long plans take of which some run at once, each begun as soon as one

@@ -1,4 +1,4 @@
-package guest
+package several
 
 import (
 	"context"
@@ -6,91 +6,25 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"cairn/internal/operation"
 	"cairn/internal/plan"
+	"cairn/internal/runbook/guest"
 	"cairn/internal/runbook/rehearse"
 	"cairn/internal/testkit"
-	"cairn/proxmox"
 )
-
-// hands starts operations as a desk does, with their workers in this process.
-type hands struct {
-	*site
-	mu      sync.Mutex
-	running sync.WaitGroup
-	now     int
-	most    int                                          // how many ran at once
-	unheard func(ctx context.Context, p plan.Plan) error // after a start: what is heard of it; nil: all is well
-}
-
-func (h *hands) Start(ctx context.Context, p plan.Plan, why string) (string, error) {
-	id, err := h.Store.Create(p, operation.Actor{Who: "ana", Why: why}, time.Now())
-	if err != nil {
-		return "", err
-	}
-	h.mu.Lock()
-	h.now++
-	h.most = max(h.most, h.now)
-	h.mu.Unlock()
-	h.running.Go(func() {
-		if err := h.Worker().Work(h.T.Context(), id); err != nil && !errors.Is(err, operation.ErrRefused) {
-			h.T.Error(err)
-		}
-		h.mu.Lock()
-		h.now--
-		h.mu.Unlock()
-	})
-	if h.unheard != nil {
-		return id, h.unheard(ctx, p)
-	}
-	return id, nil
-}
-
-func (h *hands) Resume(context.Context, string) error { return nil } // begun, and not yet at work
-func (h *hands) Cancel(id string) error               { return h.Store.Cancel(id, operation.Actor{}, time.Now()) }
-func (h *hands) Operation(id string) (operation.Status, error) {
-	return h.Store.Status(id)
-}
-func (h *hands) Operations() ([]operation.Status, error) { return h.Store.List() }
-
-func severalSite(t *testing.T) (*site, *hands) {
-	t.Helper()
-	x := restoring(t)
-	h := &hands{site: x}
-	x.glance = 5 * time.Millisecond
-	x.config.Guests = map[string]proxmox.GuestConfig{"home/102": {Priority: 1}}
-	x.Conduct(h)
-	t.Cleanup(h.running.Wait)
-	return x, h
-}
-
-// several plans to bring guests back together, from before a time.
-func (x *site) several(parallel int, before time.Time, names ...string) plan.Plan {
-	x.T.Helper()
-	var all []Restore
-	for _, name := range names {
-		g, err := x.FindLost(x.T.Context(), name)
-		rehearse.Must(x.T, err)
-		all = append(all, Restore{Guest: g, At: before})
-	}
-	p, err := x.RestoreTogether(x.T.Context(), all, parallel)
-	rehearse.Must(x.T, err)
-	return p
-}
 
 // Several guests by one operation: by priority, as many at once as is said. What
 // fails is named, holds none of the others up, and is planned again alone.
 func TestSeveralGuestsByOneOperation(t *testing.T) {
-	x, h := severalSite(t)
-	p := x.several(0, time.Time{}, "home/101", "home/102")
+	x := newSite(t)
+	p := x.plan(0, time.Time{}, "home/101", "home/102")
 	if p.Blocked() || len(p.Parts) != 2 || p.Parts[0].Confirm != "dns" || p.Target != "proxmox.home" || p.Summary != "Restore 2 guests, each beside what is there: dns, web" {
 		t.Fatalf("%+v", p)
 	}
-	both, one := x.several(0, time.Time{}, "home/101", "home/102"), x.several(1, time.Time{}, "home/101", "home/102")
+	both, one := x.plan(0, time.Time{}, "home/101", "home/102"), x.plan(1, time.Time{}, "home/101", "home/102")
 	if longer := p.Parts[0].Estimate.Median + p.Parts[1].Estimate.Median; one.Estimate.Median != longer || both.Estimate.Median >= longer {
 		t.Errorf("one by one %v, both at once %v, of %v", one.Estimate, both.Estimate, longer)
 	}
@@ -106,8 +40,8 @@ func TestSeveralGuestsByOneOperation(t *testing.T) {
 		t.Fatal(err)
 	}
 	child := partsOf(all, s.ID())["guest:home/102"]
-	if got := x.pve.Guest(100).Config["hostname"]; got != "dns-restore-"+child.ID() || h.most != 2 {
-		t.Errorf("dns is %q, restored by %s; %d ran at once", got, child.ID(), h.most)
+	if got := x.pve.Guest(100).Config["hostname"]; got != "dns-restore-"+child.ID() || x.most != 2 {
+		t.Errorf("dns is %q, restored by %s; %d ran at once", got, child.ID(), x.most)
 	}
 	rest, err := x.RestoreRest(t.Context(), s)
 	if err != nil || rest.Target != "guest:home/101" || len(rest.Parts) != 0 {
@@ -131,31 +65,31 @@ func hashOf(t *testing.T, p plan.Plan) string {
 // A blocker of one names it, and blocks all before the first begins; a time is that
 // of all.
 func TestABlockerOfOneOfSeveral(t *testing.T) {
-	x, _ := severalSite(t)
-	p := x.several(0, time.Time{}, "home/101", "home/103")
+	x := newSite(t)
+	p := x.plan(0, time.Time{}, "home/101", "home/103")
 	if !p.Blocked() {
 		t.Fatalf("%+v", p)
 	}
 	rehearse.Contains(t, "blockers", rehearse.Blockers(p), "files (home/103): no backup of it can be restored")
-	if p = x.several(0, taken.Add(-time.Hour), "home/101", "home/102"); len(p.Blockers) != 2 {
+	if p = x.plan(0, taken.Add(-time.Hour), "home/101", "home/102"); len(p.Blockers) != 2 {
 		t.Fatalf("%+v", p.Blockers)
 	}
 }
 
 // Who cancels the whole cancels what runs, and what was not begun stays so.
 func TestSeveralGuestsCancelled(t *testing.T) {
-	x, h := severalSite(t)
-	p := x.several(1, time.Time{}, "home/101", "home/102")
+	x := newSite(t)
+	p := x.plan(1, time.Time{}, "home/101", "home/102")
 	id := x.Create(p)
 	hold := x.pve.HoldTask("vzrestore", "100", "data")
-	h.running.Go(func() {
+	x.running.Go(func() {
 		<-hold.Reached()
 		_ = x.Store.Cancel(id, operation.Actor{Who: "ana"}, time.Now())
 	})
 	if err := x.Worker().Work(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	h.running.Wait()
+	x.running.Wait()
 	rehearse.Want(t, x.Status(id), operation.Cancelled)
 	all, err := x.Store.List()
 	if err != nil {
@@ -169,11 +103,11 @@ func TestSeveralGuestsCancelled(t *testing.T) {
 
 // A cancel that comes while one is being started stops that one and those before it.
 func TestSeveralGuestsCancelledAtAStart(t *testing.T) {
-	x, h := severalSite(t)
-	p := x.several(2, time.Time{}, "home/101", "home/102")
+	x := newSite(t)
+	p := x.plan(2, time.Time{}, "home/101", "home/102")
 	id := x.Create(p)
 	first, second := x.pve.HoldTask("vzrestore", "100", "data"), x.pve.HoldTask("qmrestore", "", "data")
-	h.unheard = func(ctx context.Context, p plan.Plan) error {
+	x.unheard = func(ctx context.Context, p plan.Plan) error {
 		if p.Target != "guest:home/101" {
 			return nil
 		}
@@ -184,7 +118,7 @@ func TestSeveralGuestsCancelledAtAStart(t *testing.T) {
 	}
 	defer second.Release()
 	rehearse.Must(t, x.Worker().Work(t.Context(), id))
-	h.running.Wait()
+	x.running.Wait()
 	s := x.Status(id)
 	rehearse.Want(t, s, operation.Cancelled)
 	rehearse.Contains(t, "the step", s.Steps[0].Text, "asked to stop too: dns, web")
@@ -238,16 +172,16 @@ func TestWhatACancelledOneBeganIsStopped(t *testing.T) {
 
 // Guests that are gone come back together under their own VMIDs.
 func TestSeveralGuestsAsTheyWere(t *testing.T) {
-	x, h := severalSite(t)
-	wishes := []Restore{x.gone(102), x.gone(101)}
-	p, err := x.RestoreTogether(t.Context(), wishes, 2)
+	x := newSite(t)
+	wishes := []guest.Restore{x.gone(102), x.gone(101)}
+	p, err := x.Restore(t.Context(), wishes, 2)
 	rehearse.Must(t, err)
 	rehearse.Contains(t, "summary", p.Summary, "Restore 2 guests, as they were: dns, web")
 	if p.Blocked() || p.Loss != "what each wrote since its backup, as the list says" {
 		t.Fatalf("%+v", p)
 	}
 	s := x.Run(p)
-	h.running.Wait()
+	x.running.Wait()
 	rehearse.Want(t, s, operation.StepDone)
 	for vmid, name := range map[int]string{101: "web", 102: "dns"} {
 		config := x.pve.Guest(vmid).Config
@@ -258,9 +192,9 @@ func TestSeveralGuestsAsTheyWere(t *testing.T) {
 }
 
 // gone removes a guest, as nobody wanted, and wishes it back as it was.
-func (x *site) gone(vmid int) Restore {
+func (x *site) gone(vmid int) guest.Restore {
 	x.T.Helper()
-	g, err := x.FindLost(x.T.Context(), fmt.Sprintf("home/%d", vmid))
+	g, err := x.guests.FindLost(x.T.Context(), fmt.Sprintf("home/%d", vmid))
 	rehearse.Must(x.T, err)
 	path := fmt.Sprintf("/nodes/%s/%s/%d", g.Node, g.Kind, vmid)
 	for _, call := range [][2]string{{"POST", path + "/status/stop"}, {"DELETE", path}} {
@@ -268,5 +202,5 @@ func (x *site) gone(vmid int) Restore {
 		rehearse.Must(x.T, err)
 		testkit.Until(x.T, time.Minute, "the task has ended", x.pve.Idle)
 	}
-	return Restore{Guest: g, Again: true}
+	return guest.Restore{Guest: g, Again: true}
 }

@@ -1,4 +1,4 @@
-package guest
+package several
 
 import (
 	"context"
@@ -13,21 +13,6 @@ import (
 	"cairn/internal/plan"
 	"cairn/internal/runbook/step"
 )
-
-// Starter starts the operations that an operation consists of.
-type Starter interface {
-	Start(ctx context.Context, p plan.Plan, why string) (id string, err error)
-	Resume(ctx context.Context, id string) error
-	Cancel(id string) error
-	Operation(id string) (operation.Status, error)
-	Operations() ([]operation.Status, error)
-}
-
-// glance is how often the restores are looked at that go on at once.
-const glance = time.Second
-
-// errNoStarter says that a step of parts runs where nothing can start them.
-var errNoStarter = errors.New("nothing is there that starts the restores")
 
 // child is the restore of a guest as a part of an operation.
 type child struct {

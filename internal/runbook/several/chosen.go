@@ -1,4 +1,4 @@
-package guest
+package several
 
 import (
 	"cmp"
@@ -11,20 +11,20 @@ import (
 
 	"cairn/internal/operation"
 	"cairn/internal/plan"
+	"cairn/internal/runbook/guest"
 )
 
-// RestoreTogether plans to bring several guests back beside their originals, by one
+// Restore plans to bring several guests back beside their originals, by one
 // operation that starts one for each, by priority and some at once. One that fails
 // holds none of the others up.
-func (b *Runbook) RestoreTogether(ctx context.Context, all []Restore, parallel int) (plan.Plan, error) {
-	parts, err := b.RestoreSeveral(ctx, all)
+func (b *Runbook) Restore(ctx context.Context, all []guest.Restore, parallel int) (plan.Plan, error) {
+	all = b.inOrder(all)
+	parts, err := b.each(ctx, all)
 	if err != nil {
 		return plan.Plan{}, err
 	}
-	all = slices.Clone(all)
-	slices.SortStableFunc(all, func(one, other Restore) int { return cmp.Compare(b.priority(one.Guest), b.priority(other.Guest)) }) // as the parts are
 	x := Parts{Plans: parts, What: "guests", Where: "each beside what is there", Again: "n plans those again", Parallel: parallel, wishes: all}
-	if !slices.ContainsFunc(all, func(r Restore) bool { return !r.Again }) {
+	if !slices.ContainsFunc(all, func(r guest.Restore) bool { return !r.Again }) {
 		x.Where = "as they were"
 	}
 	var clusters []string
@@ -62,7 +62,7 @@ func (b *Runbook) RestoreRest(ctx context.Context, s operation.Status) (plan.Pla
 		return plan.Plan{}, err
 	}
 	begun := partsOf(all, s.ID())
-	var rest []Restore
+	var rest []guest.Restore
 	for i, part := range p.Parts {
 		child := begun[part.Target]
 		again := func(o operation.Status) bool { // by hand, since
@@ -80,7 +80,7 @@ func (b *Runbook) RestoreRest(ctx context.Context, s operation.Status) (plan.Pla
 	case 0:
 		return plan.Plan{}, fmt.Errorf("all that operation %s was to restore is back", s.ID())
 	case 1:
-		return b.Restore(ctx, rest[0])
+		return b.guests.Restore(ctx, rest[0])
 	}
-	return b.RestoreTogether(ctx, rest, a.Parallel)
+	return b.Restore(ctx, rest, a.Parallel)
 }

@@ -1,4 +1,4 @@
-package guest
+package several
 
 import (
 	"cmp"
@@ -8,15 +8,14 @@ import (
 	"slices"
 
 	"cairn/internal/plan"
+	"cairn/internal/runbook/guest"
 	"cairn/proxmox"
 )
 
-// RestoreSeveral plans to bring several guests back beside their originals, each as
-// an operation of its own, in the order of their priority. Together they must have
-// room, and no two get the same VMID.
-func (b *Runbook) RestoreSeveral(ctx context.Context, all []Restore) ([]plan.Plan, error) {
-	all = slices.Clone(all)
-	slices.SortStableFunc(all, func(one, other Restore) int { return cmp.Compare(b.priority(one.Guest), b.priority(other.Guest)) })
+// each plans to bring several guests back beside their originals, each as an
+// operation of its own, in this order. Together they must have room, and no two get the
+// same VMID.
+func (b *Runbook) each(ctx context.Context, all []guest.Restore) ([]plan.Plan, error) {
 	taken := map[string]map[int]bool{} // VMIDs by cluster
 	var plans []plan.Plan
 	for _, r := range all {
@@ -30,7 +29,7 @@ func (b *Runbook) RestoreSeveral(ctx context.Context, all []Restore) ([]plan.Pla
 			}
 			taken[r.Guest.Cluster][r.VMID] = true
 		}
-		p, err := b.Restore(ctx, r)
+		p, err := b.guests.Restore(ctx, r)
 		if err != nil {
 			return nil, err
 		}
@@ -39,13 +38,18 @@ func (b *Runbook) RestoreSeveral(ctx context.Context, all []Restore) ([]plan.Pla
 	return plans, b.blockTogether(ctx, plans, all)
 }
 
-// priority is a guest's place in the order: 1 first, those without one last.
-func (b *Runbook) priority(g Guest) int {
-	return b.config.Guests[fmt.Sprintf("%s/%d", g.Cluster, g.VMID)].Order()
+// inOrder are wishes by the priority of their guests: 1 first, those without one last.
+func (b *Runbook) inOrder(all []guest.Restore) []guest.Restore {
+	priority := func(r guest.Restore) int {
+		return b.config[fmt.Sprintf("%s/%d", r.Guest.Cluster, r.Guest.VMID)].Order()
+	}
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(one, other guest.Restore) int { return cmp.Compare(priority(one), priority(other)) })
+	return all
 }
 
 func (b *Runbook) freeVMID(ctx context.Context, cluster string, taken map[int]bool) (int, error) {
-	c, err := b.Cluster(cluster)
+	c, err := b.guests.Cluster(cluster)
 	if err != nil {
 		return 0, err
 	}
@@ -67,26 +71,24 @@ func (b *Runbook) freeVMID(ctx context.Context, cluster string, taken map[int]bo
 const togetherWhy = "for all of them together "
 
 // blockTogether blocks all plans where their disks do not fit beside each other.
-func (b *Runbook) blockTogether(ctx context.Context, plans []plan.Plan, all []Restore) error {
+func (b *Runbook) blockTogether(ctx context.Context, plans []plan.Plan, all []guest.Restore) error {
 	type place struct{ cluster, node string }
 	need := map[place]map[string]int64{}
 	for _, p := range plans {
-		for _, s := range p.Steps {
-			_, a, err := b.open(s)
-			if err != nil || s.Kind != kindGuestRestore || a.Restore == nil {
-				continue
-			}
-			at := place{a.Cluster, a.Restore.Node}
-			if need[at] == nil {
-				need[at] = map[string]int64{}
-			}
-			for storage, bytes := range a.Restore.Room {
-				need[at][storage] += bytes
-			}
+		moved, ok := guest.MovedBy(p)
+		if !ok {
+			continue
+		}
+		at := place{moved.Cluster, moved.Node}
+		if need[at] == nil {
+			need[at] = map[string]int64{}
+		}
+		for storage, bytes := range moved.Room {
+			need[at][storage] += bytes
 		}
 	}
 	for at, storages := range need {
-		c, err := b.Cluster(at.cluster)
+		c, err := b.guests.Cluster(at.cluster)
 		if err != nil {
 			return err
 		}
@@ -99,7 +101,7 @@ func (b *Runbook) blockTogether(ctx context.Context, plans []plan.Plan, all []Re
 			if i < 0 || !seen[i].Active {
 				continue // each plan says so
 			}
-			why := proxmox.NoRoom(seen[i], storages[name], slices.ContainsFunc(all, func(r Restore) bool { return r.Roomy }))
+			why := proxmox.NoRoom(seen[i], storages[name], slices.ContainsFunc(all, func(r guest.Restore) bool { return r.Roomy }))
 			for n := range plans {
 				if why != "" && !plans[n].Blocked() {
 					plans[n].Blockers = append(plans[n].Blockers, plan.Blocker{Subject: "storage " + name, Why: togetherWhy + why, Hint: "restore fewer at once, or elsewhere with --storage"})

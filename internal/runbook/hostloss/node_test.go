@@ -1,4 +1,4 @@
-package runbook
+package hostloss
 
 import (
 	"errors"
@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"cairn/internal/plan"
-	"cairn/internal/runbook/guest"
+	"cairn/internal/runbook/several"
 	"cairn/proxmox"
 )
 
@@ -49,7 +49,7 @@ func TestWhatOutlivesANode(t *testing.T) {
 		t.Errorf("%q", since)
 	}
 
-	guests, missing := d.keep([]guest.Lost{{VMID: 100}, {VMID: 101}}, []string{"copied (102)", "no disk (106)"})
+	guests, missing := d.keep([]several.Lost{{VMID: 100}, {VMID: 101}}, []string{"copied (102)", "no disk (106)"})
 	if len(guests) != 1 || guests[0].VMID != 101 || !slices.Equal(missing, []string{"no disk (106)"}) {
 		t.Errorf("restored %+v, missing %q", guests, missing)
 	}

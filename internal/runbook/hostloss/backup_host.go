@@ -1,4 +1,4 @@
-package runbook
+package hostloss
 
 import (
 	"context"
@@ -18,38 +18,35 @@ import (
 	"cairn/proxmox"
 )
 
-// kindServerJobs makes the jobs of a backup server again that are missing.
-const kindServerJobs = "pbs.jobs"
-
 // RestoreBackupHost plans to bring a backup server back over the disk that is left:
 // a person installs it and takes the datastore over as it is; its jobs are made
 // again, and the clusters' storages are led to it.
-func (l *Lab) RestoreBackupHost(ctx context.Context, name string) (plan.Plan, error) {
-	cfg, ok := l.config.PBS[name]
+func (b *Runbook) RestoreBackupHost(ctx context.Context, name string) (plan.Plan, error) {
+	cfg, ok := b.config.PBS[name]
 	if !ok {
 		return plan.Plan{}, fmt.Errorf("no backup server [pbs.%s] is configured", name)
 	}
 	target := "pbs." + name
-	p := plan.Plan{Operation: "backup-host-loss", Target: target, Confirm: name, Created: l.now(), Fingerprint: target,
+	p := plan.Plan{Operation: "backup-host-loss", Target: target, Confirm: name, Created: b.now(), Fingerprint: target,
 		Summary: fmt.Sprintf("Bring back backup server %s, over the datastore %s that is left", name, cfg.Datastore)}
-	known, err := step.LastKnown[pbs.Facts](ctx, l.history, "pbs."+name, "pbs."+name)
+	known, err := step.LastKnown[pbs.Facts](ctx, b.history, "pbs."+name, "pbs."+name)
 	if err != nil {
 		return p, err
 	}
-	if _, err := l.backupServers[name].Survey(ctx); err == nil {
+	if _, err := b.servers[name].Survey(ctx); err == nil {
 		p.Notes = append(p.Notes, "The server answers and its datastore can be read: what is there already is left as it is.")
 	}
 	if cfg.Disk != "" {
-		blockers, notes := l.Guests.CopyDiskBlockers(ctx, cfg.Disk)
+		blockers, notes := b.guests.CopyDiskBlockers(ctx, cfg.Disk)
 		p.Blockers, p.Notes = append(p.Blockers, blockers...), append(p.Notes, notes...)
 	}
 	newest, count := newestOfAll(known)
 	p.Loss = "no copy that is on the disk; no guest is backed up until the server is back"
 	if count > 0 {
 		p.Loss = fmt.Sprintf("no copy that is on the disk: %d backups were known there, the newest of %s, %s ago; no guest is backed up until the server is back", count,
-			newest.UTC().Format("2006-01-02 15:04 UTC"), backup.Age(l.now().Sub(newest)))
+			newest.UTC().Format("2006-01-02 15:04 UTC"), backup.Age(b.now().Sub(newest)))
 	}
-	l.addServer(ctx, &p, name, known, newest)
+	b.addServer(ctx, &p, name, known, newest)
 	p.Notes = append(p.Notes, "Give the new host the name and address of the old one: Proxmox VE does not let a storage's server be changed, and removing the storage removes its encryption key with it.")
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
@@ -68,33 +65,33 @@ func newestOfAll(f pbs.Facts) (newest time.Time, count int) {
 	return newest, count
 }
 
-func (l *Lab) addServer(ctx context.Context, p *plan.Plan, name string, known pbs.Facts, newest time.Time) {
-	h := byhand.Commands{Config: l.config}
+func (b *Runbook) addServer(ctx context.Context, p *plan.Plan, name string, known pbs.Facts, newest time.Time) {
+	h := byhand.Commands{Config: b.config}
 	person := step.PersonArgs{Check: "backup-host", Name: name}
 	if !newest.IsZero() {
 		person.Newest = newest.Unix()
 	}
 	step.AddPerson(p, "install Proxmox Backup Server over the disk that is left", "by hand, on the new host, as root", h.BackupServer(name, known), person, plan.Estimate{Median: 45 * time.Minute, P90: 2 * time.Hour})
-	jobs := byhand.JobsOf(name, l.config.PBS[name], known)
+	jobs := byhand.JobsOf(name, b.config.PBS[name], known)
 	if len(jobs.Jobs) > 0 || jobs.GC != "" {
-		l.steps.Add(p, kindServerJobs, "make the prune, verify and sync jobs again that are missing", "POST /config/prune, /config/verify, /config/sync", jobs, 0)
+		b.steps.Add(p, kindServerJobs, "make the prune, verify and sync jobs again that are missing", "POST /config/prune, /config/verify, /config/sync", jobs, 0)
 	}
-	for _, cluster := range slices.Sorted(maps.Keys(l.config.Proxmox)) {
-		seen, err := step.LastKnown[proxmox.Facts](ctx, l.history, "proxmox."+cluster, "cluster "+cluster)
+	for _, cluster := range slices.Sorted(maps.Keys(b.config.Proxmox)) {
+		seen, err := step.LastKnown[proxmox.Facts](ctx, b.history, "proxmox."+cluster, "cluster "+cluster)
 		if err != nil {
 			continue
 		}
 		for _, s := range h.Storages(cluster, seen) {
 			if s.PBS == name {
-				l.Guests.AddAttach(p, cluster, s.Name, s.PBS)
+				b.addAttach(p, cluster, s.Name, s.PBS)
 			}
 		}
 	}
 }
 
-// newBackupHost looks whether a backup server is there over the old datastore.
-func (l *Lab) newBackupHost(ctx context.Context, a step.PersonArgs) (string, error) {
-	c := l.backupServers[a.Name]
+// NewBackupHost looks whether a backup server is there over the old datastore.
+func (b *Runbook) NewBackupHost(ctx context.Context, a step.PersonArgs) (string, error) {
+	c := b.servers[a.Name]
 	if c == nil {
 		return "", fmt.Errorf("no backup server [pbs.%s] is configured any more", a.Name)
 	}
@@ -116,8 +113,8 @@ func (l *Lab) newBackupHost(ctx context.Context, a step.PersonArgs) (string, err
 
 // serverJobs makes the jobs again that a backup server had: what is there is left
 // alone.
-func (l *Lab) serverJobs(ctx context.Context, a byhand.ServerJobs, _ *operation.Task) (r operation.Result, err error) {
-	c := l.backupServers[a.PBS]
+func (b *Runbook) serverJobs(ctx context.Context, a byhand.ServerJobs, _ *operation.Task) (r operation.Result, err error) {
+	c := b.servers[a.PBS]
 	if c == nil {
 		return r, fmt.Errorf("no backup server [pbs.%s] is configured any more", a.PBS)
 	}
@@ -153,13 +150,4 @@ func orNone(all []string) string {
 		return "none"
 	}
 	return strings.Join(all, ", ")
-}
-
-// hostSteps are those of lost hosts.
-func (l *Lab) hostSteps() map[string]operation.Executor {
-	looks := step.Person{"hypervisor": l.newHypervisor, "backup-host": l.newBackupHost, "disk": func(ctx context.Context, a step.PersonArgs) (string, error) {
-		f, err := l.OffSite.NewDisk(ctx, a.Name)
-		return fmt.Sprintf("%s is UUID %s", f.Mount, f.UUID), err
-	}}
-	return map[string]operation.Executor{step.KindPerson: looks, kindServerJobs: step.Repeatable(l.serverJobs)}
 }

@@ -1,11 +1,11 @@
-package runbook
+package hostloss
 
 import (
 	"testing"
 	"time"
 
 	"cairn/internal/runbook/byhand"
-	"cairn/internal/runbook/guest"
+	"cairn/internal/runbook/several"
 	"cairn/pbs"
 )
 
@@ -18,9 +18,9 @@ func TestAKeyIsAskedForWhatIsEncrypted(t *testing.T) {
 		fingerprint string
 		want        string
 	}{"signed": {"sign-only", key, ""}, "encrypted": {"encrypt", key, key}, "plain": {"none", "", ""}, "not told": {"", key, key}} {
-		newest := map[int]guest.Lost{}
+		newest := map[int]several.Lost{}
 		seen := pbs.Facts{Snapshots: []pbs.Snapshot{{Type: "vm", ID: "101", Time: time.Unix(1e9, 0), Fingerprint: c.fingerprint, Files: []pbs.File{{Name: "drive-scsi0.img.fidx", Crypt: c.crypt}}}}}
-		(&Lab{}).newestBackups(byhand.Storage{Name: "usb"}, seen, false, newest)
+		(&Runbook{}).newestBackups(byhand.Storage{Name: "usb"}, seen, false, newest)
 		if got, found := newest[101]; !found || got.Key != c.want {
 			t.Errorf("%s: the key %q of %+v, want %q", name, got.Key, got, c.want)
 		}

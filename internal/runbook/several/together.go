@@ -1,4 +1,4 @@
-package guest
+package several
 
 import (
 	"cmp"
@@ -10,13 +10,14 @@ import (
 
 	"cairn/internal/backup"
 	"cairn/internal/operation"
+	"cairn/internal/runbook/guest"
 	"cairn/proxmox"
 )
 
 // bringBack brings guests back, each by an operation of its own, so that one that
 // fails holds up none of the others. What was begun before is found by its operations.
-func (b *Runbook) bringBack(ctx context.Context, a Together, task *operation.Task) (operation.Result, error) {
-	c, err := b.Cluster(a.Cluster)
+func (b *Runbook) bringBack(ctx context.Context, a Wanted, task *operation.Task) (operation.Result, error) {
+	c, err := b.guests.Cluster(a.Cluster)
 	switch {
 	case err != nil:
 		return operation.Result{}, err
@@ -38,7 +39,7 @@ type together struct {
 	children
 	room   *Runbook
 	c      *proxmox.Client
-	a      Together
+	a      Wanted
 	guests []*returning // beside the children
 }
 
@@ -85,8 +86,8 @@ func (t *together) recall(ctx context.Context) error {
 // be read is found out again by the restore, which says so.
 func (t *together) readOrder(ctx context.Context, g *returning, points []proxmox.RestorePoint) {
 	one := proxmox.Guest{VMID: g.VMID, Tags: g.Tags}
-	chosen, _, ok := chooseGuestPoint(slices.DeleteFunc(slices.Clone(points), func(p proxmox.RestorePoint) bool { return !one.Owns(p.VMID, p.Taken) }),
-		Restore{Guest: Guest{t.a.Cluster, proxmox.Guest{VMID: g.VMID, Kind: g.Kind}}})
+	chosen, _, ok := guest.Choose(slices.DeleteFunc(slices.Clone(points), func(p proxmox.RestorePoint) bool { return !one.Owns(p.VMID, p.Taken) }),
+		guest.Restore{Guest: guest.Guest{Cluster: t.a.Cluster, Guest: proxmox.Guest{VMID: g.VMID, Kind: g.Kind}}})
 	if !ok {
 		return
 	}
@@ -114,11 +115,12 @@ func (t *together) begin(ctx context.Context, i int) error {
 	case err != nil && !errors.Is(err, proxmox.ErrNoGuest):
 		return fmt.Errorf("%w: %w", operation.ErrLost, err)
 	}
-	r := Restore{Guest: Guest{t.a.Cluster, proxmox.Guest{VMID: g.VMID, Kind: g.Kind, Name: g.Name, Tags: g.Tags}}, Again: true, LeaveOff: true, Storage: t.a.Storage}
+	lost := guest.Guest{Cluster: t.a.Cluster, Guest: proxmox.Guest{VMID: g.VMID, Kind: g.Kind, Name: g.Name, Tags: g.Tags}}
+	r := guest.Restore{Guest: lost, Again: true, LeaveOff: true, Storage: t.a.Storage}
 	if r.Node, err = t.place(ctx, g); err != nil {
 		return fmt.Errorf("%w: %w", operation.ErrLost, err)
 	}
-	p, err := t.room.Restore(ctx, r)
+	p, err := t.room.guests.Restore(ctx, r)
 	if err != nil {
 		return fmt.Errorf("%w: %w", operation.ErrLost, err)
 	}
@@ -191,7 +193,7 @@ func (t *together) startInOrder(ctx context.Context) (over bool, err error) {
 
 // alive looks for a sign of life of a guest that was started.
 func (t *together) alive(ctx context.Context, g *returning) {
-	r, err := t.room.checkGuest(ctx, t.c, args{Cluster: t.a.Cluster, VMID: g.VMID, Guest: g.Name}, t.task)
+	r, err := t.room.guests.CheckAlive(ctx, t.a.Cluster, g.VMID, t.task)
 	switch {
 	case err != nil:
 		g.warned = "it was started: " + err.Error()

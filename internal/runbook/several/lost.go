@@ -1,8 +1,9 @@
-package guest
+package several
 
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -11,15 +12,8 @@ import (
 	"cairn/proxmox"
 )
 
-// kinds of step of a lost hypervisor.
-const (
-	kindGuests = "proxmox.guests"
-	kindRejob  = "proxmox.rejob"
-)
-
-// Bears is how many restores at once an SSD behind USB bears: a second one fills
-// the pauses of the first, a third only adds seeks.
-const Bears = 2
+// kindGuests is the step that brings the guests of a lost hypervisor back.
+const kindGuests = "proxmox.guests"
 
 // Lost is a guest that is to come back, with the newest backup of it.
 type Lost struct {
@@ -40,8 +34,8 @@ type Lost struct {
 // Called is how a person calls it.
 func (g Lost) Called() string { return cmp.Or(g.Name, "guest "+strconv.Itoa(g.VMID)) }
 
-// Together are the arguments of the steps that bring guests back.
-type Together struct {
+// Wanted is what of a cluster is to come back, and how.
+type Wanted struct {
 	Cluster  string              `json:"cluster"`
 	Guests   []Lost              `json:"guests"`
 	Onto     string              `json:"onto,omitempty"`
@@ -50,25 +44,14 @@ type Together struct {
 	Jobs     []proxmox.BackupJob `json:"jobs,omitempty"`
 }
 
-// AddTogether adds the restores of several guests, some of them at once. Where a says
-// no number it becomes as many as an SSD behind USB bears.
-func (b *Runbook) AddTogether(p *plan.Plan, a *Together) {
+// Add adds the restores of several guests, some of them at once. Where a says no
+// number it becomes as many as an SSD behind USB bears.
+func (b *Runbook) Add(p *plan.Plan, a *Wanted) {
 	if a.Parallel <= 0 {
 		a.Parallel = Bears
 	}
 	show := fmt.Sprintf("POST /nodes/{node}/{qemu,lxc} for %d guests, %d at once", restored(a.Guests), a.Parallel)
 	step.Add(p, kindGuests, "restore the guests by priority, and start them in their order", show, *a, b.estimateTogether(a.Cluster, a.Guests, a.Parallel))
-}
-
-// AddRejob adds the backup jobs again that a cluster had.
-func (b *Runbook) AddRejob(p *plan.Plan, a Together) {
-	step.Add(p, kindRejob, "make the backup jobs again that are missing, and look that every guest is in one", "GET, POST /cluster/backup", a, b.steps.Estimate(p.Target, kindRejob, nil, 0))
-}
-
-// AddHA adds that a guest comes under high availability again, as it was.
-func (b *Runbook) AddHA(p *plan.Plan, cluster string, vmid int, r proxmox.HAResource) {
-	ha := args{Cluster: cluster, VMID: vmid, Swap: &swapGuestArgs{Role: "in", HA: &r}}
-	b.addStep(p, kindHA, "put "+r.SID+" under high availability again, as it was", "POST /cluster/ha/resources sid="+r.SID+" state="+r.State, ha, false, 0)
 }
 
 // restored is how many of the guests come back from a backup.
@@ -83,18 +66,44 @@ func restored(guests []Lost) (n int) {
 
 // estimateTogether is the time of several restores, of which some run at once.
 func (b *Runbook) estimateTogether(cluster string, guests []Lost, parallel int) (e plan.Estimate) {
-	target := func(g Lost) string { return proxmox.Asset(cluster, g.VMID).String() }
 	for i, g := range guests {
 		if g.Moved {
 			continue
 		}
-		one := b.steps.Estimate(target(g), kindGuestRestore, nil, g.Bytes)
-		start := b.steps.Estimate(target(g), kindStart, nil, 0)
-		e.Median += (one.Median + start.Median) / time.Duration(parallel)
-		e.P90 += (one.P90 + start.P90) / time.Duration(parallel)
+		one := b.guests.EstimateReturn(proxmox.Asset(cluster, g.VMID), g.Bytes)
+		e.Median += one.Median / time.Duration(parallel)
+		e.P90 += one.P90 / time.Duration(parallel)
 		if i == 0 || one.Measured < e.Measured {
 			e.Measured = one.Measured
 		}
 	}
 	return e
+}
+
+// HeirOf is who took a guest's place.
+func HeirOf(all []proxmox.Guest, g proxmox.Guest) (proxmox.Guest, bool) {
+	for _, h := range all {
+		if slices.ContainsFunc(h.Predecessors(), func(p proxmox.Predecessor) bool { return p.VMID == g.VMID }) {
+			return h, true
+		}
+	}
+	return proxmox.Guest{}, false
+}
+
+// HandDown gives a backup from before a guest lost its place to who took it: brought
+// back under both VMIDs, one guest would be there twice with one address.
+func HandDown(all []proxmox.Guest, newest map[int]Lost) {
+	for _, g := range all {
+		for _, p := range g.Predecessors() {
+			one, ok := newest[p.VMID]
+			if !ok || !g.Owns(p.VMID, one.Taken) {
+				continue
+			}
+			delete(newest, p.VMID)
+			if have, has := newest[g.VMID]; !has || one.Taken.After(have.Taken) {
+				one.VMID = g.VMID
+				newest[g.VMID] = one
+			}
+		}
+	}
 }

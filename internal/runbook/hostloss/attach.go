@@ -1,4 +1,4 @@
-package guest
+package hostloss
 
 import (
 	"context"
@@ -13,24 +13,21 @@ import (
 	"cairn/proxmox"
 )
 
-// kindAttach makes a cluster's storage reach its backup server again.
-const kindAttach = "proxmox.attach"
-
 type attachArgs struct {
 	Cluster string `json:"cluster"`
 	Storage string `json:"storage"`
 	PBS     string `json:"pbs"`
 }
 
-// AddAttach adds the step that makes a cluster's storage reach the backup server
+// addAttach adds the step that makes a cluster's storage reach the backup server
 // [pbs.NAME] again.
-func (b *Runbook) AddAttach(p *plan.Plan, cluster, storage, name string) {
+func (b *Runbook) addAttach(p *plan.Plan, cluster, storage, name string) {
 	step.Add(p, kindAttach, "look that storage "+storage+" reaches the backups; give it the certificate's fingerprint where that is new",
 		"GET /storage; PUT /storage/"+storage+" fingerprint=…", attachArgs{cluster, storage, name}, b.steps.Estimate(p.Target, kindAttach, nil, 0))
 }
 
 func (b *Runbook) attach(ctx context.Context, a attachArgs, task *operation.Task) (r operation.Result, err error) {
-	c, err := b.Cluster(a.Cluster)
+	c, err := b.guests.Cluster(a.Cluster)
 	if err != nil {
 		return r, err
 	}

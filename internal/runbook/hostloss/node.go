@@ -1,4 +1,4 @@
-package runbook
+package hostloss
 
 import (
 	"cmp"
@@ -10,7 +10,7 @@ import (
 
 	"cairn/internal/plan"
 	"cairn/internal/runbook/byhand"
-	"cairn/internal/runbook/guest"
+	"cairn/internal/runbook/several"
 	"cairn/proxmox"
 )
 
@@ -19,21 +19,21 @@ type deadNode struct {
 	name   string
 	left   string // a node that is left: there it is taken out of the cluster
 	online []string
-	quorum bool          // those that are left are more than half
-	moved  []guest.Lost  // guests whose disks outlived the node: their configuration moves, and nothing is restored
-	since  []string      // what of them is lost all the same
-	unsure map[int]error // of those, whose replica could not be looked for, by VMID: why
-	lacks  []string      // guests with a replication job whose replica is not whole
+	quorum bool           // those that are left are more than half
+	moved  []several.Lost // guests whose disks outlived the node: their configuration moves, and nothing is restored
+	since  []string       // what of them is lost all the same
+	unsure map[int]error  // of those, whose replica could not be looked for, by VMID: why
+	lacks  []string       // guests with a replication job whose replica is not whole
 	ha     []proxmox.HAResource
 }
 
 // deadNode looks at what is left of a cluster that lost a node; nil: nothing answers,
 // or it is not one node of several.
-func (l *Lab) deadNode(ctx context.Context, r HypervisorRestore, known proxmox.Facts) *deadNode {
+func (b *Runbook) deadNode(ctx context.Context, r Hypervisor, known proxmox.Facts) *deadNode {
 	if r.Node == "" || len(known.Nodes) < 2 {
 		return nil
 	}
-	c := l.Guests.Clusters()[r.Cluster]
+	c := b.guests.Clusters()[r.Cluster]
 	nodes, err := c.Nodes(ctx)
 	if err != nil {
 		return nil
@@ -63,7 +63,7 @@ func (l *Lab) deadNode(ctx context.Context, r HypervisorRestore, known proxmox.F
 		return c.MissingOn(ctx, node, vmid, disks)
 	})
 	for i, g := range d.moved {
-		d.moved[i].Priority = l.config.Guests[fmt.Sprintf("%s/%d", r.Cluster, g.VMID)].Order()
+		d.moved[i].Priority = b.config.Guests[fmt.Sprintf("%s/%d", r.Cluster, g.VMID)].Order()
 	}
 	if all, err := c.HAResources(ctx); err == nil {
 		for _, res := range all {
@@ -101,7 +101,7 @@ func (d *deadNode) findSurvivors(known proxmox.Facts, copies []proxmox.Replicati
 			to = r.Target
 			d.since = append(d.since, fmt.Sprintf("what %s (%d) wrote since its last replication (%s)", g.Name, g.VMID, cmp.Or(r.Schedule, "*/15")))
 		}
-		d.moved = append(d.moved, guest.Lost{VMID: g.VMID, Kind: g.Kind, Name: g.Name, Node: to, Moved: true})
+		d.moved = append(d.moved, several.Lost{VMID: g.VMID, Kind: g.Kind, Name: g.Name, Node: to, Moved: true})
 	}
 }
 
@@ -138,12 +138,12 @@ func (d *deadNode) replica(g proxmox.Guest, local []proxmox.Disk, copies []proxm
 
 // keep takes the guests that need no restore out of those that are restored, and of
 // those that have no backup.
-func (d *deadNode) keep(guests []guest.Lost, missing []string) ([]guest.Lost, []string) {
+func (d *deadNode) keep(guests []several.Lost, missing []string) ([]several.Lost, []string) {
 	if d == nil {
 		return guests, missing
 	}
 	for _, m := range d.moved {
-		guests = slices.DeleteFunc(guests, func(g guest.Lost) bool { return g.VMID == m.VMID })
+		guests = slices.DeleteFunc(guests, func(g several.Lost) bool { return g.VMID == m.VMID })
 		missing = slices.DeleteFunc(missing, func(text string) bool { return strings.HasSuffix(text, fmt.Sprintf(" (%d)", m.VMID)) })
 	}
 	return guests, missing
@@ -203,11 +203,11 @@ func (d *deadNode) commands(known proxmox.Facts, another bool) []string {
 
 // storageBlockers names the guests whose disks lay on storages that the node which
 // takes them has not: found now, and not when half of them are back.
-func (l *Lab) storageBlockers(ctx context.Context, r HypervisorRestore, d *deadNode, known proxmox.Facts, guests []guest.Lost) []plan.Blocker {
+func (b *Runbook) storageBlockers(ctx context.Context, r Hypervisor, d *deadNode, known proxmox.Facts, guests []several.Lost) []plan.Blocker {
 	if d == nil || r.Onto == "" || r.Storage != "" {
 		return nil
 	}
-	here, err := l.Guests.Clusters()[r.Cluster].NodeStorages(ctx, r.Onto)
+	here, err := b.guests.Clusters()[r.Cluster].NodeStorages(ctx, r.Onto)
 	if err != nil {
 		return []plan.Blocker{{Subject: "node " + r.Onto, Why: "its storages cannot be read: " + err.Error(), Hint: "name another node with --onto"}}
 	}
@@ -238,7 +238,7 @@ func (l *Lab) storageBlockers(ctx context.Context, r HypervisorRestore, d *deadN
 }
 
 // addHAAgain puts what was taken out of high availability back under it.
-func (l *Lab) addHAAgain(p *plan.Plan, cluster string, d *deadNode) {
+func (b *Runbook) addHAAgain(p *plan.Plan, cluster string, d *deadNode) {
 	if d == nil {
 		return
 	}
@@ -248,6 +248,6 @@ func (l *Lab) addHAAgain(p *plan.Plan, cluster string, d *deadNode) {
 		if _, err := fmt.Sscan(id, &vmid); err != nil {
 			continue
 		}
-		l.Guests.AddHA(p, cluster, vmid, r)
+		b.guests.AddHA(p, cluster, vmid, r)
 	}
 }

@@ -1,4 +1,4 @@
-package runbook
+package hostloss
 
 import (
 	"cmp"
@@ -14,14 +14,14 @@ import (
 	"cairn/internal/backup"
 	"cairn/internal/plan"
 	"cairn/internal/runbook/byhand"
-	"cairn/internal/runbook/guest"
+	"cairn/internal/runbook/several"
 	"cairn/internal/runbook/step"
 	"cairn/pbs"
 	"cairn/proxmox"
 )
 
-// HypervisorRestore is what a person wants back of a cluster.
-type HypervisorRestore struct {
+// Hypervisor is what a person wants back of a cluster.
+type Hypervisor struct {
 	Cluster  string
 	Node     string // that is gone; empty: all of it
 	Onto     string // node that takes the guests; empty: each its own, else the first that is online
@@ -32,36 +32,36 @@ type HypervisorRestore struct {
 // RestoreHypervisor plans to bring a hypervisor back: a person installs it and puts
 // its configuration back; then its guests are restored by priority, several at
 // once, and started in their order.
-func (l *Lab) RestoreHypervisor(ctx context.Context, r HypervisorRestore) (plan.Plan, error) {
-	if _, err := l.Guests.Cluster(r.Cluster); err != nil {
+func (b *Runbook) RestoreHypervisor(ctx context.Context, r Hypervisor) (plan.Plan, error) {
+	if _, err := b.guests.Cluster(r.Cluster); err != nil {
 		return plan.Plan{}, err
 	}
 	target := "proxmox." + r.Cluster
-	p := plan.Plan{Operation: "hypervisor-loss", Target: target, Confirm: cmp.Or(r.Node, r.Cluster), Created: l.now(), Fingerprint: target + "/" + r.Node}
+	p := plan.Plan{Operation: "hypervisor-loss", Target: target, Confirm: cmp.Or(r.Node, r.Cluster), Created: b.now(), Fingerprint: target + "/" + r.Node}
 	p.Summary = "Bring back cluster " + r.Cluster + " and its guests"
 	if r.Node != "" {
 		p.Summary = "Bring back node " + r.Node + " of cluster " + r.Cluster + " and its guests"
 	}
-	known, err := step.LastKnown[proxmox.Facts](ctx, l.history, "proxmox."+r.Cluster, "cluster "+r.Cluster)
+	known, err := step.LastKnown[proxmox.Facts](ctx, b.history, "proxmox."+r.Cluster, "cluster "+r.Cluster)
 	if err != nil {
 		return p, err
 	}
-	storages := byhand.Commands{Config: l.config}.Storages(r.Cluster, known)
+	storages := byhand.Commands{Config: b.config}.Storages(r.Cluster, known)
 	if len(storages) == 0 {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: target, Why: "no storage of it on a backup server is known", Hint: "name it in proxmox_storages of its [pbs.NAME]"})
 	}
-	guests, missing := l.lostGuests(ctx, r, known, storages, &p)
-	guests = l.stillLost(ctx, r, guests, &p)
-	dead := l.deadNode(ctx, r, known)
+	guests, missing := b.lostGuests(ctx, r, known, storages, &p)
+	guests = b.stillLost(ctx, r, guests, &p)
+	dead := b.deadNode(ctx, r, known)
 	guests, missing = dead.keep(guests, missing)
-	p.Blockers = append(p.Blockers, l.storageBlockers(ctx, r, dead, known, guests)...)
+	p.Blockers = append(p.Blockers, b.storageBlockers(ctx, r, dead, known, guests)...)
 	if len(guests) == 0 && (dead == nil || len(dead.moved) == 0) && !p.Blocked() {
 		p.Blockers = append(p.Blockers, plan.Blocker{Subject: target, Why: "no guest of it is missing of which there is a backup", Hint: "for single guests: cairn restore guest-loss"})
 	}
-	p.Loss, p.LosesSince = l.lossOfAll(guests, missing)
+	p.Loss, p.LosesSince = b.lossOfAll(guests, missing)
 	dead.notes(&p)
-	l.addHypervisor(&p, r, known, storages, guests, dead)
-	p.Notes = append(p.Notes, l.guestNotes(guests, missing)...)
+	b.addHypervisor(&p, r, known, storages, guests, dead)
+	p.Notes = append(p.Notes, b.guestNotes(guests, missing)...)
 	p.Notes = append(p.Notes, "See that what is replaced can never start again: its guests have the same names and addresses.")
 	p.Estimate = step.Total(p.Steps)
 	return p, nil
@@ -69,10 +69,10 @@ func (l *Lab) RestoreHypervisor(ctx context.Context, r HypervisorRestore) (plan.
 
 // lostGuests are the guests of the cluster, or of its node, in the order in which
 // they come back, with their newest usable backup; and those that have none.
-func (l *Lab) lostGuests(ctx context.Context, r HypervisorRestore, known proxmox.Facts, storages []byhand.Storage, p *plan.Plan) (guests []guest.Lost, missing []string) {
-	newest := map[int]guest.Lost{}
+func (b *Runbook) lostGuests(ctx context.Context, r Hypervisor, known proxmox.Facts, storages []byhand.Storage, p *plan.Plan) (guests []several.Lost, missing []string) {
+	newest := map[int]several.Lost{}
 	for _, s := range storages {
-		seen, err := l.backupServers[s.PBS].Survey(ctx)
+		seen, err := b.servers[s.PBS].Survey(ctx)
 		if err != nil {
 			p.Blockers = append(p.Blockers, plan.Blocker{Subject: "pbs." + s.PBS, Why: "it does not answer, and the backups lie there: " + err.Error(), Hint: "bring it back first; if its host is gone: cairn restore backup-host-loss"})
 			continue
@@ -80,20 +80,20 @@ func (l *Lab) lostGuests(ctx context.Context, r HypervisorRestore, known proxmox
 		if !seen.Mounted() {
 			p.Blockers = append(p.Blockers, plan.Blocker{Subject: "pbs." + s.PBS, Why: "its datastore is not mounted", Hint: "plug its disk in and mount it"})
 		}
-		l.newestBackups(s, seen, len(known.Guests) == 0, newest)
+		b.newestBackups(s, seen, len(known.Guests) == 0, newest)
 	}
-	guest.HandDown(known.Guests, newest)
+	several.HandDown(known.Guests, newest)
 	for _, g := range known.Guests {
 		if r.Node != "" && g.Node != r.Node || g.Template && newest[g.VMID].VMID == 0 {
 			continue
 		}
-		if h, of := guest.HeirOf(known.Guests, g); of && newest[g.VMID].VMID == 0 {
+		if h, of := several.HeirOf(known.Guests, g); of && newest[g.VMID].VMID == 0 {
 			p.Notes = append(p.Notes, fmt.Sprintf("%s (%d), whose place %s (%d) took, does not come back: its backups are that one's.", g.Name, g.VMID, h.Name, h.VMID))
 			continue
 		}
 		one, ok := newest[g.VMID]
 		if !ok {
-			if !l.config.Guests[r.Cluster+"/"+strconv.Itoa(g.VMID)].Ignore {
+			if !b.config.Guests[r.Cluster+"/"+strconv.Itoa(g.VMID)].Ignore {
 				missing = append(missing, fmt.Sprintf("%s (%d)", g.Name, g.VMID))
 			}
 			continue
@@ -106,27 +106,27 @@ func (l *Lab) lostGuests(ctx context.Context, r HypervisorRestore, known proxmox
 		guests = slices.Collect(maps.Values(newest))
 	}
 	for i := range guests {
-		guests[i].Priority = l.config.Guests[r.Cluster+"/"+strconv.Itoa(guests[i].VMID)].Order()
+		guests[i].Priority = b.config.Guests[r.Cluster+"/"+strconv.Itoa(guests[i].VMID)].Order()
 	}
-	slices.SortFunc(guests, func(a, b guest.Lost) int {
-		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.VMID, b.VMID))
+	slices.SortFunc(guests, func(one, other several.Lost) int {
+		return cmp.Or(cmp.Compare(one.Priority, other.Priority), cmp.Compare(one.VMID, other.VMID))
 	})
 	return guests, missing
 }
 
 // newestBackups finds each guest's newest usable backup on one storage; one that
 // was verified is preferred, as a restore does.
-func (l *Lab) newestBackups(s byhand.Storage, seen pbs.Facts, anyNamespace bool, newest map[int]guest.Lost) {
-	for _, b := range seen.Snapshots {
-		vmid, err := strconv.Atoi(b.ID)
-		if err != nil || b.Type == "host" || b.InFlight || b.Unreadable || b.Verify.State == "failed" || b.Namespace != s.Namespace && !(anyNamespace && s.Namespace == "") {
+func (b *Runbook) newestBackups(s byhand.Storage, seen pbs.Facts, anyNamespace bool, newest map[int]several.Lost) {
+	for _, made := range seen.Snapshots {
+		vmid, err := strconv.Atoi(made.ID)
+		if err != nil || made.Type == "host" || made.InFlight || made.Unreadable || made.Verify.State == "failed" || made.Namespace != s.Namespace && !(anyNamespace && s.Namespace == "") {
 			continue
 		}
-		one := guest.Lost{VMID: vmid, Kind: proxmox.QEMU, Name: b.Comment, Taken: b.Time, Bytes: b.Size, Verified: b.Verify.State, Storage: s.Name}
-		if b.Encrypted() { // one that is only signed names its key too, and is restored without it
-			one.Key = b.Fingerprint
+		one := several.Lost{VMID: vmid, Kind: proxmox.QEMU, Name: made.Comment, Taken: made.Time, Bytes: made.Size, Verified: made.Verify.State, Storage: s.Name}
+		if made.Encrypted() { // one that is only signed names its key too, and is restored without it
+			one.Key = made.Fingerprint
 		}
-		if b.Type == "ct" {
+		if made.Type == "ct" {
 			one.Kind = proxmox.LXC
 		}
 		have, known := newest[vmid]
@@ -141,8 +141,8 @@ func (l *Lab) newestBackups(s byhand.Storage, seen pbs.Facts, anyNamespace bool,
 }
 
 // stillLost leaves out the guests that are on a node that answers.
-func (l *Lab) stillLost(ctx context.Context, r HypervisorRestore, guests []guest.Lost, p *plan.Plan) []guest.Lost {
-	c, err := l.Guests.Cluster(r.Cluster)
+func (b *Runbook) stillLost(ctx context.Context, r Hypervisor, guests []several.Lost, p *plan.Plan) []several.Lost {
+	c, err := b.guests.Cluster(r.Cluster)
 	var there []proxmox.Guest
 	if err == nil {
 		there, err = c.Guests(ctx)
@@ -157,7 +157,7 @@ func (l *Lab) stillLost(ctx context.Context, r HypervisorRestore, guests []guest
 		return guests
 	}
 	var kept []string
-	left := slices.DeleteFunc(guests, func(one guest.Lost) bool {
+	left := slices.DeleteFunc(guests, func(one several.Lost) bool {
 		i := slices.IndexFunc(there, func(g proxmox.Guest) bool { return g.VMID == one.VMID })
 		if i < 0 || !slices.Contains(nodes, proxmox.Node{Name: there[i].Node, Online: true}) {
 			return false
@@ -171,7 +171,7 @@ func (l *Lab) stillLost(ctx context.Context, r HypervisorRestore, guests []guest
 	return left
 }
 
-func (l *Lab) lossOfAll(guests []guest.Lost, missing []string) (string, time.Time) {
+func (b *Runbook) lossOfAll(guests []several.Lost, missing []string) (string, time.Time) {
 	if len(guests) == 0 {
 		return "", time.Time{}
 	}
@@ -181,16 +181,16 @@ func (l *Lab) lossOfAll(guests []guest.Lost, missing []string) (string, time.Tim
 			worst = g
 		}
 	}
-	text := fmt.Sprintf("what each guest wrote since its newest backup, at the most the %s of %s", backup.Age(l.now().Sub(worst.Taken)), worst.Called())
+	text := fmt.Sprintf("what each guest wrote since its newest backup, at the most the %s of %s", backup.Age(b.now().Sub(worst.Taken)), worst.Called())
 	if len(missing) > 0 {
 		text += "; and all of " + strings.Join(missing, ", ") + ": no backup is known"
 	}
 	return text, worst.Taken
 }
 
-func (l *Lab) guestNotes(guests []guest.Lost, missing []string) (notes []string) {
+func (b *Runbook) guestNotes(guests []several.Lost, missing []string) (notes []string) {
 	for i, g := range guests {
-		notes = append(notes, fmt.Sprintf("%d. %s (%d): backup of %s, %s ago, %s.", i+1, g.Called(), g.VMID, g.Taken.UTC().Format("2006-01-02 15:04:05 UTC"), backup.Age(l.now().Sub(g.Taken)), cmp.Or(map[string]string{"ok": "verified"}[g.Verified], "never verified")))
+		notes = append(notes, fmt.Sprintf("%d. %s (%d): backup of %s, %s ago, %s.", i+1, g.Called(), g.VMID, g.Taken.UTC().Format("2006-01-02 15:04:05 UTC"), backup.Age(b.now().Sub(g.Taken)), cmp.Or(map[string]string{"ok": "verified"}[g.Verified], "never verified")))
 	}
 	if len(missing) > 0 {
 		notes = append(notes, "Without a backup, so that they do not come back: "+strings.Join(missing, ", ")+".")
@@ -198,8 +198,8 @@ func (l *Lab) guestNotes(guests []guest.Lost, missing []string) (notes []string)
 	return notes
 }
 
-func (l *Lab) addHypervisor(p *plan.Plan, r HypervisorRestore, known proxmox.Facts, storages []byhand.Storage, guests []guest.Lost, dead *deadNode) {
-	h := byhand.Commands{Config: l.config}
+func (b *Runbook) addHypervisor(p *plan.Plan, r Hypervisor, known proxmox.Facts, storages []byhand.Storage, guests []several.Lost, dead *deadNode) {
+	h := byhand.Commands{Config: b.config}
 	person := step.PersonArgs{Check: "hypervisor", Name: r.Cluster, Node: cmp.Or(r.Onto, r.Node)}
 	title, how, commands := "install Proxmox VE and put its configuration back", "by hand, on the new host, as root", h.Hypervisor(r.Cluster, r.Node, known, storages)
 	if dead != nil {
@@ -220,17 +220,17 @@ func (l *Lab) addHypervisor(p *plan.Plan, r HypervisorRestore, known proxmox.Fac
 	}
 	step.AddPerson(p, title, how, commands, person, plan.Estimate{Median: 45 * time.Minute, P90: 2 * time.Hour})
 	for _, s := range storages {
-		l.Guests.AddAttach(p, r.Cluster, s.Name, s.PBS)
+		b.addAttach(p, r.Cluster, s.Name, s.PBS)
 	}
-	a := guest.Together{Cluster: r.Cluster, Guests: guests, Onto: r.Onto, Storage: r.Storage, Parallel: r.Parallel, Jobs: known.Jobs}
-	l.Guests.AddTogether(p, &a)
-	l.addHAAgain(p, r.Cluster, dead)
-	l.Guests.AddRejob(p, a)
+	a := several.Wanted{Cluster: r.Cluster, Guests: guests, Onto: r.Onto, Storage: r.Storage, Parallel: r.Parallel, Jobs: known.Jobs}
+	b.several.Add(p, &a)
+	b.addHAAgain(p, r.Cluster, dead)
+	b.addRejob(p, a)
 }
 
-// newHypervisor looks whether a cluster is there that can take guests back.
-func (l *Lab) newHypervisor(ctx context.Context, a step.PersonArgs) (string, error) {
-	c, err := l.Guests.Cluster(a.Name)
+// NewHypervisor looks whether a cluster is there that can take guests back.
+func (b *Runbook) NewHypervisor(ctx context.Context, a step.PersonArgs) (string, error) {
+	c, err := b.guests.Cluster(a.Name)
 	if err != nil {
 		return "", err
 	}
@@ -242,7 +242,7 @@ func (l *Lab) newHypervisor(ctx context.Context, a step.PersonArgs) (string, err
 	if len(online) == 0 || a.Node != "" && !slices.Contains(online, proxmox.Node{Name: a.Node, Online: true}) {
 		return "", fmt.Errorf("node %s is not online", cmp.Or(a.Node, "of any name"))
 	}
-	if err := l.vacant(ctx, c, nodes, a.Guests); err != nil {
+	if err := b.vacant(ctx, c, nodes, a.Guests); err != nil {
 		return "", err
 	}
 	for _, path := range []string{"/vms", "/storage"} {
@@ -254,11 +254,11 @@ func (l *Lab) newHypervisor(ctx context.Context, a step.PersonArgs) (string, err
 			return "", fmt.Errorf("the acting token lacks %s on %s: put user.cfg and priv/token.cfg back, or grant it", need, path)
 		}
 	}
-	return fmt.Sprintf("%d nodes are online", len(online)), l.attachable(ctx, c, a)
+	return fmt.Sprintf("%d nodes are online", len(online)), b.attachable(ctx, c, a)
 }
 
 // vacant says which of the guests are still listed on a node that is gone.
-func (l *Lab) vacant(ctx context.Context, c *proxmox.Client, nodes []proxmox.Node, guests []int) error {
+func (b *Runbook) vacant(ctx context.Context, c *proxmox.Client, nodes []proxmox.Node, guests []int) error {
 	there, err := c.Guests(ctx)
 	if err != nil {
 		return err
@@ -272,7 +272,7 @@ func (l *Lab) vacant(ctx context.Context, c *proxmox.Client, nodes []proxmox.Nod
 }
 
 // attachable looks at the storages of the backups, and their keys.
-func (l *Lab) attachable(ctx context.Context, c *proxmox.Client, a step.PersonArgs) error {
+func (b *Runbook) attachable(ctx context.Context, c *proxmox.Client, a step.PersonArgs) error {
 	defined, err := c.StorageDefinitions(ctx)
 	if err != nil {
 		return err
