@@ -41,10 +41,14 @@ func judgeToolWAL(s *source, t pg.Tool) []Problem {
 		if w.Repository > 1 {
 			at = fmt.Sprintf(" in repository %d", w.Repository)
 		}
-		last, whole := "", 0
+		last, whole, former := "", 0, 0
 		for _, b := range t.Backups {
-			if b.State == backup.Complete && (w.Repository == 0 || b.Repository == w.Repository) && (w.Cluster == 0 || b.Cluster == 0 || b.Cluster == w.Cluster) {
+			switch {
+			case b.State != backup.Complete || w.Repository != 0 && b.Repository != w.Repository:
+			case w.Cluster == 0 || b.Cluster == 0 || b.Cluster == w.Cluster:
 				last, whole = max(last, b.StartWAL), whole+1
+			default:
+				former++
 			}
 		}
 		switch {
@@ -52,6 +56,9 @@ func judgeToolWAL(s *source, t pg.Tool) []Problem {
 		case w.Unknown != "":
 			out = append(out, found(backup.Unknown, "tool-wal-unknown", s.name, fmt.Sprintf("Whether all WAL of %s%s is there is not known: %s%s", s.title, at, w.Unknown, where(w.Dir)),
 				"Let cairn read it, or run cairn on that host; else nobody looks for missing segments", w.Dir))
+		case whole == 0 && former > 0:
+			out = append(out, found(backup.Warning, "tool-upgraded", s.name, fmt.Sprintf("%s%s has no backup of the server since its upgrade: nothing written since can be restored, only what the %s before it %s", s.title, at, counted(former, "backup"), holds(former)),
+				"Take a full backup with it now", w.Dir))
 		case w.Archive.Segments == 0 && whole > 0:
 			out = append(out, found(backup.Critical, "wal-empty", s.name, fmt.Sprintf("The WAL archive of %s%s is empty, and none of its %s can be restored without: %s", s.title, at, counted(whole, "backup"), w.Dir),
 				"See that the server's archive_command hands its WAL to it: SHOW archive_command", w.Dir))
@@ -62,6 +69,13 @@ func judgeToolWAL(s *source, t pg.Tool) []Problem {
 		}
 	}
 	return out
+}
+
+func holds(n int) string {
+	if n == 1 {
+		return "holds"
+	}
+	return "hold"
 }
 
 // where puts a directory behind a sentence.

@@ -133,7 +133,9 @@ func TestWALOfOtherToolsIsLookedThrough(t *testing.T) {
 	want(t, set(gap(6)), backup.Critical, "wal-gap", "2 segments missing in the WAL archive of pgBackRest erp ("+name(6)+" to "+name(7)+")", "no recovery goes past it")
 	want(t, set(gap(2)), backup.Warning, "wal-gap", "pgBackRest erp")
 	want(t, set(pg.ToolWAL{Repository: 1, Dir: "/r"}), backup.Critical, "wal-empty", "pgBackRest erp is empty", "/r")
-	never(t, set(pg.ToolWAL{Repository: 1, Cluster: 2, Dir: "/r"}), "wal-empty") // after an upgrade: nothing needs it yet
+	r = set(pg.ToolWAL{Repository: 1, Cluster: 2, Dir: "/r"}) // after an upgrade: nothing needs it yet
+	never(t, r, "wal-empty")
+	want(t, r, backup.Warning, "tool-upgraded", "no backup of the server since its upgrade", "only what the 1 backup before it holds")
 	r = set(pg.ToolWAL{Repository: 1, Dir: "/r", Archive: whole}, pg.ToolWAL{Repository: 2, Dir: "/q", Unknown: "it may not be read by the user that cairn runs as"})
 	want(t, r, backup.Unknown, "tool-wal-unknown", "pgBackRest erp in repository 2 is there is not known: it may not be read")
 	r = set(pg.ToolWAL{Repository: 1, Dir: "/r", Archive: whole}, pg.ToolWAL{Repository: 2, Unknown: "its repository lies in s3", Away: true})

@@ -26,6 +26,7 @@ type RecoverReady struct {
 	Newest   time.Time // how far the archive reaches, with Left; zero: not known
 	Left     LeftWAL   // what a server that is down never archived; zero: nothing, or it is not known
 	dead     string    // data directory of a server that is down, where that is here
+	former   bool      // the backup is of the server before its upgrade: what is written now is no part of it
 	Preflight
 }
 
@@ -145,6 +146,11 @@ func (r *RecoverReady) fromTool(ctx context.Context, c *Client) error {
 	for _, d := range r.Server.Databases {
 		size += max(0, d.Bytes)
 	}
+	if r.Recovery.Tool == ToolBarman { // it copies all WAL that follows the backup
+		if s, ok := parseWALName(b.StartWAL).segmentOf(archive.size); ok {
+			size += int64(archive.from(BaseBackup{}, s, Target{}).Segments) * archive.size
+		}
+	}
 	r.Recovery.Label, r.Recovery.Total, r.Newest = b.Label, source.Segments, source.Reach
 	r.Source = source
 	r.Source.Base = BaseBackup{Path: tool.Name + ":" + b.Label, Taken: b.Started, Finished: b.Finished, Size: size}
@@ -159,17 +165,18 @@ func (r *RecoverReady) before(b ToolBackup) {
 	if b.SystemID == 0 || now == 0 || b.SystemID == now {
 		return
 	}
-	r.Notes = append(r.Notes, fmt.Sprintf("Backup %s is of the server before its upgrade, when it was PostgreSQL %d: what it left in its pg_wal since is not used.", b.Label, r.Recovery.Major))
-	r.Left, r.Recovery.Left, r.Recovery.LeftID = LeftWAL{}, "", 0
+	r.Notes = append(r.Notes, fmt.Sprintf("Backup %s is of the server before its upgrade, when it was PostgreSQL %d: nothing that was written since is in it.", b.Label, r.Recovery.Major))
+	r.former, r.Left, r.Recovery.Left, r.Recovery.LeftID = true, LeftWAL{}, "", 0
 }
 
 func (c Config) names(tool string) bool {
 	return tool == ToolPgBackRest && c.PgBackRest != nil || tool == ToolBarman && c.Barman != nil
 }
 
-// Flushes says whether the live server can archive what it has written so far.
+// Flushes says whether the live server can archive what it has written so far, and
+// that belongs to what is recovered.
 func (r *RecoverReady) Flushes() bool {
-	return r.Live && !r.Server.InRecovery && r.Server.Archiver.Mode == "on" && !r.Server.Archiver.FailingNow()
+	return r.Live && !r.former && !r.Server.InRecovery && r.Server.Archiver.Mode == "on" && !r.Server.Archiver.FailingNow()
 }
 
 // baseMajor is the major version of a base backup.

@@ -327,13 +327,19 @@ func (r Recovery) Extracted() string { return filepath.Join(r.Dir, "extracted") 
 // recoveryMark says which operation a directory belongs to.
 const recoveryMark = "cairn-recovery"
 
+// promotedMark begins what stands there of a server that was promoted.
+const promotedMark = "promoted by "
+
 // marked refuses a directory that is not this operation's, nor one's that it
 // goes on from; also one that was promoted since, which is a server in its own right.
 func (r Recovery) marked(operation string) error {
 	if r.Operation != "" {
 		operation = r.Operation
 	}
-	text, err := os.ReadFile(filepath.Join(r.Dir, recoveryMark))
+	text, err := readLimited(filepath.Join(r.Dir, recoveryMark), smallFile)
+	if strings.HasPrefix(string(text), promotedMark) {
+		return fmt.Errorf("%s is a server in its own right since it was promoted: it is not touched; to be rid of it, stop it and remove it by hand", r.Dir)
+	}
 	if err != nil || strings.TrimSpace(string(text)) != operation || operation == "" {
 		return fmt.Errorf("%s was not made by operation %s: it is not touched", r.Dir, operation)
 	}

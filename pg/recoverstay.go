@@ -202,7 +202,7 @@ func (c *Client) Promote(ctx context.Context, r Recovery, w Work) (Promoted, err
 	if err := c.awaitAnswer(ctx, r); err != nil {
 		return out, err
 	}
-	if err := writeFile(filepath.Join(r.Dir, recoveryMark), []byte("promoted by "+w.Operation+"\n"), 0o600); err != nil {
+	if err := writeFile(filepath.Join(r.Dir, recoveryMark), []byte(promotedMark+w.Operation+"\n"), 0o600); err != nil {
 		return out, fmt.Errorf("marking it as promoted: %w", err)
 	}
 	return out, nil

@@ -102,17 +102,11 @@ func (c *Client) restoreArgv(r Recovery) ([]string, error) {
 		if t.Barman.Config != "" {
 			argv = append(argv, "--config", t.Barman.Config)
 		}
-		argv = append(argv, "recover")
+		// It is told of no target: Barman 3.4 would copy WAL only up to the first segment
+		// that came in after that time, which of some that were late is the wrong one.
+		argv = append(argv, "recover", "--no-get-wal", "--target-tli", "latest", "--recovery-staging-path", r.staging())
 		for _, s := range r.Spaces {
 			argv = append(argv, "--tablespace", s+":"+filepath.Join(spaces, s))
-		}
-		switch {
-		case !r.Target.Time.IsZero():
-			argv = append(argv, "--target-time", r.Target.Time.UTC().Format("2006-01-02 15:04:05.999999+00:00"))
-		case r.Target.LSN != "":
-			argv = append(argv, "--target-lsn", r.Target.LSN)
-		case r.Target.Name != "":
-			argv = append(argv, "--target-name", r.Target.Name)
 		}
 		return append(argv, t.Barman.Server, r.Label, r.data()), nil
 	}
@@ -177,6 +171,11 @@ func (c *Client) restoreByTool(ctx context.Context, r Recovery, w Work) (int64, 
 	if said != "" { // it ended well, and says that it did not
 		return 0, fmt.Errorf("%s ended well but says: %s; the backup is not to be trusted, choose another", r.Tool, c.server.scrub(said))
 	}
+	if r.Tool == ToolBarman {
+		if err := r.settleBarman(); err != nil {
+			return 0, fmt.Errorf("taking over what Barman restored: %w", err)
+		}
+	}
 	bytes, _ := measure(r.Dir)
 	for _, name := range left {
 		if err := os.Remove(filepath.Join(r.data(), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -205,6 +204,9 @@ func (c *Client) letBarmanIn(ctx context.Context, r Recovery, w Work) error {
 	if _, err := command.Run(ctx, access{}.spec(w, append(argv, "archive-wal", c.cfg.Barman.Server)...)); err != nil {
 		w.say("barman could not take in the newest WAL: %v", err) // what it has may do: the recovery tells
 	}
+	if err := os.Mkdir(r.staging(), 0o700); err != nil {
+		return fmt.Errorf("making the directory in which Barman unpacks: %w", err)
+	}
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -221,13 +223,40 @@ func (c *Client) letBarmanIn(ctx context.Context, r Recovery, w Work) error {
 	uid, err1 := strconv.Atoi(u.Uid)
 	gid, err2 := strconv.Atoi(u.Gid)
 	err = errors.Join(err1, err2, os.Chmod(r.Dir, 0o711))
-	for _, dir := range []string{r.data(), filepath.Join(r.Dir, baseTablespaces)} {
+	for _, dir := range []string{r.data(), r.staging(), filepath.Join(r.Dir, baseTablespaces)} {
 		err = errors.Join(err, os.Chown(dir, uid, gid))
 	}
 	if err != nil {
 		return fmt.Errorf("giving the directory to Barman: %w", err)
 	}
 	return nil
+}
+
+// staging is where Barman puts a compressed backup while it unpacks it.
+func (r Recovery) staging() string { return filepath.Join(r.Dir, "staging") }
+
+// barmanWAL is where WAL lies that Barman restored: by itself where it knows of a
+// target, else it puts it into pg_wal, past the script that looks at each segment.
+func (r Recovery) barmanWAL() string { return filepath.Join(r.data(), "barman_wal") }
+
+// settleBarman moves the WAL to where the script fetches it from, and removes what
+// Barman unpacked.
+func (r Recovery) settleBarman() error {
+	if err := os.RemoveAll(r.staging()); err != nil {
+		return err
+	}
+	if err := os.Mkdir(r.barmanWAL(), 0o700); errors.Is(err, fs.ErrExist) {
+		return nil // it did so itself
+	} else if err != nil {
+		return err
+	}
+	files, err := listArchive(filepath.Join(r.data(), pgWAL), 0)
+	for _, f := range files {
+		if err == nil {
+			err = os.Rename(f.path, filepath.Join(r.barmanWAL(), filepath.Base(f.path)))
+		}
+	}
+	return err
 }
 
 var barmanUser = regexp.MustCompile(`(?m)^\s*barman_user\s*=\s*(\S+)`)
@@ -255,7 +284,7 @@ func (c *Client) fetchScript(r Recovery) string {
 		}
 		return "fetch() {\n  " + strings.Join(quoted, " ") + ` archive-get "$1" "$2"` + "\n}\n"
 	case r.Tool == ToolBarman:
-		return walScript(filepath.Join(r.data(), "barman_wal"))
+		return walScript(r.barmanWAL())
 	}
 	return walScript(r.WAL)
 }

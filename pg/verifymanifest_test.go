@@ -23,10 +23,7 @@ func TestBaseBackupAgainstItsManifest(t *testing.T) {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "base/1/2")
 		put(t, file, []byte("123456789"))
-		manifest := func(path string, size int) {
-			text := fmt.Sprintf("{ \"PostgreSQL-Backup-Manifest-Version\": 2,\n\"System-Identifier\": 7710714004821139535,\n\"Files\": [\n{ \"Path\": %q, \"Size\": %d, \"Checksum-Algorithm\": %q, \"Checksum\": %q }\n],\n", path, size, algorithm, sum)
-			put(t, filepath.Join(dir, manifestName), []byte(text+fmt.Sprintf("\"Manifest-Checksum\": \"%x\"}\n", sha256Of(text))))
-		}
+		manifest := func(path string, size int) { putManifest(t, dir, path, size, algorithm, sum) }
 		bad := func(what, why string) {
 			t.Helper()
 			var damage *Damage
@@ -56,6 +53,13 @@ func TestBaseBackupAgainstItsManifest(t *testing.T) {
 	if _, err := manifestHash("MD5"); err == nil {
 		t.Error("a hash that is not known was taken")
 	}
+}
+
+// putManifest writes the backup_manifest of one file.
+func putManifest(t *testing.T, dir, path string, size int, algorithm, sum string) {
+	t.Helper()
+	text := fmt.Sprintf("{ \"PostgreSQL-Backup-Manifest-Version\": 2,\n\"System-Identifier\": 7710714004821139535,\n\"Files\": [\n{ \"Path\": %q, \"Size\": %d, \"Checksum-Algorithm\": %q, \"Checksum\": %q }\n],\n", path, size, algorithm, sum)
+	put(t, filepath.Join(dir, manifestName), []byte(text+fmt.Sprintf("\"Manifest-Checksum\": \"%x\"}\n", sha256Of(text))))
 }
 
 func sha256Of(text string) []byte {

@@ -44,7 +44,7 @@ func (d *database) withTools() (repository string) {
 		rest: fmt.Sprintf("[global]\nrepo1-path=%[1]s/repo\nlog-path=%[1]s/log\nlock-path=%[1]s/lock\nspool-path=%[1]s\nlog-level-file=off\ncompress-type=none\njob-retry=0\nrepo1-retention-full=2\n\n[lab]\npg1-path=%[2]s\npg1-socket-path=%[3]s\npg1-port=%[4]d\npg1-user=postgres\n",
 			own, d.data(), d.dir, d.port),
 		barman: fmt.Sprintf("[barman]\nbarman_user = %[1]s\nbarman_home = %[2]s/barman\nbarman_lock_directory = %[2]s/lock\nconfiguration_files_directory = %[2]s/barman.d\nlog_file = %[2]s/log/barman.log\n\n"+
-			"[lab]\ndescription = lab\nconninfo = host=127.0.0.1 port=%[3]d user=postgres dbname=postgres\nstreaming_conninfo = host=127.0.0.1 port=%[3]d user=postgres\nbackup_method = postgres\narchiver = on\npath_prefix = %[4]s\n",
+			"[lab]\ndescription = lab\nconninfo = host=127.0.0.1 port=%[3]d user=postgres dbname=postgres\nstreaming_conninfo = host=127.0.0.1 port=%[3]d user=postgres\nbackup_method = postgres\narchiver = on\ncompression = gzip\nrecovery_options = get-wal\npath_prefix = %[4]s\n",
 			user, own, d.port, d.bin),
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

@@ -207,6 +207,12 @@ func (b *Runbook) verifyTool(ctx context.Context, c *pg.Client, a verifyArgs, ta
 	if len(bad) > 0 {
 		return operation.Result{Status: backup.Critical, Text: "bad: " + strings.Join(slices.Compact(bad), "; ")}, nil
 	}
+	switch {
+	case len(found) == 0:
+		return operation.Result{Status: backup.Warning, Text: a.Tool + " holds no whole backup: nothing was verified"}, nil
+	case good == 0:
+		return operation.Result{Text: found[0].Text}, nil // it reads none
+	}
 	return operation.Result{Text: fmt.Sprintf("%d backups are good", good)}, nil
 }
 
