@@ -183,6 +183,8 @@ func (l *lab) verdict(a Asset, holdings []holding) (backup.Status, string) {
 		return backup.Warning, late
 	case l.partial:
 		return backup.OK, "ok"
+	case !a.OffSite && l.offSiteUnknown():
+		return backup.Unknown, "unknown"
 	case !a.OffSite:
 		return backup.Warning, "NO OFF-SITE"
 	case a.Copies < 3:

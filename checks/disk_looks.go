@@ -17,6 +17,7 @@ type DiskCheck struct {
 	Limit  string
 	Status backup.Status
 	Words  string // empty: it is well
+	Blind  bool   // nothing was looked at, so that it is neither well nor ill
 }
 
 // diskChecks list every check of a disk that is there, also those that found
@@ -34,6 +35,10 @@ func (l *lab) diskChecks(cfg disk.Config, f disk.Facts, full fullRange, problems
 		}
 		out = append(out, v)
 	}
+	blind := func(is bool) { // of the check before
+		last := &out[len(out)-1]
+		last.Blind = is && last.Words == ""
+	}
 	add("right disk", either(f.Unit, "UUID "+either(f.UUID, "not known")), "one of "+either(unitNames(cfg), "any"), "disk-unidentified")
 	add("writable", writableText(f), "a file is written and synced", "disk-read-only", "disk-unprobed")
 	warn, crit := limitsOf(cfg.Fill)
@@ -43,28 +48,33 @@ func (l *lab) diskChecks(cfg disk.Config, f disk.Facts, full fullRange, problems
 		add("inodes used", percent(1-float64(f.InodesFree)/float64(f.Inodes)), both, "disk-inodes")
 	}
 	add("full", l.fullText(full), "not within "+backup.Age(fullSoon), "disk-full-soon")
+	blind(full.earliest.IsZero())
 	errors := "not counted on " + either(f.FSType, "this file system")
 	if f.ErrorsCount >= 0 {
 		errors = fmt.Sprint(f.ErrorsCount)
 	}
 	add("file system errors", errors, "0", "disk-errors")
+	blind(f.ErrorsCount < 0)
 	kernel := fmt.Sprintf("%d lines of trouble", len(f.Kernel))
 	if f.KernelErr != "" {
 		kernel = "not readable"
 	}
 	add("kernel log, 24 h", kernel, "0", "disk-kernel", "kernel-log-unreadable")
-	smartChecks(f.Smart, unitOf(cfg, f.Unit), add)
+	blind(f.KernelErr != "")
+	smartChecks(f.Smart, unitOf(cfg, f.Unit), add, blind)
 	return out
 }
 
-// smartChecks adds what SMART tells.
-func smartChecks(h disk.Health, unit disk.Unit, add func(what, value, limit string, codes ...string)) {
+// smartChecks adds what SMART tells, and says of what it does not tell that it is blind.
+func smartChecks(h disk.Health, unit disk.Unit, add func(what, value, limit string, codes ...string), blind func(bool)) {
 	switch {
 	case h.At.IsZero() && unit.Smart == nil:
 		add("SMART", "not configured", "passed")
+		blind(true)
 		return
 	case h.At.IsZero():
 		add("SMART", "not read", "passed", "smart-unknown")
+		blind(true)
 		return
 	}
 	passed := "no verdict"
@@ -72,6 +82,7 @@ func smartChecks(h disk.Health, unit disk.Unit, add func(what, value, limit stri
 		passed = map[bool]string{true: "passed", false: "FAILED"}[*h.Passed]
 	}
 	add("SMART", passed, "passed", "smart-failed", "smart-unknown")
+	blind(h.Passed == nil)
 	add("SMART counters", fmt.Sprintf("%d over their limits", len(h.Findings)), "0", "smart-value")
 	if h.Wear >= 0 {
 		add("wear", percent(h.Wear), fmt.Sprintf("under %s (critical %s)", percent(wearWarning), percent(wearCritical)), "smart-wear")

@@ -51,6 +51,18 @@ func TestTheVerdictsOfADisk(t *testing.T) {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}
+	for what, want := range map[string]bool{"SMART": true, "full": true, "space used": false, "file system errors": false, "kernel log, 24 h": false} {
+		if got := diskCheckOf(t, r, what); got.Blind != want {
+			t.Errorf("%s: what nobody looked at is not well: %+v", what, got)
+		}
+	}
+	edit(f.Disks, "usb", func(v *disk.Facts) { v.ErrorsCount, v.KernelErr, v.Smart = -1, "not permitted", disk.Health{} })
+	r = Judge(p, f, now)
+	for _, what := range []string{"file system errors", "SMART"} {
+		if got := diskCheckOf(t, r, what); !got.Blind && got.Status < backup.Unknown && got.Words == "" {
+			t.Errorf("%s is called well, and nobody looked: %+v", what, got)
+		}
+	}
 	edit(f.Disks, "usb", func(v *disk.Facts) { v.Mounted = false })
 	if r := Judge(p, f, now); len(r.Disks[0].Checks) != 0 {
 		t.Errorf("an absent disk has verdicts: %+v", r.Disks[0].Checks)

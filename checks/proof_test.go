@@ -33,6 +33,12 @@ func TestCopiesOnOneMediumCountOnce(t *testing.T) {
 	if h := heldIn(a, "proxmox.home"); h == nil || h.Medium != backup.LiveMedium || h.Tier != backup.LocalRollback {
 		t.Errorf("got %+v", a.Held)
 	}
+	cloud := f.Restic["cloud"]
+	f.Restic["cloud"] = backup.Observed[restic.Facts]{}
+	if a := assetOf(t, Judge(p, f, now), "guest:home/101"); a.Word != "unknown" || a.Status != backup.Unknown {
+		t.Errorf("what was not read yet is not absent: %+v", a)
+	}
+	f.Restic["cloud"] = cloud
 	files := assetOf(t, Judge(p, f, now), "path:/srv")
 	if files.Copies != 3 || files.Media != 3 || !files.OffSite || !files.Proven || files.Word != "ok" {
 		t.Errorf("got %+v", files)

@@ -191,7 +191,7 @@ func aboutProblem(m *Model, id string) *sheet {
 		facts.word("since", m.ago(p.Since))
 		facts.word("id", p.ID)
 		if !p.Acknowledged {
-			facts.word("take note", "A, or: cairn ack "+p.ID)
+			facts.word("acknowledge", "A, or: cairn ack "+p.ID)
 		}
 		s := &sheet{name: p.Subject, source: sourceOf(m, p.Subject)}
 		s.add(out, facts)

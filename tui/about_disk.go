@@ -49,9 +49,17 @@ func diskChecks(d checks.Disk) section {
 	}
 	s := section{title: "CHECKS", cols: []column{{title: "WHAT"}, {title: "VALUE", grows: true}, {title: "LIMIT", grows: true, drop: 1}, {title: "VERDICT"}}}
 	for _, v := range d.Checks {
-		s.row(v.What, words(v.What), words(v.Value), say(faint, v.Limit), say(toneOf(v.Status), statusWord(v.Status)))
+		s.row(v.What, words(v.What), words(v.Value), say(faint, v.Limit), diskVerdict(v))
 	}
 	return s
+}
+
+// diskVerdict is a status in words. What was not looked at is not ok.
+func diskVerdict(v checks.DiskCheck) line {
+	if v.Blind {
+		return say(faint, "not known")
+	}
+	return say(toneOf(v.Status), statusWord(v.Status))
 }
 
 // diskUnits are the disks that take turns.

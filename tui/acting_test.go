@@ -47,7 +47,7 @@ func TestARollbackFromTheBoardToItsOperation(t *testing.T) {
 	u.does("s")
 	u.at("before-upgrade")
 	u.does("R")
-	u.sees("Type the guest's name, then ctrl+g to go: _")
+	u.sees("Type the guest's name, web01, then ctrl+g to go: _")
 	u.does("web01", "tab", "PHP is broken", "tab", "ctrl+g")
 	u.did("plan rollback before-upgrade", `start Roll back web01 (VM 100 on pve1) to "before-upgrade" why "PHP is broken"`)
 	u.sees("› operation 20261121-7")

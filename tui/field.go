@@ -87,6 +87,22 @@ const quiet = 425 * time.Millisecond
 type grace struct {
 	last time.Time // when the page opened, or the latest dropped key came
 	over bool
+	by   string // the key that opened the page; empty: not known
+}
+
+// newGrace begins with the key that opens a page.
+func (m *Model) newGrace() grace { return grace{last: m.o.Now(), by: m.pressed} }
+
+// dropsText is drops for a field whose text does nothing by itself. A letter that
+// is typed ahead of the page on a slow line is text all the same, and must not
+// be lost; only the key that opened the page, held down, is none.
+func (g *grace) dropsText(now time.Time, key tea.KeyMsg) bool {
+	letter := (key.Type == tea.KeyRunes || key.Type == tea.KeySpace) && !key.Paste
+	if letter && key.String() != g.by {
+		g.by = ""
+		return false
+	}
+	return g.drops(now)
 }
 
 // drops says whether a key that comes now is dropped.

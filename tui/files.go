@@ -304,6 +304,7 @@ func (p *filesPage) keys(m *Model) []binding {
 	if leave.label = p.leaveLabel(); leave.label != "" { // what counts now comes first
 		keys = append([]binding{leave}, keys...)
 	} else {
+		leave.label = "back"
 		keys = append(keys, leave)
 	}
 	by := func(n func() int) func(*Model) tea.Cmd {

@@ -116,7 +116,7 @@ func (m *Model) standing() line {
 		parts = append(parts, say(caution, "on hold"))
 	}
 	if n := m.state.Asking(); n > 0 {
-		parts = append(parts, say(faint, fmt.Sprintf("asking %d of %d", n, len(m.state.Surveys))))
+		parts = append(parts, say(faint, fmt.Sprintf("refreshing %d of %d", n, len(m.state.Surveys))))
 	}
 	if at := m.state.Report.At; !at.IsZero() {
 		text := "as of " + m.clock(at)

@@ -78,6 +78,11 @@ func (u *user) look() string {
 	if err := oracle(frame, u.m.w, u.m.h); err != nil {
 		u.t.Fatalf("%v\n%s", err, frame)
 	}
+	if m := u.m; len(m.stack) > 1 && m.prompt == nil && m.w >= leastWidth && m.h >= leastHeight {
+		if rows := strings.Split(sgr.ReplaceAllString(frame, ""), "\n"); !strings.Contains(rows[len(rows)-1], "esc ") {
+			u.t.Fatalf("a page that names no way back:\n%s", frame)
+		}
+	}
 	return frame
 }
 

@@ -85,7 +85,7 @@ func (m *Model) incidentKey() binding {
 		return binding{keys: []string{"i"}, label: "incident", help: "the open incident", do: func(m *Model) tea.Cmd { return m.open(newIncidentPage()) }}
 	}
 	return binding{keys: []string{"i"}, label: "open incident", help: "stamp the time, and keep every copy until it is closed", grade: reversible, why: m.deskless(),
-		do: func(m *Model) tea.Cmd { return m.open(newOpening(m.o.Now())) }}
+		do: func(m *Model) tea.Cmd { return m.open(newOpening(m)) }}
 }
 
 // incidentPage is the open incident: what was done so far, and what is next.
@@ -224,7 +224,7 @@ func (p *incidentPage) keys(m *Model) []binding {
 	keys := []binding{
 		{keys: []string{"enter"}, label: "open", help: "open the chosen row", do: p.openRow},
 		next, m.serversKey(), validated,
-		{keys: []string{"c"}, label: "close", help: "end the incident and its hold, with a short record", grade: reversible, why: why, do: func(m *Model) tea.Cmd { return m.open(newClosing(m.o.Now())) }},
+		{keys: []string{"c"}, label: "close", help: "end the incident and its hold, with a short record", grade: reversible, why: why, do: func(m *Model) tea.Cmd { return m.open(newClosing(m)) }},
 		{keys: []string{"esc", "backspace"}, label: "back", help: "back; the incident stays open", do: func(m *Model) tea.Cmd { m.back(); return nil }},
 	}
 	return append(keys, p.list.moves(func(*Model) tea.Cmd { return nil })...)

@@ -327,7 +327,7 @@ func TestAWayBackFromTheBoardToItsSwap(t *testing.T) {
 	u.does("j", "j", "enter")
 	u.sees("Where to")
 	u.does("tab", "local-zfs", "enter")
-	u.sees("Type the guest's name, then ctrl+g to go")
+	u.sees("Type the guest's name, web01, then ctrl+g to go")
 	if got := u.desk.fails.wished.Options; got["storage"] != "local-zfs" || got["where"] != "" {
 		t.Errorf("the options are %v", got)
 	}

@@ -3,7 +3,6 @@ package tui
 import (
 	"context"
 	"fmt"
-	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -19,7 +18,7 @@ type openingPage struct {
 	err   error
 }
 
-func newOpening(now time.Time) *openingPage { return &openingPage{grace: grace{last: now}} }
+func newOpening(m *Model) *openingPage { return &openingPage{grace: m.newGrace()} }
 
 func (p *openingPage) id() string    { return "open an incident" }
 func (p *openingPage) title() string { return "open an incident" }
@@ -36,7 +35,7 @@ func (p *openingPage) typed(m *Model, key tea.KeyMsg) (tea.Cmd, bool) {
 	if key.Type == tea.KeyEscape {
 		return nil, false
 	}
-	if p.grace.drops(m.o.Now()) {
+	if p.grace.dropsText(m.o.Now(), key) {
 		return nil, true
 	}
 	return nil, p.what.press(key)
@@ -98,7 +97,7 @@ type closingPage struct {
 	err            error
 }
 
-func newClosing(now time.Time) *closingPage { return &closingPage{grace: grace{last: now}} }
+func newClosing(m *Model) *closingPage { return &closingPage{grace: m.newGrace()} }
 
 func (p *closingPage) id() string    { return "close the incident" }
 func (p *closingPage) title() string { return "close" }
@@ -128,7 +127,7 @@ func (p *closingPage) typed(m *Model, key tea.KeyMsg) (tea.Cmd, bool) {
 	if key.Type == tea.KeyEscape {
 		return nil, false
 	}
-	if p.grace.drops(m.o.Now()) {
+	if p.at < 2 && p.grace.dropsText(m.o.Now(), key) || p.at == 2 && p.grace.drops(m.o.Now()) {
 		return nil, true
 	}
 	switch p.at {

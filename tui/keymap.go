@@ -104,26 +104,43 @@ func goTo(make func(*Model) screen) func(*Model) tea.Cmd {
 }
 
 // footer shows the labelled keys of the screen, as many as fit, without one that
-// stands elsewhere; help comes last and always.
+// stands elsewhere; the way back is never left out, and help comes last and always.
 func (m *Model) footer(w int, without string) line {
 	last := line{{"?", strong}, {" help", plain}}
 	if t, ok := m.top().(typing); ok && t.typing() {
 		last = nil
 	}
+	var keys []binding
 	out, room := line{{" ", plain}}, w-2-last.width() // some terminals lose the last cell of the last row
 	for _, b := range m.bindings() {
 		if b.label == "" || b.keys[0] == "?" || b.keys[0] == without {
 			continue
 		}
-		key, label := span{keyName(b.keys[0]), strong}, span{" " + b.label + "  ", plain}
-		if b.why != "" {
-			key.tone, label.tone = faint, faint
+		if keys = append(keys, b); leads(b) {
+			room -= b.shown().width()
 		}
-		if n := width(key.text) + width(label.text); n <= room {
-			out, room = out.add(key, label), room-n
+	}
+	for _, b := range keys {
+		shown := b.shown()
+		if n := shown.width(); leads(b) {
+			out = out.join(shown)
+		} else if n <= room {
+			out, room = out.join(shown), room-n
 		}
 	}
 	return out.join(last)
+}
+
+// leads says whether a key leads back from the page.
+func leads(b binding) bool { return b.matches("esc") }
+
+// shown is the key and its label in the bottom row.
+func (b binding) shown() line {
+	key, label := span{keyName(b.keys[0]), strong}, span{" " + b.label + "  ", plain}
+	if b.why != "" {
+		key.tone, label.tone = faint, faint
+	}
+	return line{key, label}
 }
 
 func keyName(key string) string {

@@ -25,6 +25,7 @@ type Model struct {
 	note     string // said above the bottom row until the next key
 	leaving  bool   // asked whether to leave
 	keyboard keyboard
+	pressed  string // the latest key
 	strays   *grace // what is still typed after a page that took text; nil: none was
 	feed     *feed
 
@@ -249,7 +250,7 @@ func (m *Model) pressAll(keys []tea.KeyMsg) tea.Cmd {
 }
 
 func (m *Model) press(key tea.KeyMsg) tea.Cmd {
-	m.note = ""
+	m.note, m.pressed = "", key.String()
 	asked := m.leaving
 	m.leaving = false
 	if key.Type == tea.KeyCtrlC {

@@ -96,7 +96,7 @@ func (p *logPage) keys(*Model) []binding {
 		{keys: []string{"down", "j"}, help: "a line on", do: scroll(fixed(1))},
 		{keys: []string{"up", "k"}, help: "a line back", do: scroll(fixed(-1))},
 		{keys: []string{"r"}, help: "read it again", do: p.start},
-		{keys: []string{"l", "esc", "backspace"}, label: "back", help: "back", do: func(m *Model) tea.Cmd { m.back(); return nil }},
+		{keys: []string{"esc", "l", "backspace"}, label: "back", help: "back", do: func(m *Model) tea.Cmd { m.back(); return nil }},
 	}
 }
 

@@ -1,8 +1,6 @@
 package tui
 
 import (
-	"time"
-
 	tea "github.com/charmbracelet/bubbletea"
 
 	"cairn/internal/plan"
@@ -22,9 +20,9 @@ type optionsPage struct {
 	err      error // why there is no plan of what is chosen
 }
 
-func newOptions(f *flow, now time.Time) *optionsPage {
+func newOptions(m *Model, f *flow) *optionsPage {
 	asked := f.scenario.Asked(f.wish)
-	return &optionsPage{flow: f, asked: asked, fields: make([]field, len(asked)), grace: grace{last: now}}
+	return &optionsPage{flow: f, asked: asked, fields: make([]field, len(asked)), grace: m.newGrace()}
 }
 
 func (p *optionsPage) id() string {
@@ -67,10 +65,11 @@ func (p *optionsPage) typed(m *Model, key tea.KeyMsg) (tea.Cmd, bool) {
 	if key.Type == tea.KeyEscape {
 		return nil, false
 	}
-	if p.grace.drops(m.o.Now()) {
+	choices := len(p.here().Choices) > 0
+	if choices && p.grace.drops(m.o.Now()) || !choices && p.grace.dropsText(m.o.Now(), key) {
 		return nil, true
 	}
-	if len(p.here().Choices) > 0 {
+	if choices {
 		return nil, false
 	}
 	if used := p.fields[p.at].press(key); !used {
@@ -117,7 +116,7 @@ func (p *optionsPage) hints(m *Model, o runbook.Option) []string {
 }
 
 func (p *optionsPage) view(m *Model, w, _ int) []line {
-	out := []line{say(strong, " "+p.flow.scenario.Name+" "+p.flow.name), nil}
+	out := []line{say(strong, " "+p.flow.called()), nil}
 	for i, o := range p.asked {
 		mark := span{" ", plain}
 		if i == p.at {

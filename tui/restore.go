@@ -9,6 +9,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"cairn/checks"
 	"cairn/internal/backup"
 	"cairn/internal/plan"
 	"cairn/internal/runbook"
@@ -38,7 +39,7 @@ func (f *flow) chosen(m *Model, target, name string) tea.Cmd {
 // options asks what else is to be decided, where there is something.
 func (f *flow) options(m *Model) tea.Cmd {
 	if len(f.scenario.Asked(f.wish)) > 0 {
-		return m.open(newOptions(f, m.o.Now()))
+		return m.open(newOptions(m, f))
 	}
 	return f.review(m)
 }
@@ -48,8 +49,11 @@ func (f *flow) review(m *Model) tea.Cmd {
 }
 
 func (f *flow) reviewing() *review {
-	return newReview(strings.TrimSpace(f.scenario.Name+" "+f.name), f.under, f.plan())
+	return newReview(f.called(), f.under, f.plan())
 }
+
+// called is the scenario and what it is about, where it is about one thing.
+func (f *flow) called() string { return strings.TrimSpace(f.scenario.Name + " " + f.name) }
 
 // plan makes the plan of what is chosen now.
 func (f *flow) plan() func(context.Context, Desk) (plan.Plan, error) {
@@ -69,7 +73,7 @@ func newTargets(f *flow) *listing {
 	return &listing{
 		key: "targets of " + f.scenario.Name, name: f.scenario.Name, empty: "Nothing of this kind is known here.",
 		items: func(m *Model, w int) ([]line, []item) {
-			rows := m.targets(f.scenario.Asks)
+			rows := m.targets(f.scenario)
 			cols := []column{{title: "WHICH ONE", grows: true}, {title: "", grows: true, drop: 2}, {title: "LIVE", drop: 1}, {title: "YOU LOSE"}, {title: "STATUS"}}
 			cells := make([][]line, len(rows))
 			for i, r := range rows {
@@ -118,7 +122,7 @@ func (f *flow) pick(m *Model, row string) tea.Cmd {
 	}
 	if row != another {
 		name := row
-		for _, r := range m.targets(f.scenario.Asks) {
+		for _, r := range m.targets(f.scenario) {
 			if r.target == row {
 				name = r.name
 			}
@@ -152,7 +156,8 @@ type targetRow struct {
 	cells        []line
 }
 
-func (m *Model) targets(aim runbook.Aim) []targetRow {
+func (m *Model) targets(of runbook.Scenario) []targetRow {
+	aim := of.Asks
 	kinds := map[runbook.Aim]backup.AssetKind{runbook.AtGuest: backup.Guest, runbook.AtDatabase: backup.Database, runbook.AtPath: backup.Path}
 	var out []targetRow
 	switch aim {
@@ -180,10 +185,31 @@ func (m *Model) targets(aim runbook.Aim) []targetRow {
 			target = a.ID.Scope + "/" + a.ID.Name
 		}
 		lose := say(alarm, "all, or unknown")
-		if a.RPO != nil {
+		if of.Name == "config-mistake" {
+			lose = m.sinceSnapshot(a)
+		} else if a.RPO != nil {
 			lose = words(lost(*a.RPO))
 		}
 		out = append(out, targetRow{target, or(a.Name, target), []line{words(or(a.Name, target)), words(a.Detail), words(or(a.Live, "?")), lose, verdict(a)}})
 	}
 	return out
+}
+
+// sinceSnapshot is what a rollback to a guest's newest snapshot loses: its backups do
+// not matter there.
+func (m *Model) sinceSnapshot(a checks.Asset) line {
+	var newest time.Time
+	for _, h := range a.Held {
+		switch {
+		case h.Tier != backup.LocalRollback:
+		case h.Status == backup.Unknown && h.Taken.IsZero():
+			return say(doubt, "unknown")
+		case h.Taken.After(newest):
+			newest = h.Taken
+		}
+	}
+	if newest.IsZero() {
+		return say(faint, "no snapshot")
+	}
+	return words(lost(m.now.Sub(newest)))
 }

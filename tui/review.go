@@ -35,6 +35,7 @@ type review struct {
 	top, height, total int // of the plan's window
 	pinned             int // how many of its first lines stay in sight: what it costs
 	notesFrom, notes   int // the line on which its notes begin, and how many lines they take
+	backFrom           int // the line on which its way back begins
 }
 
 func newReview(name string, under int, build func(context.Context, Desk) (plan.Plan, error)) *review {
@@ -247,9 +248,12 @@ func (r *review) ruler(w int) line {
 	switch {
 	case below > 0:
 		text := count(below, "more line", "more lines")
-		if n := r.notesFrom; r.top+r.height <= n && n < r.total {
-			text += ", all notes"
-		} else if n < r.total {
+		switch end := r.top + r.height; {
+		case end < r.backFrom:
+			text += ", with steps and the way back"
+		case end < r.notesFrom:
+			text += ", with the way back"
+		case end < r.total && r.notes > 0:
 			text += ", notes"
 		}
 		text += ": pgdn "
@@ -283,9 +287,9 @@ func (r *review) foot(m *Model, w int) []line {
 	if !destroys(r.plan) {
 		return []line{r.asks.line(!r.onWhy), why}
 	}
-	what := " Type the guest's name, then ctrl+g to go: "
-	if id, err := backup.ParseAssetID(r.plan.Target); err != nil || id.Kind != backup.Guest {
-		what = " Type " + confirm(r.plan) + ", then ctrl+g to go: "
+	what := " Type " + confirm(r.plan) + ", then ctrl+g to go: "
+	if id, err := backup.ParseAssetID(r.plan.Target); err == nil && id.Kind == backup.Guest {
+		what = " Type the guest's name, " + confirm(r.plan) + ", then ctrl+g to go: "
 	}
 	typed := words(what)
 	return []line{typed.join(r.target.line(!r.onWhy, w-typed.width()-1)), why}

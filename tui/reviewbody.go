@@ -42,6 +42,7 @@ func (r *review) body(m *Model, w int) []line {
 	r.pinned = len(out)
 	out = append(out, parts(p, w)...)
 	out = append(out, steps(p, "WHAT HAPPENS", w)...)
+	r.backFrom = len(out)
 	back := p.WayBack
 	if back == "" && destroys(&p) {
 		out = append(out, labelled("WAY BACK", alarm, "none: it cannot be undone", w)...)

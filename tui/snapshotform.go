@@ -23,7 +23,7 @@ type snapshotForm struct {
 }
 
 func newSnapshotForm(m *Model, g guest.Guest, t proxmox.Tree) *snapshotForm {
-	return &snapshotForm{guest: g, tree: t, grace: grace{last: m.o.Now()}}
+	return &snapshotForm{guest: g, tree: t, grace: m.newGrace()}
 }
 
 func (f *snapshotForm) id() string    { return "new snapshot" }
@@ -57,7 +57,7 @@ func (f *snapshotForm) typed(m *Model, key tea.KeyMsg) (tea.Cmd, bool) {
 	if key.Type == tea.KeyEscape {
 		return nil, false
 	}
-	if f.grace.drops(m.o.Now()) {
+	if f.at < 2 && f.grace.dropsText(m.o.Now(), key) || f.at == 2 && f.grace.drops(m.o.Now()) {
 		return nil, true
 	}
 	switch f.at {

@@ -361,7 +361,9 @@ func TestNotesOutOfSightAreMarked(t *testing.T) {
 	d := homeServers(t)
 	u := sitAt(t, d, systemsLab(), 60, 16)
 	u.does(toReview...)
-	u.sees("more lines, all notes: pgdn")
+	u.sees("more lines, with steps and the way back: pgdn")
+	u.does("pgdown")
+	u.sees("notes: pgdn")
 	for range 4 {
 		u.does("pgdown")
 	}

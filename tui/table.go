@@ -1,5 +1,7 @@
 package tui
 
+import "slices"
+
 // column is one column of a table. Widths follow the content of all rows, so
 // that scrolling moves nothing.
 type column struct {
@@ -47,9 +49,9 @@ func natural(cols []column, rows [][]line) []int {
 
 // fit decides which columns are shown: growing ones shrink to 16 cells first,
 // from the right, then columns are left out, at last the growing ones lose what
-// is left.
+// is left. What a column that was left out makes free, those that shrank get back.
 func fit(cols []column, widths []int, w int) []bool {
-	shown := make([]bool, len(cols))
+	shown, whole := make([]bool, len(cols)), slices.Clone(widths)
 	for i := range cols {
 		shown[i] = true
 	}
@@ -84,6 +86,11 @@ func fit(cols []column, widths []int, w int) []bool {
 			break
 		}
 		shown[worst] = false
+	}
+	for i := range cols {
+		if free := -over(); free > 0 && shown[i] {
+			widths[i] = min(widths[i]+free, whole[i])
+		}
 	}
 	shrink(4)
 	return shown

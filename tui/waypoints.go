@@ -28,7 +28,7 @@ func newWayPoints(f *flow) *wayPointsPage { return &wayPointsPage{flow: f} }
 func (p *wayPointsPage) id() string {
 	return "points of " + p.flow.scenario.Name + " " + p.flow.wish.Target
 }
-func (p *wayPointsPage) title() string { return p.flow.name }
+func (p *wayPointsPage) title() string { return or(p.flow.name, p.flow.scenario.Name) }
 func (p *wayPointsPage) left()         { p.asking.end() }
 
 // start reads the points anew. What was read before stays in sight.
@@ -70,19 +70,17 @@ func (p *wayPointsPage) receive(m *Model, msg tea.Msg) tea.Cmd {
 // best is the point to begin with: from before the harm where its age is known,
 // the newest that is verified, else the newest that can be used.
 func (p *wayPointsPage) best(m *Model) string {
-	usable, verified := "", ""
+	verified, before := "", []runbook.Point{}
 	for _, one := range p.points {
 		if one.Unusable != "" || p.after(m, one) {
 			continue
 		}
-		if usable == "" {
-			usable = one.ID
-		}
+		before = append(before, one)
 		if verified == "" && one.Proven == "verified" {
 			verified = one.ID
 		}
 	}
-	return or(verified, usable)
+	return or(verified, runbook.PointToBegin(before))
 }
 
 // after says whether a point may hold the harm already.
@@ -108,9 +106,12 @@ func (p *wayPointsPage) cells(m *Model, one runbook.Point) []line {
 	if one.ID == runbook.ToTheEnd {
 		return []line{say(good, "you choose"), words("any moment"), words("by its WAL"), nil, nil, nil, nil, words(one.Source)}
 	}
-	lose := words(m.age(one.Taken))
+	lose := words("-")
+	if !one.Taken.IsZero() {
+		lose = words(lost(m.now.Sub(one.Taken)))
+	}
 	if p.after(m, one) {
-		lose = say(caution, m.age(one.Taken)+" ?")
+		lose = say(caution, lose.text()+" ?")
 	}
 	return []line{lose, words(m.clock(one.Taken)), provenLine(one), words(sizeWord(one)), words(map[bool]string{true: "protected", false: "-"}[one.Protected]),
 		words(keyWord(one)), words(map[bool]string{true: "yes", false: "-"}[one.OffSite]), words(one.Source)}
@@ -156,6 +157,9 @@ func (p *wayPointsPage) about(m *Model) *sheet {
 	facts := section{}
 	if one.Unusable != "" {
 		facts.fact("cannot be used", say(alarm, one.Unusable))
+	}
+	if one.Safety {
+		facts.fact("careful", say(caution, "cairn made it before it changed the guest: it holds what was to be undone"))
 	}
 	if p.after(m, one) {
 		facts.fact("careful", say(caution, "it is younger than the harm may be: it may hold it already"))
@@ -251,7 +255,7 @@ func (p *wayPointsPage) insideKey(m *Model, one runbook.Point) binding {
 }
 
 func (p *wayPointsPage) view(m *Model, w, h int) []line {
-	head := []line{say(strong, " "+p.flow.scenario.Name+" "+p.flow.name+": which point?")}
+	head := []line{say(strong, " "+p.flow.called()+": which point?")}
 	switch {
 	case p.err != nil:
 		for _, row := range wrap(reason(p.err), w-2) {

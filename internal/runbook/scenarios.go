@@ -57,7 +57,24 @@ type Point struct {
 	OffSite   bool
 	From, To  time.Time // any moment between can be gone back to; zero: it is of one moment, or not known
 	Unusable  string    // why it cannot be restored from; empty: it can
+	Safety    bool      // cairn made it before it changed something: it holds what was to be left behind
 	Note      string    // what somebody wrote about it
+}
+
+// PointToBegin is the id of the newest point, of points newest first, that can be
+// used and is no safety copy; else of the newest that can be used; empty: there is none.
+func PointToBegin(all []Point) string {
+	last := ""
+	for _, p := range all {
+		switch {
+		case p.Unusable != "":
+		case !p.Safety:
+			return p.ID
+		case last == "":
+			last = p.ID
+		}
+	}
+	return last
 }
 
 // Option is something to decide besides the target and the point.

@@ -158,16 +158,16 @@ func databasePoints(ctx context.Context, l *Lab, target string) (out []Point, un
 			unread = append(unread, what+": "+failed.Error())
 		}
 	}
+	away, err := l.comparedAway(ctx, "postgres."+source)
+	if err != nil {
+		unread = append(unread, "which of them are off-site: "+err.Error())
+	}
 	slices.Sort(unread)
 	for _, d := range f.Dumps.Value {
 		if d.Database != name || d.Globals {
 			continue
 		}
-		p := Point{ID: d.Path, Taken: d.Taken, Source: "dump " + filepath.Base(d.Path), Size: d.Size, Encrypted: d.Encrypted, Proven: provenWord(d.Proofs)}
-		if d.State != backup.Complete {
-			p.Unusable = cmp.Or(d.Why, string(d.State))
-		}
-		out = append(out, p)
+		out = append(out, dumpPoint(d, away))
 	}
 	if cfg := l.config.Postgres[source]; cfg.Base != nil && cfg.WAL != nil {
 		p := Point{ID: ToTheEnd, Taken: l.now(), Source: "base backup and WAL", Proven: "any moment that the WAL reaches", From: f.Archive.Value.From, To: f.Archive.Value.To}
@@ -178,6 +178,31 @@ func databasePoints(ctx context.Context, l *Lab, target string) (out []Point, un
 		out = append(out, p)
 	}
 	return out, unread, nil
+}
+
+// dumpPoint is a dump; away are those that are off-site too, by their paths.
+func dumpPoint(d pg.Dump, away map[string]bool) Point {
+	p := Point{ID: d.Path, Taken: d.Taken, Source: "dump " + filepath.Base(d.Path), Size: d.Size, Encrypted: d.Encrypted, Proven: provenWord(d.Proofs), OffSite: away[d.Path]}
+	if d.State != backup.Complete {
+		p.Unusable = cmp.Or(d.Why, string(d.State))
+	}
+	return p
+}
+
+// comparedAway are the copies of a source, by id, that were found whole off-site when
+// they were last compared.
+func (l *Lab) comparedAway(ctx context.Context, source string) (map[string]bool, error) {
+	if l.history == nil {
+		return nil, nil
+	}
+	compared, err := l.history.Compared(ctx)
+	away := map[string]bool{}
+	for _, c := range compared {
+		if c.Complete && c.Source == source {
+			away[c.Copy] = true
+		}
+	}
+	return away, err
 }
 
 func provenWord(all []backup.Proven) string {

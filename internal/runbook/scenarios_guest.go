@@ -1,12 +1,14 @@
 package runbook
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"cairn/internal/backup"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
 	"cairn/internal/runbook/guest"
@@ -31,7 +33,7 @@ func configMistake() Scenario {
 				if len(all) == 0 {
 					return plan.Plan{}, fmt.Errorf("%s has no snapshot: cairn restore guest-loss %s brings it back from a backup", guest.Describe(g), w.Target)
 				}
-				w.Point = all[0].ID
+				w.Point = cmp.Or(PointToBegin(all), all[0].ID)
 			}
 			return l.Guests.Rollback(ctx, guest.RollbackRequest{Guest: g, Snapshot: w.Point})
 		},
@@ -49,7 +51,7 @@ func snapshotPoints(ctx context.Context, l *Lab, target string) ([]Point, []stri
 	}
 	var out []Point
 	for _, s := range tree.Snapshots {
-		p := Point{ID: s.Name, Taken: s.Taken, Source: "snapshot " + s.Name, Proven: "on the guest's own disks", Note: s.Description}
+		p := Point{ID: s.Name, Taken: s.Taken, Source: "snapshot " + s.Name, Proven: "on the guest's own disks", Note: s.Description, Safety: strings.HasPrefix(s.Name, backup.SafetySnapshot)}
 		if s.State != "" {
 			p.Unusable = "incomplete (" + s.State + ")"
 		}

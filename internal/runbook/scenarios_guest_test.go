@@ -5,12 +5,14 @@ import (
 	"testing"
 	"time"
 
+	"cairn/internal/backup"
 	"cairn/internal/config"
 	"cairn/internal/history"
 	"cairn/internal/lab/pve"
 	"cairn/internal/runbook/rehearse"
 	"cairn/internal/secret"
 	"cairn/pbs"
+	"cairn/pg"
 	"cairn/proxmox"
 )
 
@@ -39,5 +41,48 @@ func TestPointsOfAGuestThatAreOffSite(t *testing.T) {
 	all, unread, err := l.Points(t.Context(), "guest-loss", "home/101")
 	if err != nil || len(all) != 2 || all[0].OffSite || !all[1].OffSite {
 		t.Errorf("%+v, %v, %v", all, unread, err)
+	}
+}
+
+// A dump says that it is off-site too where that was found, of this server alone.
+func TestDumpsThatAreOffSite(t *testing.T) {
+	l := Open(&config.Config{}, secret.Reader{}, nil, time.Now)
+	t.Cleanup(l.Close)
+	if away, err := l.comparedAway(t.Context(), "postgres.erp"); err != nil || len(away) != 0 {
+		t.Errorf("without a history: %v, %v", away, err)
+	}
+	past := rehearse.NewHistory(t, t.TempDir())
+	l.Keep(past)
+	rehearse.Must(t, past.RecordCompared(t.Context(),
+		history.Compared{Repository: "restic.cloud", Snapshot: "aa", Source: "postgres.erp", Copy: "/dumps/whole", Complete: true},
+		history.Compared{Repository: "restic.cloud", Snapshot: "aa", Source: "postgres.erp", Copy: "/dumps/torn", Missing: "toc.dat"},
+		history.Compared{Repository: "restic.cloud", Snapshot: "aa", Source: "postgres.other", Copy: "/dumps/other", Complete: true}))
+	away, err := l.comparedAway(t.Context(), "postgres.erp")
+	rehearse.Must(t, err)
+	for path, want := range map[string]bool{"/dumps/whole": true, "/dumps/torn": false, "/dumps/other": false} {
+		if p := dumpPoint(pg.Dump{Path: path, State: backup.Complete}, away); p.OffSite != want || p.ID != path || p.Unusable != "" {
+			t.Errorf("%+v", p)
+		}
+	}
+	if p := dumpPoint(pg.Dump{Path: "/dumps/torn", State: backup.Torn, Why: "its table of contents is cut"}, away); p.Unusable != "its table of contents is cut" {
+		t.Errorf("%+v", p)
+	}
+}
+
+// What cairn made before a change holds the change: no rollback begins there.
+func TestARollbackBeginsBeforeTheChange(t *testing.T) {
+	safety, broken, good := Point{ID: "cairn-before-1", Safety: true}, Point{ID: "broken", Unusable: "incomplete"}, Point{ID: "before-upgrade"}
+	for _, c := range []struct {
+		all  []Point
+		want string
+	}{
+		{[]Point{safety, broken, good}, "before-upgrade"},
+		{[]Point{broken, safety}, "cairn-before-1"},
+		{[]Point{broken}, ""},
+		{nil, ""},
+	} {
+		if got := PointToBegin(c.all); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.all, got, c.want)
+		}
 	}
 }
