@@ -6,6 +6,6 @@ import (
 	"cairn/internal/runbook/rehearse"
 )
 
-func TestEveryGuestKindHasAnAssumption(t *testing.T) {
+func TestEveryKindHasAnAssumption(t *testing.T) {
 	rehearse.Assumed(t, &Runbook{}, assumptions)
 }

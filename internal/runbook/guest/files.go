@@ -18,9 +18,6 @@ import (
 	"cairn/proxmox"
 )
 
-// kindFetchFile reads one file out of a guest's backup, to this host.
-const kindFetchFile = "proxmox.fetch-file"
-
 // File is a file that a person wants out of a guest's backup.
 type File struct {
 	Guest Guest
@@ -30,7 +27,7 @@ type File struct {
 	To    string    // directory of this host
 }
 
-type guestFileArgs struct {
+type fileArgs struct {
 	Cluster string               `json:"cluster"`
 	Point   proxmox.RestorePoint `json:"point"`
 	Path    string               `json:"path"`
@@ -91,7 +88,7 @@ func (b *Runbook) RestoreFile(ctx context.Context, r File) (plan.Plan, error) {
 			one = &files[i]
 		}
 	}
-	a := guestFileArgs{Cluster: r.Guest.Cluster, Point: point, Path: r.Path, To: filepath.Join(r.To, path.Base(r.Path))}
+	a := fileArgs{Cluster: r.Guest.Cluster, Point: point, Path: r.Path, To: filepath.Join(r.To, path.Base(r.Path))}
 	switch {
 	case one == nil:
 		block("it is not in the backup of "+point.Taken.UTC().Format("2006-01-02 15:04 UTC"), "choose another backup with --at, or look with --list")
@@ -109,11 +106,11 @@ func (b *Runbook) RestoreFile(ctx context.Context, r File) (plan.Plan, error) {
 	return p, nil
 }
 
-// guestFileStep writes beside and renames, so that a file is whole or not there.
-type guestFileStep struct{ room *Runbook }
+// fileStep writes beside and renames, so that a file is whole or not there.
+type fileStep struct{ room *Runbook }
 
-func (x *guestFileStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (r operation.Result, err error) {
-	a, err := step.Args[guestFileArgs](s)
+func (x *fileStep) Run(ctx context.Context, s plan.Step, task *operation.Task) (r operation.Result, err error) {
+	a, err := step.Args[fileArgs](s)
 	if err != nil {
 		return r, err
 	}
@@ -140,8 +137,8 @@ func (x *guestFileStep) Run(ctx context.Context, s plan.Step, task *operation.Ta
 	return operation.Result{Text: fmt.Sprintf("%s, %d bytes, sha256 %s", a.To, n, hex.EncodeToString(sum.Sum(nil))), Bytes: n, Medium: a.Point.Storage}, nil
 }
 
-func (x *guestFileStep) Find(_ context.Context, s plan.Step, _ operation.Intent, _ *operation.Task) (operation.Outcome, error) {
-	a, err := step.Args[guestFileArgs](s)
+func (x *fileStep) Find(_ context.Context, s plan.Step, _ operation.Intent, _ *operation.Task) (operation.Outcome, error) {
+	a, err := step.Args[fileArgs](s)
 	if err != nil {
 		return operation.Outcome{}, err
 	}

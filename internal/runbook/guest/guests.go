@@ -131,10 +131,10 @@ func (b *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) 
 		switch s.Kind {
 		case kindFetchFile:
 			return p.Fingerprint, nil // a backup does not change
-		case kindGuestRestore:
+		case kindRestore:
 			return b.restoreFingerprint(ctx, s)
 		case kindConfigure:
-			return b.swapGuestFingerprint(ctx, p)
+			return b.swapFingerprint(ctx, p)
 		case kindDestroy:
 			return b.removalFingerprint(ctx, s)
 		}

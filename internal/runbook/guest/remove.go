@@ -19,11 +19,11 @@ import (
 // original, or exchanged the two; nil: it is another kind of operation.
 func (b *Runbook) undoRestore(s operation.Status) func(context.Context) (plan.Plan, error) {
 	if step.Has(s.Record.Plan, kindConfigure) {
-		return func(ctx context.Context) (plan.Plan, error) { return b.undoSwapGuest(ctx, s) }
+		return func(ctx context.Context) (plan.Plan, error) { return b.undoSwap(ctx, s) }
 	}
 	for i, step := range s.Record.Plan.Steps {
 		var a args
-		if step.Kind != kindGuestRestore || json.Unmarshal(step.Args, &a) != nil || a.Restore == nil || a.Restore.InPlace {
+		if step.Kind != kindRestore || json.Unmarshal(step.Args, &a) != nil || a.Restore == nil || a.Restore.InPlace {
 			continue
 		}
 		return func(ctx context.Context) (plan.Plan, error) { return b.removeRestored(ctx, s, a, s.Steps[i].State) }

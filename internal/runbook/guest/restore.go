@@ -4,15 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"cairn/checks"
 	"cairn/internal/backup"
-	"cairn/internal/disk"
 	"cairn/internal/plan"
 	"cairn/internal/runbook/step"
 	"cairn/proxmox"
@@ -40,85 +35,6 @@ const LossBeside = "nothing now; once it takes the original's place, "
 
 // restoredMark is how the name of a restored guest ends.
 const restoredMark = "-restore-{id}"
-
-// FindLost finds the guest that a person means, also one that is gone from its
-// cluster and of which backups are left: by "home/101", its VMID, or the name
-// that the notes of its backups bear.
-func (b *Runbook) FindLost(ctx context.Context, name string) (Guest, error) {
-	g, err := b.Find(ctx, name)
-	if err == nil {
-		return g, nil
-	}
-	scope, rest, scoped := strings.Cut(name, "/")
-	var found []Guest
-	for _, cluster := range slices.Sorted(maps.Keys(b.clusters)) {
-		if scoped && cluster != scope {
-			continue
-		}
-		if !scoped {
-			rest = name
-		}
-		points, _, failed := b.clusters[cluster].RestorePoints(ctx, 0)
-		if failed != nil {
-			return Guest{}, fmt.Errorf("%w; looking at the backups: %w", err, failed)
-		}
-		for _, p := range points {
-			one := Guest{cluster, proxmox.Guest{VMID: p.VMID, Kind: p.Kind, Name: p.Notes}}
-			known := slices.ContainsFunc(found, func(g Guest) bool { return g.Cluster == cluster && g.VMID == p.VMID })
-			if !known && (rest == strconv.Itoa(p.VMID) || rest != "" && rest == p.Notes) {
-				found = append(found, one)
-			}
-		}
-	}
-	if len(found) == 1 {
-		return found[0], nil
-	}
-	return Guest{}, err
-}
-
-// Points lists the backups of a guest, newest first, and what could not be
-// looked at.
-func (b *Runbook) Points(ctx context.Context, g Guest) ([]proxmox.RestorePoint, []proxmox.Incompletion, error) {
-	c, err := b.Cluster(g.Cluster)
-	if err != nil {
-		return nil, nil, err
-	}
-	return b.backupsOf(ctx, c, g.Guest)
-}
-
-// Choose takes the newest usable backup of those that r wants. Where a newer one was
-// never verified and an older one was, the verified one is taken, and said.
-func Choose(points []proxmox.RestorePoint, r Restore) (chosen proxmox.RestorePoint, notes []string, ok bool) {
-	var usable, running []proxmox.RestorePoint
-	for _, p := range points {
-		switch {
-		case r.Volume != "" && p.Volume != r.Volume, r.From != "" && p.Storage != r.From, !r.At.IsZero() && p.Taken.After(r.At), r.Guest.Kind != "" && p.Kind != r.Guest.Kind:
-		case p.InFlight:
-			running = append(running, p)
-		case p.Usable():
-			usable = append(usable, p)
-		}
-	}
-	if len(usable) == 0 {
-		if len(running) > 0 {
-			return running[0], nil, true // it blocks, and says why
-		}
-		return chosen, nil, false
-	}
-	chosen = usable[0]
-	if r.Unproven || r.Volume != "" || !r.At.IsZero() {
-		return chosen, nil, true
-	}
-	for _, p := range usable {
-		if p.Verified == "ok" {
-			if p.Volume != chosen.Volume {
-				notes = append(notes, fmt.Sprintf("A newer backup (%s, on %s) was never verified; --newest takes it.", chosen.Taken.UTC().Format("2006-01-02 15:04 UTC"), chosen.Storage))
-			}
-			return p, notes, true
-		}
-	}
-	return chosen, nil, true
-}
 
 // Restore plans to bring a guest back from a backup, beside what is there:
 // under a new VMID, unplugged, and looked at before anything is exchanged. In
@@ -187,32 +103,6 @@ func (b *Runbook) place(ctx context.Context, c *proxmox.Client, r Restore, point
 	return nil
 }
 
-func nameOf(g Guest) string {
-	if g.Name == "" {
-		return fmt.Sprintf("guest %s/%d", g.Cluster, g.VMID)
-	}
-	return fmt.Sprintf("%s (%s/%d)", g.Name, g.Cluster, g.VMID)
-}
-
-func noPoint(r Restore, points []proxmox.RestorePoint, missing []proxmox.Incompletion) plan.Blocker {
-	b := plan.Blocker{Subject: nameOf(r.Guest), Why: "no backup of it can be restored", Hint: "look for a copy elsewhere: cairn copies"}
-	switch {
-	case len(points) > 0 && !r.At.IsZero():
-		b.Why += " that was taken before " + r.At.UTC().Format("2006-01-02 15:04 UTC")
-		b.Hint = "see cairn restore guest-loss " + r.Guest.Name + " --points"
-	case len(points) > 0:
-		b.Why += fmt.Sprintf(": %d are there, each unfinished, damaged or on another storage", len(points))
-		b.Hint = "see cairn restore guest-loss " + r.Guest.Name + " --points"
-	case len(missing) > 0:
-		b.Why += ", as far as could be looked: " + missing[0].Subject + ": " + missing[0].Err
-		b.Hint = "make the storage answer: see that its server runs, and that its disk is plugged in and mounted"
-		if strings.Contains(missing[0].Err, "lacks ") {
-			b.Hint = "grant it, to the user and to the token"
-		}
-	}
-	return b
-}
-
 // restorePlan makes the plan from facts.
 func (b *Runbook) restorePlan(ctx context.Context, c *proxmox.Client, r Restore, f proxmox.RestoreFacts, p plan.Plan) (plan.Plan, error) {
 	g := Guest{r.Guest.Cluster, r.Guest.Guest}
@@ -273,7 +163,7 @@ func diskSizes(f proxmox.RestoreFacts) map[string]int64 {
 func (b *Runbook) addBeside(p *plan.Plan, f proxmox.RestoreFacts, a args, leaveOff bool) {
 	b.addProtect(p, f, a)
 	path := fmt.Sprintf("/nodes/%s/%s/%d", f.Node, f.Point.Kind, f.VMID)
-	b.addStep(p, kindGuestRestore, fmt.Sprintf("restore beside, as %s %d", a.Guest, f.VMID), a.Restore.Show(), a, false, a.Bytes)
+	b.addStep(p, kindRestore, fmt.Sprintf("restore beside, as %s %d", a.Guest, f.VMID), a.Restore.Show(), a, false, a.Bytes)
 	b.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
 	if len(f.Archive.Cards()) > 0 { // also where a person starts it
 		b.addStep(p, kindUnplug, "unplug its network, so that it does not meet the original", fmt.Sprintf("PUT %s/config %s", path, unplugShow(f.Archive)), a, false, 0)
@@ -305,7 +195,7 @@ func (b *Runbook) addProtect(p *plan.Plan, f proxmox.RestoreFacts, a args) {
 		return
 	}
 	show := fmt.Sprintf("PUT /nodes/%s/storage/%s/content/%s protected=1", f.Node, f.Point.Storage, f.Volume)
-	b.addStep(p, kindGuestProtect, "protect the backup, so that nothing prunes it", show, a, false, 0)
+	b.addStep(p, kindProtect, "protect the backup, so that nothing prunes it", show, a, false, 0)
 }
 
 // addAgain are the steps of a restore of a guest that is gone, to what it was.
@@ -317,7 +207,7 @@ func (b *Runbook) addAgain(p *plan.Plan, g Guest, name string, f proxmox.Restore
 	}
 	path := fmt.Sprintf("/nodes/%s/%s/%d", f.Node, f.Point.Kind, f.VMID)
 	b.addProtect(p, f, a)
-	b.addStep(p, kindGuestRestore, "restore it", a.Restore.Show(), a, false, a.Bytes)
+	b.addStep(p, kindRestore, "restore it", a.Restore.Show(), a, false, a.Bytes)
 	b.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
 	b.addLineageAgain(p, g, a, path)
 	if !leaveOff {
@@ -349,7 +239,7 @@ func (b *Runbook) addInPlace(ctx context.Context, c *proxmox.Client, p *plan.Pla
 	b.addBackup(p, Guest{g.Cluster, now.Guest}, storage, fmt.Sprintf(backup.SafetyComment+"{id}, before %s was restored over", g.Name), "safety copy: a protected backup of the guest as it is")
 	b.addProtect(p, f, a)
 	path := apiPath(g)
-	b.addStep(p, kindGuestRestore, "destroy the guest and restore it", a.Restore.Show(), a, true, a.Bytes)
+	b.addStep(p, kindRestore, "destroy the guest and restore it", a.Restore.Show(), a, true, a.Bytes)
 	b.addStep(p, kindCheckRestored, "check that configuration and disks are there", "GET "+path+"/config", a, false, 0)
 	b.addLineageAgain(p, g, a, path)
 	if !r.LeaveOff {
@@ -358,47 +248,6 @@ func (b *Runbook) addInPlace(ctx context.Context, c *proxmox.Client, p *plan.Pla
 	}
 	p.WayBack = fmt.Sprintf("restore the protected backup that step 1 makes on storage %s: cairn operation undo {id}", storage)
 	return nil
-}
-
-// medium is what a restore reads from, as measurements name it.
-func (b *Runbook) medium(cluster string, storages []proxmox.Storage, storage string) string {
-	if name := checks.Behind(b.config.PBS, cluster, storages, storage); name != "" {
-		if d := b.config.PBS[name].Disk; d != "" {
-			return "disk." + d
-		}
-		return "pbs." + name
-	}
-	return "proxmox." + cluster + "/" + storage
-}
-
-// mediumBlockers looks at the disk that the backup lies on, where it is one of
-// this host: Proxmox VE would see an empty datastore, or one that does not answer.
-func (b *Runbook) mediumBlockers(ctx context.Context, cluster string, f proxmox.RestoreFacts) (blockers []plan.Blocker, notes []string) {
-	name, ok := strings.CutPrefix(b.medium(cluster, f.Storages, f.Point.Storage), "disk.")
-	if !ok {
-		return nil, nil
-	}
-	return b.CopyDiskBlockers(ctx, name)
-}
-
-// CopyDiskBlockers are what keeps a backup on a disk of this host from being read.
-func (b *Runbook) CopyDiskBlockers(ctx context.Context, name string) (blockers []plan.Blocker, notes []string) {
-	cfg := b.config.Disks[name]
-	subject := "disk " + name
-	seen, err := disk.New(name, cfg).Survey(ctx)
-	switch {
-	case err != nil:
-		notes = append(notes, "Whether "+subject+" is there, on which the backup lies, is not known: "+err.Error()+".")
-	case !seen.Mounted:
-		blockers = append(blockers, plan.Blocker{Subject: subject, Why: "the backup lies on it, and it is not mounted on " + cfg.Mount, Hint: "plug it in and mount it, then start the PBS's datastore"})
-	case seen.Foreign:
-		blockers = append(blockers, plan.Blocker{Subject: subject, Why: fmt.Sprintf("the backup lies on it, and another disk (UUID %s) is mounted on %s", seen.UUID, cfg.Mount), Hint: "plug the right one in"})
-	case seen.DeviceGone:
-		blockers = append(blockers, plan.Blocker{Subject: subject, Why: "the backup lies on it, and its device has left the system", Hint: "unmount it, plug it in again and mount it"})
-	case seen.ReadOnly != "":
-		blockers = append(blockers, plan.Blocker{Subject: subject, Why: "the backup on it cannot be protected, because it cannot be written: " + seen.ReadOnly, Hint: "check its file system and mount it again"})
-	}
-	return blockers, notes
 }
 
 func (b *Runbook) restoreFingerprint(ctx context.Context, s plan.Step) (string, error) {
@@ -427,7 +276,7 @@ type Moved struct {
 // MovedBy is what the restore in a plan moves; false: it has none.
 func MovedBy(p plan.Plan) (Moved, bool) {
 	for _, s := range p.Steps {
-		if s.Kind != kindGuestRestore {
+		if s.Kind != kindRestore {
 			continue
 		}
 		if a, err := step.Args[args](s); err == nil && a.Restore != nil {
@@ -439,7 +288,7 @@ func MovedBy(p plan.Plan) (Moved, bool) {
 
 // EstimateReturn is how long it takes to restore a guest and to start it.
 func (b *Runbook) EstimateReturn(g backup.AssetID, bytes int64) plan.Estimate {
-	e, start := b.steps.Estimate(g.String(), kindGuestRestore, nil, bytes), b.steps.Estimate(g.String(), kindStart, nil, 0)
+	e, start := b.steps.Estimate(g.String(), kindRestore, nil, bytes), b.steps.Estimate(g.String(), kindStart, nil, 0)
 	e.Median += start.Median
 	e.P90 += start.P90
 	return e

@@ -13,22 +13,6 @@ import (
 	"cairn/proxmox"
 )
 
-// The kinds of step that bring a guest back.
-const (
-	kindGuestProtect   = "proxmox.protect"
-	kindGuestRestore   = "proxmox.restore"
-	kindCheckRestored  = "proxmox.check-restored"
-	kindUnplug         = "proxmox.unplug"
-	kindCheckGuest     = "proxmox.check-guest"
-	kindDestroy        = "proxmox.destroy"
-	kindShutdown       = "proxmox.shutdown"
-	kindConfigure      = "proxmox.configure"
-	kindJobs           = "proxmox.jobs"
-	kindHA             = "proxmox.ha"
-	kindCheckProtected = "proxmox.check-protected"
-	kindFirewall       = "proxmox.firewall"
-)
-
 // restoreArgs are what a restore needs besides the guest that it makes.
 type restoreArgs struct {
 	proxmox.Restoration
@@ -36,33 +20,6 @@ type restoreArgs struct {
 	Disks map[string]int64     `json:"disks"` // that the backup holds, with their sizes in bytes
 	Room  map[string]int64     `json:"room"`  // bytes that they take at the most, by storage
 }
-
-func (b *Runbook) restoreSteps() map[string]operation.Executor {
-	return map[string]operation.Executor{
-		kindGuestProtect: b.repeatable(b.protectPoint),
-		kindGuestRestore: &restoreStep{&taskStep{b, "qmrestore", "vzrestore", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
-			return c.Restore(ctx, a.Restore.Restoration)
-		}}},
-		kindCheckRestored: b.repeatable(b.checkRestored),
-		kindUnplug:        b.repeatable(b.unplug),
-		kindCheckGuest:    b.repeatable(b.checkGuest),
-		kindDestroy: &destroyStep{&taskStep{b, "qmdestroy", "vzdestroy", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
-			return c.Destroy(ctx, a.VMID, a.Mark)
-		}}},
-		kindShutdown: &shutdownStep{&taskStep{b, "qmshutdown", "vzshutdown", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
-			return c.Shutdown(ctx, a.VMID, shutdownPatience)
-		}}},
-		kindConfigure:      b.repeatable(b.configure),
-		kindJobs:           b.repeatable(b.changeJobs),
-		kindHA:             b.repeatable(b.changeHA),
-		kindCheckProtected: b.repeatable(b.checkProtected),
-		kindFirewall:       b.repeatable(b.changeFirewall),
-		kindLineage:        b.repeatable(b.changeLineage),
-	}
-}
-
-// shutdownPatience is how many seconds a guest has to shut down by itself.
-const shutdownPatience = 180
 
 func (b *Runbook) protectPoint(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
 	r := a.Restore

@@ -124,7 +124,7 @@ func TestRestoreBeside(t *testing.T) {
 			t.Errorf("it did not act with the acting token: %s", call)
 		}
 	}
-	past, err := x.Past.Steps(t.Context(), kindGuestRestore, 10)
+	past, err := x.Past.Steps(t.Context(), kindRestore, 10)
 	if err != nil || len(past) != 1 || past[0].Bytes != 4<<30 || past[0].Medium == "" {
 		t.Errorf("measured %+v, %v", past, err)
 	}
@@ -498,7 +498,7 @@ func FuzzRestoreMeter(f *testing.F) {
 func TestTheSecondRestoreIsPredictedFromTheFirst(t *testing.T) {
 	x := restoring(t)
 	x.steps.Past = func() []estimate.Run {
-		return []estimate.Run{{Kind: kindGuestRestore, Took: 100 * time.Second, Bytes: 2 << 30}}
+		return []estimate.Run{{Kind: kindRestore, Took: 100 * time.Second, Bytes: 2 << 30}}
 	}
 	p := x.restore("web")
 	if e := p.Steps[1].Estimate; e.Measured != 1 || e.Median < 180*time.Second || e.Median > 210*time.Second {

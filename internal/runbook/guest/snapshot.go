@@ -3,7 +3,6 @@ package guest
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"cairn/internal/plan"
@@ -143,36 +142,6 @@ func (b *Runbook) addSnapshot(p *plan.Plan, g Guest, name, description string, r
 	}
 	b.addStep(p, kindSnapshot, title, show, args, false, 0)
 }
-
-func (b *Runbook) addBackup(p *plan.Plan, g Guest, storage, notes, title string) {
-	size := backupSize(g.Guest)
-	args := args{Cluster: g.Cluster, VMID: g.VMID, Guest: g.Name, Storage: storage, Notes: notes, Bytes: size}
-	show := fmt.Sprintf("POST /nodes/%s/vzdump vmid=%d storage=%s mode=snapshot remove=0 protected=1", g.Node, g.VMID, storage)
-	b.addStep(p, kindBackup, title, show, args, false, size)
-}
-
-func (b *Runbook) newPlan(g Guest, operation, fingerprint string) plan.Plan {
-	confirm := g.Name
-	if confirm == "" { // PVE allows it
-		confirm = strconv.Itoa(g.VMID)
-	}
-	return plan.Plan{Operation: operation, Target: g.ID().String(), Confirm: confirm, Created: b.now(), Fingerprint: fingerprint}
-}
-
-func (b *Runbook) addStep(p *plan.Plan, kind, title, show string, args args, irreversible bool, bytes int64) {
-	b.steps.Add(p, kind, title, show, args, bytes).Irreversible = irreversible
-}
-
-// Describe names a guest for a person, with its kind, VMID and node.
-func Describe(g Guest) string {
-	kind := "VM"
-	if g.Kind == proxmox.LXC {
-		kind = "CT"
-	}
-	return fmt.Sprintf("%s (%s %d on %s)", g.Name, kind, g.VMID, g.Node)
-}
-
-func apiPath(g Guest) string { return fmt.Sprintf("/nodes/%s/%s/%d", g.Node, g.Kind, g.VMID) }
 
 // Snapshots reads a guest's snapshots anew, and what a rollback to each would
 // change in the configuration, by its name. A snapshot whose configuration

@@ -2,10 +2,8 @@ package guest
 
 import (
 	"context"
-	"fmt"
 	"maps"
 
-	"cairn/internal/backup"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
 	"cairn/internal/runbook/pvestep"
@@ -18,9 +16,24 @@ const (
 	kindSnapshot       = "proxmox.snapshot"
 	KindDeleteSnapshot = "proxmox.delete-snapshot"
 	kindRollback       = "proxmox.rollback"
-	kindStart          = "proxmox.start"
-	kindBackup         = "proxmox.backup"
 	kindCheckRollback  = "proxmox.check-rollback"
+	kindBackup         = "proxmox.backup"
+	kindProtect        = "proxmox.protect"
+	kindRestore        = "proxmox.restore"
+	kindCheckRestored  = "proxmox.check-restored"
+	kindUnplug         = "proxmox.unplug"
+	kindStart          = "proxmox.start"
+	kindCheckGuest     = "proxmox.check-guest"
+	kindShutdown       = "proxmox.shutdown"
+	kindDestroy        = "proxmox.destroy"
+	kindFetchFile      = "proxmox.fetch-file" // out of a backup, to this host
+
+	kindConfigure      = "proxmox.configure" // gives a guest the name and addresses of another
+	kindFirewall       = "proxmox.firewall"
+	kindLineage        = "proxmox.lineage" // writes down, in its tags, whose place it took
+	kindJobs           = "proxmox.jobs"
+	kindHA             = "proxmox.ha"
+	kindCheckProtected = "proxmox.check-protected"
 )
 
 // args are the arguments of these steps.
@@ -39,16 +52,59 @@ type args struct {
 	Bytes       int64  `json:"bytes,omitempty"`   // what a backup reads, for the measurement
 	Mark        string `json:"mark,omitempty"`    // how the name of a guest that an operation made ends
 
-	Restore *restoreArgs   `json:"restore,omitempty"` // of a step that makes the guest from a backup
-	Swap    *swapGuestArgs `json:"swap,omitempty"`    // of a step that exchanges two guests
+	Restore *restoreArgs `json:"restore,omitempty"` // of a step that makes the guest from a backup
+	Swap    *swapArgs    `json:"swap,omitempty"`    // of a step that exchanges two guests
 }
 
 // Executors are those of every kind of step that acts on guests.
 func (b *Runbook) Executors() map[string]operation.Executor {
-	all := b.snapshotSteps()
-	maps.Copy(all, b.restoreSteps())
-	all[kindFetchFile] = &guestFileStep{b}
+	all := b.tasks()
+	maps.Copy(all, map[string]operation.Executor{
+		kindCheckRollback: b.repeatable(checkRollback),
+		kindProtect:       b.repeatable(b.protectPoint),
+		kindCheckRestored: b.repeatable(b.checkRestored),
+		kindUnplug:        b.repeatable(b.unplug),
+		kindCheckGuest:    b.repeatable(b.checkGuest),
+		kindFetchFile:     &fileStep{b},
+
+		kindConfigure:      b.repeatable(b.configure),
+		kindFirewall:       b.repeatable(b.changeFirewall),
+		kindLineage:        b.repeatable(b.changeLineage),
+		kindJobs:           b.repeatable(b.changeJobs),
+		kindHA:             b.repeatable(b.changeHA),
+		kindCheckProtected: b.repeatable(b.checkProtected),
+	})
 	return all
+}
+
+// tasks are the steps that a task of Proxmox VE does.
+func (b *Runbook) tasks() map[string]operation.Executor {
+	return map[string]operation.Executor{
+		kindSnapshot: &taskStep{b, "qmsnapshot", "vzsnapshot", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.CreateSnapshot(ctx, a.VMID, proxmox.NewSnapshot{Name: a.Snapshot, Description: a.Description, RAM: a.RAM})
+		}},
+		KindDeleteSnapshot: &taskStep{b, "qmdelsnapshot", "vzdelsnapshot", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.DeleteSnapshot(ctx, a.VMID, a.Snapshot, a.Force)
+		}},
+		kindRollback: &taskStep{b, "qmrollback", "vzrollback", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.Rollback(ctx, a.VMID, a.Snapshot, false)
+		}},
+		kindStart: &taskStep{b, "qmstart", "vzstart", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.Start(ctx, a.VMID)
+		}},
+		kindShutdown: &shutdownStep{&taskStep{b, "qmshutdown", "vzshutdown", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.Shutdown(ctx, a.VMID, shutdownPatience)
+		}}},
+		kindBackup: &taskStep{b, "vzdump", "vzdump", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.Vzdump(ctx, a.VMID, proxmox.SafetyBackup{Storage: a.Storage, Notes: a.Notes, Plain: a.Plain})
+		}},
+		kindRestore: &restoreStep{&taskStep{b, "qmrestore", "vzrestore", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.Restore(ctx, a.Restore.Restoration)
+		}}},
+		kindDestroy: &destroyStep{&taskStep{b, "qmdestroy", "vzdestroy", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
+			return c.Destroy(ctx, a.VMID, a.Mark)
+		}}},
+	}
 }
 
 // open reads the arguments of a step, and finds its cluster.
@@ -111,50 +167,4 @@ func (x *taskStep) Find(ctx context.Context, s plan.Step, in operation.Intent, t
 		return operation.Outcome{}, err
 	}
 	return t.Find(ctx, in, task)
-}
-
-func (b *Runbook) snapshotSteps() map[string]operation.Executor {
-	return map[string]operation.Executor{
-		kindSnapshot: &taskStep{b, "qmsnapshot", "vzsnapshot", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
-			return c.CreateSnapshot(ctx, a.VMID, proxmox.NewSnapshot{Name: a.Snapshot, Description: a.Description, RAM: a.RAM})
-		}},
-		KindDeleteSnapshot: &taskStep{b, "qmdelsnapshot", "vzdelsnapshot", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
-			return c.DeleteSnapshot(ctx, a.VMID, a.Snapshot, a.Force)
-		}},
-		kindRollback: &taskStep{b, "qmrollback", "vzrollback", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
-			return c.Rollback(ctx, a.VMID, a.Snapshot, false)
-		}},
-		kindStart: &taskStep{b, "qmstart", "vzstart", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
-			return c.Start(ctx, a.VMID)
-		}},
-		kindBackup: &taskStep{b, "vzdump", "vzdump", func(ctx context.Context, c *proxmox.Client, a args) (string, error) {
-			return c.Vzdump(ctx, a.VMID, proxmox.SafetyBackup{Storage: a.Storage, Notes: a.Notes, Plain: a.Plain})
-		}},
-		kindCheckRollback: b.repeatable(checkRollback),
-	}
-}
-
-// checkRollback looks whether the guest is what the snapshot says.
-func checkRollback(ctx context.Context, c *proxmox.Client, a args, _ *operation.Task) (operation.Result, error) {
-	f, err := c.RollbackFacts(ctx, a.VMID, a.Snapshot, false)
-	switch {
-	case err != nil:
-		return operation.Result{}, err
-	case !f.Online:
-		return operation.Result{}, fmt.Errorf("node %s is offline: %w", f.Guest.Node, operation.ErrLost)
-	}
-	if f.Guest.Lock != "" {
-		return operation.Result{}, fmt.Errorf("the guest is locked (%s): %s", f.Guest.Lock, proxmox.LockHint(f.Guest))
-	}
-	if f.Tree.Parent != a.Snapshot {
-		return operation.Result{}, fmt.Errorf("the guest descends from %q, not from %q: somebody else worked on it", f.Tree.Parent, a.Snapshot)
-	}
-	if changes := proxmox.Diff(f.Now, f.Then); len(changes) > 0 {
-		return operation.Result{Status: backup.Warning, Text: "its configuration differs from the snapshot's: " + listChanges(changes)}, nil
-	}
-	if f.Guest.Running != a.Running {
-		word := map[bool]string{true: "runs", false: "is stopped"}
-		return operation.Result{Status: backup.Warning, Text: "the guest " + word[f.Guest.Running] + " now, and it was expected that it " + word[a.Running]}, nil
-	}
-	return operation.Result{Text: "configuration and disks are the snapshot's"}, nil
 }

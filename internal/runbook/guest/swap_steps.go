@@ -178,3 +178,6 @@ func storageOf(jobs []proxmox.BackupJob, vmid int, node, pool string) string {
 	}
 	return ""
 }
+
+// shutdownPatience is how many seconds a guest has to shut down by itself.
+const shutdownPatience = 180

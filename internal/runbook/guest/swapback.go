@@ -12,9 +12,9 @@ import (
 	"cairn/proxmox"
 )
 
-// undoSwapGuest plans the way back from an exchange: each guest gets back what it
+// undoSwap plans the way back from an exchange: each guest gets back what it
 // had, also where the exchange stopped half-way.
-func (b *Runbook) undoSwapGuest(ctx context.Context, s operation.Status) (plan.Plan, error) {
+func (b *Runbook) undoSwap(ctx context.Context, s operation.Status) (plan.Plan, error) {
 	id := s.ID()
 	if s.Open() && s.State != operation.NeedsYou {
 		return plan.Plan{}, fmt.Errorf("operation %s has not ended (%s): cancel or resume it first", id, s.State)
@@ -125,27 +125,27 @@ func (u *undoing) steps(p *plan.Plan, away, back proxmox.Guest) {
 	other := args{Cluster: u.back.Cluster, VMID: back.VMID, Guest: back.Name}
 	if u.added != nil {
 		a := one
-		a.Swap = &swapGuestArgs{Role: "out", HA: u.added.Swap.HA, Remove: true}
+		a.Swap = &swapArgs{Role: "out", HA: u.added.Swap.HA, Remove: true}
 		b.addStep(p, kindHA, "take it out of high availability", "DELETE /cluster/ha/resources/"+u.added.Swap.HA.SID, a, true, 0)
 	}
 	if away.Running {
 		b.addStep(p, kindShutdown, "shut it down", fmt.Sprintf("POST %s/status/shutdown timeout=%d forceStop=1", awayPath, shutdownPatience), one, true, 0)
 	}
 	a := one
-	a.Swap = &swapGuestArgs{Role: "out", Kind: u.away.Swap.Kind, Set: u.away.Swap.Was, Was: u.away.Swap.Set}
+	a.Swap = &swapArgs{Role: "out", Kind: u.away.Swap.Kind, Set: u.away.Swap.Was, Was: u.away.Swap.Set}
 	b.addStep(p, kindConfigure, "give it back its own name and addresses", "PUT "+awayPath+"/config "+a.Swap.Set.Show(), a, true, 0)
 	if u.walled != nil {
 		w := one
-		w.Swap = &swapGuestArgs{Role: "out", Wall: u.walled.Swap.Before, Before: u.walled.Swap.Wall}
+		w.Swap = &swapArgs{Role: "out", Wall: u.walled.Swap.Before, Before: u.walled.Swap.Wall}
 		b.addStep(p, kindFirewall, "give it back its own firewall", "POST, PUT "+awayPath+"/firewall", w, true, 0)
 	}
 	if u.tagged != nil {
 		t := one
-		t.Swap = &swapGuestArgs{Role: "out", Tag: u.tagged.Swap.Untag, Untag: u.tagged.Swap.Tag}
+		t.Swap = &swapArgs{Role: "out", Tag: u.tagged.Swap.Untag, Untag: u.tagged.Swap.Tag}
 		b.addStep(p, kindLineage, "take back that the other's backups are its own", "PUT "+awayPath+"/config tags", t, true, 0)
 	}
 	named := other
-	named.Swap = &swapGuestArgs{Role: "in", Kind: u.back.Swap.Kind, Set: u.back.Swap.Was, Was: u.back.Swap.Set}
+	named.Swap = &swapArgs{Role: "in", Kind: u.back.Swap.Kind, Set: u.back.Swap.Was, Was: u.back.Swap.Set}
 	b.addStep(p, kindConfigure, "give the other back its name, addresses and start order", "PUT "+backPath+"/config "+named.Swap.Set.Show(), named, true, 0)
 	other.Guest = u.back.Swap.Was.Set[nameOption(u.back.Swap.Kind)]
 	if u.jobs != nil {
@@ -154,7 +154,7 @@ func (u *undoing) steps(p *plan.Plan, away, back proxmox.Guest) {
 			changes = append(changes, jobChange{ch.ID, ch.Was, ch.Now})
 		}
 		j := other
-		j.Swap = &swapGuestArgs{Role: "in", Jobs: changes}
+		j.Swap = &swapArgs{Role: "in", Jobs: changes}
 		b.addStep(p, kindJobs, "put it back into the backup jobs", jobsShow(changes, ""), j, true, 0)
 	}
 	if u.ran {
@@ -162,11 +162,11 @@ func (u *undoing) steps(p *plan.Plan, away, back proxmox.Guest) {
 	}
 	if u.removed != nil {
 		h := other
-		h.Swap = &swapGuestArgs{Role: "in", HA: u.removed.Swap.HA}
+		h.Swap = &swapArgs{Role: "in", HA: u.removed.Swap.HA}
 		b.addStep(p, kindHA, "put it under high availability again", "POST /cluster/ha/resources sid="+h.Swap.HA.SID, h, true, 0)
 	}
 	check := other
-	check.Swap = &swapGuestArgs{Role: "in", Policy: back.VMID}
+	check.Swap = &swapArgs{Role: "in", Policy: back.VMID}
 	if i := slices.IndexFunc(u.past.Record.Plan.Steps, func(s plan.Step) bool { return s.Kind == kindCheckProtected }); i >= 0 {
 		var before args
 		if json.Unmarshal(u.past.Record.Plan.Steps[i].Args, &before) == nil && before.Swap != nil {

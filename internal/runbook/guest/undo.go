@@ -25,7 +25,7 @@ func (b *Runbook) Undo(ctx context.Context, s operation.Status) (plan.Plan, erro
 	switch {
 	case s.Open() && s.State != operation.NeedsYou:
 		return plan.Plan{}, fmt.Errorf("operation %s has not ended (%s): cancel or resume it first", id, s.State)
-	case copied == nil && stepDone(s, kindBackup) != nil && (begun(s, kindRollback) || begun(s, kindGuestRestore)):
+	case copied == nil && stepDone(s, kindBackup) != nil && (begun(s, kindRollback) || begun(s, kindRestore)):
 		return b.undoFromBackup(ctx, s, stepDone(s, kindBackup))
 	case copied == nil && s.Record.Plan.WayBack != "":
 		return plan.Plan{}, fmt.Errorf("operation %s is not undone by a snapshot; its way back: %s", id, s.Record.Plan.WayBack)
