@@ -136,3 +136,47 @@ func packages(t *testing.T) []goPackage {
 	}
 	return all
 }
+
+var (
+	room  = regexp.MustCompile("`([a-z0-9…/]+)/`")
+	place = regexp.MustCompile("`([a-z_]+\\.(?:go|sh))`")
+)
+
+// TestArchitectureTellsWhereEverythingIs: each room and file of the table in
+// docs/architecture.md is there, and each package is in a room.
+func TestArchitectureTellsWhereEverythingIs(t *testing.T) {
+	text, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 {
+			continue
+		}
+		var dirs []string
+		for _, found := range room.FindAllStringSubmatch(cells[1], -1) {
+			dir := strings.Replace(found[1], "…", "internal", 1)
+			if info, err := os.Stat(dir); dir != "testdata" && (err != nil || !info.IsDir()) {
+				t.Errorf("there is no directory %s: %v", dir, err)
+			}
+			dirs, told[dir] = append(dirs, dir), true
+		}
+		for _, found := range place.FindAllStringSubmatch(cells[3], -1) {
+			for _, dir := range dirs {
+				if _, err := os.Stat(filepath.Join(dir, found[1])); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+	for name := range allowed {
+		for dir := name; !told[dir]; dir = filepath.Dir(dir) {
+			if dir == "." {
+				t.Errorf("docs/architecture.md does not tell what %s is for", name)
+				break
+			}
+		}
+	}
+}

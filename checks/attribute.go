@@ -106,7 +106,7 @@ func (l *lab) pbsSource(name string) *source {
 		plan.lag = l.syncLag(name)
 	}
 	l.addBackups(s, f, l.owners(name, cfg, datastore))
-	l.expectGuests(s, cfg, plan)
+	l.expectGuests(s, cfg)
 	for _, g := range s.groups {
 		g.schedule = plan
 	}
@@ -243,7 +243,7 @@ func (l *lab) syncLag(name string) time.Duration {
 
 // expectGuests says which guests the source should hold: those that a job of
 // their cluster writes there, and those it has copies of, as long as they live.
-func (l *lab) expectGuests(s *source, cfg pbs.Config, plan schedule) {
+func (l *lab) expectGuests(s *source, cfg pbs.Config) {
 	for _, id := range l.guestIDs() {
 		g := l.guests[id]
 		if g.parked == "" && slices.ContainsFunc(g.coverage.jobs, func(j proxmox.BackupJob) bool { return slices.Contains(cfg.ProxmoxStorages, g.cluster+"/"+j.Storage) }) {

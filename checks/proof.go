@@ -131,7 +131,7 @@ func (l *lab) holdingsOf(id backup.AssetID) []holding {
 		}
 		out = append(out, l.holding(s, g))
 		for _, c := range l.carriers(s, l.directoryOf(s, g)) {
-			if h, ok := l.inSnapshot(s, g, c); ok {
+			if h, ok := l.inSnapshot(g, c); ok {
 				out = append(out, h)
 			}
 		}
@@ -229,7 +229,7 @@ func proofWord(c *backup.Copy) string {
 
 // inSnapshot is a copy as part of a repository's snapshot of its directory. It
 // counts only once its content was proven to be there.
-func (l *lab) inSnapshot(s *source, g *group, c carrier) (holding, bool) {
+func (l *lab) inSnapshot(g *group, c carrier) (holding, bool) {
 	snap := c.group.newest()
 	h := holding{Held: Held{Tier: c.in.tier, Source: c.in.name, ID: snap.ID, Medium: c.in.medium, Site: c.in.site, Proof: backup.Exists,
 		Word: "in snap", Status: c.group.fresh.status, Count: 1}, carried: true}

@@ -20,7 +20,7 @@ func (l *lab) judgeProxmox(s *source) []Problem {
 	out = append(out, judgeNodes(s, f)...)
 	out = append(out, l.judgeSnapshotAge(s, name, f)...)
 	out = append(out, l.judgeBroken(s, f)...)
-	out = append(out, l.judgeStorages(s, name, f)...)
+	out = append(out, l.judgeStorages(name, f)...)
 	out = append(out, l.judgeVzdumps(s, f)...)
 	out = append(out, l.judgeLeftOut(s, name)...)
 	return append(out, l.judgeCoverage(name)...)
@@ -177,7 +177,7 @@ func taskRuns(f proxmox.Facts, id backup.AssetID, vmid int) bool {
 
 // judgeStorages judges the fill level of storages that hold guests, a thin
 // pool's metadata too, and whether those that restores read from are there.
-func (l *lab) judgeStorages(s *source, cluster string, f proxmox.Facts) []Problem {
+func (l *lab) judgeStorages(cluster string, f proxmox.Facts) []Problem {
 	var out []Problem
 	for _, st := range toJudge(f) {
 		name := storageName(st)

@@ -87,19 +87,6 @@ func scenario(name, target, subject, method string, w way, rpo *time.Duration, b
 		RPO: rpo, RTO: w.Median, RTOP90: w.P90, Basis: w.basis(), Runs: w.runs}
 }
 
-// GuestLoss is the scenario of one guest, such as the one that is selected on a
-// screen. Not ok: no such guest is known.
-func GuestLoss(p Policy, f Facts, now time.Time, id backup.AssetID) (Scenario, bool) {
-	l := survey(p, f, now)
-	if _, ok := l.guests[id]; !ok {
-		return Scenario{}, false
-	}
-	for _, s := range l.sources {
-		l.judgeSource(s) // the freshness of its copies
-	}
-	return l.guestLoss(l.asset(id, l.holdingsOf(id))), true
-}
-
 // guestLoss is the scenario of one guest: its restore from its newest backup.
 func (l *lab) guestLoss(a Asset) Scenario {
 	target := fmt.Sprintf("%s (%s)", a.Name, a.Detail)

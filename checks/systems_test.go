@@ -523,10 +523,4 @@ func TestCopies(t *testing.T) {
 	if h := heldIn(assetOf(t, Judge(p, f, now), "guest:home/101"), "pbs.nas"); h.Word != "checked" {
 		t.Errorf("a drill counts: %+v", h)
 	}
-	if s, ok := GuestLoss(p, f, now, guestID("home", 102)); !ok || s.Target != "mail (VM 102)" || !s.Ready {
-		t.Errorf("got %+v", s)
-	}
-	if _, ok := GuestLoss(p, f, now, guestID("home", 999)); ok {
-		t.Error("there is no such guest")
-	}
 }

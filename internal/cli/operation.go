@@ -132,7 +132,7 @@ func (a *app) done(ctx context.Context, d *desk.Desk, id string) error {
 }
 
 // cancel asks for the end and says what that cannot take back.
-func (a *app) cancel(ctx context.Context, d *desk.Desk, id string) error {
+func (a *app) cancel(_ context.Context, d *desk.Desk, id string) error {
 	s, err := d.Operation(id)
 	if err != nil {
 		return err

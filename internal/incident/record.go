@@ -115,15 +115,3 @@ func differences(ops []operation.Status) []string {
 	}
 	return out
 }
-
-// Validation is when the last operation that went well had ended: the earliest
-// time at which somebody can have seen that all is back. Zero: none went well.
-func Validation(ops []operation.Status) time.Time {
-	var last time.Time
-	for _, s := range ops {
-		if (s.State == operation.StepDone || s.State == operation.StepWarned) && s.Ended.After(last) {
-			last = s.Ended
-		}
-	}
-	return last
-}

@@ -82,9 +82,6 @@ func TestWhatDiffered(t *testing.T) {
 	if len(i.Differed) != 5 || len(i.Operations) != 3 || i.Operations[0].Loss != "6h" || i.Operations[0].State != "failed" {
 		t.Errorf("%d differences, operations %+v", len(i.Differed), i.Operations)
 	}
-	if at := Validation(ops); !at.Equal(minute(32)) {
-		t.Errorf("validated at the earliest %s", at)
-	}
 }
 
 // TestLookUp: what answers, what does not, and what is too old to tell.

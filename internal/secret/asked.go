@@ -43,9 +43,6 @@ func (a *Asked) Ask(ctx context.Context, purpose string) (Secret, error) {
 	return s, nil
 }
 
-// Knows says whether somebody has typed the secret for purpose.
-func (a *Asked) Knows(purpose string) bool { return !a.known(purpose).Empty() }
-
 func (a *Asked) known(purpose string) Secret {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -73,13 +73,6 @@ func (s *Server) Requests() []string {
 	return append([]string(nil), s.sw.log...)
 }
 
-// ForgetRequests empties the list of requests.
-func (s *Server) ForgetRequests() {
-	s.sw.mu.Lock()
-	defer s.sw.mu.Unlock()
-	s.sw.log = nil
-}
-
 // strike notes the request and returns the fault that is armed for it; the
 // channel is closed when that is taken back.
 func (s *switches) strike(r *http.Request) (Fault, chan struct{}) {
