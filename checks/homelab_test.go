@@ -347,6 +347,12 @@ func TestBindMountsAreNoMistakeOfTheGuest(t *testing.T) {
 	if hint := want(t, Judge(p, f, now), backup.Warning, "left-out", "bind mount").Hint; strings.Contains(hint, "backup=1") {
 		t.Errorf("PVE ignores backup=1 on a bind mount: %s", hint)
 	}
+	edit(f.Proxmox, "home", func(v *proxmox.Facts) {
+		v.Guests[0].Disks, v.Guests[0].HostMounts = nil, []string{"/tank/photos"}
+	})
+	if hint := want(t, Judge(p, f, now), backup.Warning, "left-out", "/tank/photos").Hint; strings.Contains(hint, "backup=1") {
+		t.Errorf("nor on an entry of LXC's own: %s", hint)
+	}
 }
 
 // An auditor's token sees no archives on a NAS: PBS has nothing to do with it.

@@ -327,6 +327,9 @@ func (l *lab) judgeLeftOut(s *source, cluster string) []Problem {
 				bound = bound && d.Storage == "" && g.Kind == proxmox.LXC
 			}
 		}
+		for _, path := range g.HostMounts {
+			labels, grade = append(labels, l.label(g)+" "+path), append(grade, id.String()+" "+path)
+		}
 	}
 	if len(labels) == 0 {
 		return nil

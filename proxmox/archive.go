@@ -185,7 +185,10 @@ func (c *Client) ArchiveConfig(ctx context.Context, p RestorePoint) (Configurati
 	return parseArchiveConfig(string(said)), nil
 }
 
-var configLine = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9_.-]*):\s*(.*?)\s*$`)
+var (
+	configLine = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9_.-]*):\s*(.*?)\s*$`)
+	lxcLine    = regexp.MustCompile(`^(lxc\.[a-z0-9_.-]+)(?::|\s*=)\s*(.*?)\s*$`)
+)
 
 // parseArchiveConfig reads a configuration file's own section: comments and what
 // follows, which is pending or a snapshot's, are left out.
@@ -196,7 +199,9 @@ func parseArchiveConfig(said string) Configuration {
 		if strings.HasPrefix(line, "[") {
 			break
 		}
-		if m := configLine.FindStringSubmatch(line); m != nil {
+		if m := lxcLine.FindStringSubmatch(line); m != nil {
+			c.addLXC(m[1], m[2])
+		} else if m := configLine.FindStringSubmatch(line); m != nil {
 			c[m[1]] = m[2]
 		}
 	}

@@ -58,6 +58,7 @@ type Guest struct {
 	OnBoot      bool
 	Description string
 	Disks       []Disk
+	HostMounts  []string   // of a container: directories and disks of its host that it uses by lxc.mount.entry
 	Snapshots   []Snapshot // in order of time; "current" is not among them
 	Parent      string     // the snapshot that the running state descends from
 	SnapshotsAt time.Time  // when they were read; zero: never

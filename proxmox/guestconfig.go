@@ -1,6 +1,7 @@
 package proxmox
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -14,13 +15,17 @@ type Configuration map[string]string
 
 // UnmarshalJSON takes numbers and booleans as they are written.
 func (c *Configuration) UnmarshalJSON(raw []byte) error {
-	loose, err := object[text](raw)
+	loose, err := object[json.RawMessage](raw)
 	if err != nil {
 		return err
 	}
 	*c = make(Configuration, len(loose))
 	for key, value := range loose {
-		(*c)[key] = string(value)
+		if key == "lxc" {
+			c.readLXC(value)
+			continue
+		}
+		(*c)[key] = bare(value)
 	}
 	return nil
 }
@@ -147,6 +152,9 @@ func (c Configuration) apply(g *Guest) {
 	g.Description = c["description"]
 	g.Parent = c["parent"]
 	g.Disks = c.Disks(g.Kind)
+	if g.HostMounts = nil; g.Kind == LXC {
+		g.HostMounts = c.hostMounts()
+	}
 	g.Lock = c["lock"]
 	if g.Name == "" {
 		g.Name = c["name"] + c["hostname"]
@@ -163,6 +171,7 @@ type Change struct{ Key, Now, Then string }
 
 // String says the change from then to now.
 func (c Change) String() string {
+	c.Now, c.Then = strings.ReplaceAll(c.Now, "\n", " | "), strings.ReplaceAll(c.Then, "\n", " | ")
 	switch {
 	case c.Then == "":
 		return fmt.Sprintf("%s: added since (%s)", c.Key, c.Now)

@@ -410,7 +410,7 @@ func TestNames(t *testing.T) {
 }
 
 func FuzzArchiveConfig(f *testing.F) {
-	for _, seed := range []string{"", "name: web\nscsi0: thin:vm-101-disk-0,size=4G\n\n[before]\nname: old\n", "#comment\nnet0: virtio=BC:24:11:00:01:01,bridge=vmbr0\r\n", "net99999999999999999999: x\nnet-1: y", "a:b", "\xff: \xfe"} {
+	for _, seed := range []string{"", "name: web\nscsi0: thin:vm-101-disk-0,size=4G\n\n[before]\nname: old\n", "#comment\nnet0: virtio=BC:24:11:00:01:01,bridge=vmbr0\r\n", "net99999999999999999999: x\nnet-1: y", "a:b", "\xff: \xfe", "lxc.mount.entry: /srv srv none bind 0 0\nlxc.mount.entry = /a b\nlxc.mount.entry:\n"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -422,6 +422,7 @@ func FuzzArchiveConfig(f *testing.F) {
 			}
 		}
 		_, _, _ = c.Bridges(), c.addresses(), c.Disks(LXC)
+		_, _ = c.hostMounts(), c.NotSet(c, "1")
 		out, in := Exchange(QEMU, c, c, "a", "b")
 		for _, set := range []Settings{out, in} {
 			if back := c.Was(set); !c.Holds(back) {

@@ -301,6 +301,9 @@ func (f RestoreFacts) notes() (notes []string) {
 		notes = append(notes, fmt.Sprintf("The backup was made as VMID %d, before guest %d took its place.", f.Origin(), f.Guest))
 	}
 	notes = append(notes, f.diskNotes()...)
+	if text := (Configuration{}).NotSet(f.Archive, fmt.Sprint(f.VMID)); f.Point.Kind == LXC && text != "" {
+		notes = append(notes, text)
+	}
 	if f.InPlace {
 		notes = append(notes, f.forceNotes()...)
 	}

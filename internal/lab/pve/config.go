@@ -53,8 +53,11 @@ func writeSection(b *strings.Builder, config map[string]string) {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(config)) {
-		if key != "description" {
-			fmt.Fprintf(b, "%s: %s\n", key, config[key])
+		if key == "description" {
+			continue
+		}
+		for value := range strings.SplitSeq(config[key], "\n") { // several only of an option of LXC itself
+			fmt.Fprintf(b, "%s: %s\n", key, value)
 		}
 	}
 }

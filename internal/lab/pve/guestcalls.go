@@ -63,11 +63,22 @@ func (s *Server) guestIndex(c *call) (any, error) {
 	return rows, nil
 }
 
-// object is a configuration in the types of the API.
+// object is a configuration in the types of the API. Options of LXC itself are pairs
+// in a list.
 func configObject(kind Kind, config map[string]string) object {
 	row := object{}
-	for key, value := range config {
-		row[key] = typed(kind, key, value)
+	var raw [][]string
+	for _, key := range slices.Sorted(maps.Keys(config)) {
+		if !strings.HasPrefix(key, "lxc.") {
+			row[key] = typed(kind, key, config[key])
+			continue
+		}
+		for value := range strings.SplitSeq(config[key], "\n") {
+			raw = append(raw, []string{key, value})
+		}
+	}
+	if raw != nil {
+		row["lxc"] = raw
 	}
 	return row
 }

@@ -221,6 +221,7 @@ func (w *worker) mergeCT(r *restore, config map[string]string) error {
 			delete(config, key)
 		}
 	}
+	w.dropLXC(config)
 	for key, value := range r.set {
 		if key == "unprivileged" && !truth(value) {
 			delete(config, key)
@@ -239,4 +240,22 @@ func (w *worker) mergeCT(r *restore, config map[string]string) error {
 	delete(config, "parent")
 	g.config, g.firewall = config, parseFirewall(r.image.Firewall)
 	return nil
+}
+
+// dropLXC takes the options of LXC itself away, which root@pam alone may set, and no token.
+func (w *worker) dropLXC(config map[string]string) {
+	said := "skipping custom lxc options, restore manually as root:\n--------------------------------\n"
+	found := false
+	for _, key := range slices.Sorted(maps.Keys(config)) {
+		if strings.HasPrefix(key, "lxc.") {
+			found = true
+			for value := range strings.SplitSeq(config[key], "\n") {
+				said += key + ": " + value + "\n"
+			}
+			delete(config, key)
+		}
+	}
+	if found {
+		w.warn("%s--------------------------------", said)
+	}
 }

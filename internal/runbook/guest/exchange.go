@@ -157,6 +157,9 @@ func (x exchange) notes() (notes []string) {
 	if jobbed(x.jobs, x.outVMID, node, x.pools[x.outVMID]) == 0 {
 		notes = append(notes, "No enabled backup job takes the original: put the restored guest into one.")
 	}
+	if text := x.inConf.NotSet(x.outConf, fmt.Sprint(x.in.VMID)); text != "" {
+		notes = append(notes, text)
+	}
 	if x.service() != nil {
 		notes = append(notes, "Rules of high availability that name the original (PVE 9) are not changed.")
 	}

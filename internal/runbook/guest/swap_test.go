@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"cairn/internal/lab/pve"
 	"cairn/internal/operation"
@@ -115,6 +116,28 @@ func TestSwapOfAContainer(t *testing.T) {
 	last := s.Steps[len(s.Steps)-1]
 	if last.State != operation.StepWarned || !strings.Contains(last.Text, "no enabled backup job takes guest 100") {
 		t.Errorf("that nothing backs it up is not said: %+v", last)
+	}
+}
+
+// No token may set options of LXC itself: a restored container lacks them, and a
+// person is told before the restore and before the exchange.
+func TestOptionsOfLXCThatNoTokenSets(t *testing.T) {
+	x := restoring(t)
+	image := dnsImage()
+	image.Config["lxc.mount.entry"] = "/dev/net/tun dev/net/tun none bind,create=file\n/dev/dri dev/dri none bind,optional,create=dir"
+	x.pbs.Put(usb, pve.Stored{BackupID: pve.BackupID{Kind: pve.LXC, VMID: 102, Time: taken.Add(time.Hour)}, Size: 1 << 30, Notes: "dns", VerifyState: "ok"}, image)
+	p := x.restore("dns")
+	const lost = "comes without lxc.mount.entry: /dev/net/tun dev/net/tun none bind,create=file; lxc.mount.entry: /dev/dri"
+	if notes := strings.Join(p.Notes, "\n"); !strings.Contains(notes, lost) || !strings.Contains(notes, "/etc/pve/lxc/100.conf") {
+		t.Errorf("the restore's plan: %s", notes)
+	}
+	restored := x.Run(p)
+	if g := x.pve.Guest(100); g.Config["lxc.mount.entry"] != "" {
+		t.Errorf("a token set it: %v", g.Config)
+	}
+	x.pve.EditGuest(102, func(g *pve.Guest) { g.Config["lxc.mount.entry"] = image.Config["lxc.mount.entry"] })
+	if notes := strings.Join(x.swap(restored).Notes, "\n"); !strings.Contains(notes, lost) {
+		t.Errorf("the exchange's plan: %s", notes)
 	}
 }
 
