@@ -257,14 +257,7 @@ func (b *Runbook) addCluster(p *plan.Plan, a clusterArgs, ready pg.ClusterReady)
 // WAL or from another tool's backup, to its newest point or a target, and to make
 // it a server of its own. Nothing of the live data directory is touched.
 func (b *Runbook) RecoverCluster(ctx context.Context, r Recovery) (plan.Plan, error) {
-	c, err := b.client(r.Source)
-	if err != nil {
-		return plan.Plan{}, err
-	}
-	if r.Pause && r.Target == (pg.Target{}) {
-		return plan.Plan{}, errNoTarget
-	}
-	ready, err := c.PrepareRecover(ctx, pg.RecoverRequest{Target: r.Target, Dir: r.Dir, Tool: r.Tool, Keep: true})
+	c, ready, err := b.prepareRecovery(ctx, r, true)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -279,14 +272,14 @@ func (b *Runbook) RecoverCluster(ctx context.Context, r Recovery) (plan.Plan, er
 	if r.Target == (pg.Target{}) {
 		point = newestOfWAL(ready)
 	}
-	p.Summary = fmt.Sprintf("Recover postgres.%s to %s beside", r.Source, point)
-	p.Loss = loss + "; the live data directory is not touched"
+	summary := fmt.Sprintf("Recover postgres.%s to %s beside", r.Source, point)
 	if r.Pause {
 		b.addLook(&p, a)
 	} else {
 		b.addPromote(&p, a)
-		p.Summary, p.Loss = fmt.Sprintf("Recover postgres.%s to %s beside, and make it a server of its own", r.Source, point), loss+"; the live data directory is not touched"
+		summary += ", and make it a server of its own"
 	}
+	p.Summary, p.Loss = summary, loss+"; the live data directory is not touched"
 	if f, err := c.Survey(ctx); err == nil || len(f.Standbys) > 0 {
 		p.Notes = append(p.Notes, b.choices(pg.Facts{Standbys: f.Standbys, Others: f.Others}, "")...)
 	}

@@ -49,14 +49,7 @@ type recoverArgs struct {
 // database is dumped from it and restored beside the live one; or a person looks
 // first, and says how to go on.
 func (b *Runbook) Recover(ctx context.Context, r Recovery) (plan.Plan, error) {
-	c, err := b.client(r.Source)
-	if err != nil {
-		return plan.Plan{}, err
-	}
-	if r.Pause && r.Target == (pg.Target{}) {
-		return plan.Plan{}, errNoTarget
-	}
-	ready, err := c.PrepareRecover(ctx, pg.RecoverRequest{Target: r.Target, Dir: r.Dir, Tool: r.Tool, Keep: r.Pause})
+	c, ready, err := b.prepareRecovery(ctx, r, r.Pause)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -79,6 +72,19 @@ func (b *Runbook) Recover(ctx context.Context, r Recovery) (plan.Plan, error) {
 	}
 	p.Estimate = step.Total(p.Steps)
 	return p, err
+}
+
+// prepareRecovery finds what the server can be recovered from, and to; keep: the
+// recovered one stays.
+func (b *Runbook) prepareRecovery(ctx context.Context, r Recovery, keep bool) (c *pg.Client, ready pg.RecoverReady, err error) {
+	if c, err = b.client(r.Source); err != nil {
+		return nil, ready, err
+	}
+	if r.Pause && r.Target == (pg.Target{}) {
+		return nil, ready, errNoTarget
+	}
+	ready, err = c.PrepareRecover(ctx, pg.RecoverRequest{Target: r.Target, Dir: r.Dir, Tool: r.Tool, Keep: keep})
+	return c, ready, err
 }
 
 var errNoTarget = errors.New("there is nothing to pause at: say --at a time, an LSN or name:RESTORE-POINT; without one the server is recovered to the end of its WAL")

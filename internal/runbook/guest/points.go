@@ -3,49 +3,12 @@ package guest
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"cairn/internal/plan"
 	"cairn/proxmox"
 )
-
-// FindLost finds the guest that a person means, also one that is gone from its
-// cluster and of which backups are left: by "home/101", its VMID, or the name
-// that the notes of its backups bear.
-func (b *Runbook) FindLost(ctx context.Context, name string) (Guest, error) {
-	g, err := b.Find(ctx, name)
-	if err == nil {
-		return g, nil
-	}
-	scope, rest, scoped := strings.Cut(name, "/")
-	var found []Guest
-	for _, cluster := range slices.Sorted(maps.Keys(b.clusters)) {
-		if scoped && cluster != scope {
-			continue
-		}
-		if !scoped {
-			rest = name
-		}
-		points, _, failed := b.clusters[cluster].RestorePoints(ctx, 0)
-		if failed != nil {
-			return Guest{}, fmt.Errorf("%w; looking at the backups: %w", err, failed)
-		}
-		for _, p := range points {
-			one := Guest{cluster, proxmox.Guest{VMID: p.VMID, Kind: p.Kind, Name: p.Notes}}
-			known := slices.ContainsFunc(found, func(g Guest) bool { return g.Cluster == cluster && g.VMID == p.VMID })
-			if !known && (rest == strconv.Itoa(p.VMID) || rest != "" && rest == p.Notes) {
-				found = append(found, one)
-			}
-		}
-	}
-	if len(found) == 1 {
-		return found[0], nil
-	}
-	return Guest{}, err
-}
 
 // Points lists the backups of a guest, newest first, and what could not be
 // looked at.

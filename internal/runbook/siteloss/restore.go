@@ -1,6 +1,3 @@
-// Package siteloss is the runbook of what comes back from off-site: guests, databases
-// and paths after the site is lost, all of a disk that is lost, and what there was
-// before ransomware, isolated.
 package siteloss
 
 import (
@@ -16,29 +13,13 @@ import (
 	"time"
 
 	"cairn/internal/backup"
-	"cairn/internal/disk"
-	"cairn/internal/estimate"
-	"cairn/internal/history"
 	"cairn/internal/plan"
 	"cairn/internal/runbook/byhand"
 	"cairn/internal/runbook/repository"
 	"cairn/internal/runbook/step"
-	"cairn/pbs"
-	"cairn/pg"
 	"cairn/proxmox"
 	"cairn/restic"
 )
-
-// The kinds of step that bring back what is off-site.
-const (
-	kindFetch  = "offsite.fetch"
-	kindLayout = "offsite.layout"
-	kindHold   = "offsite.hold"
-)
-
-// Target begins the target of a plan that restores from off-site: only one
-// at a time reads a repository for that.
-const Target = "offsite."
 
 // Restore is what a person wants back from off-site.
 type Restore struct {
@@ -67,34 +48,6 @@ type draft struct {
 	oldest   time.Time                  // of the copies that are taken
 	known    map[string][]proxmox.Guest // of each cluster, as last surveyed
 }
-
-// Config is what the configuration says of what may come back from off-site.
-type Config struct {
-	Restic   map[string]restic.Config
-	PBS      map[string]pbs.Config
-	Disks    map[string]disk.Config
-	Guests   map[string]proxmox.GuestConfig // by "CLUSTER/VMID"
-	Postgres map[string]pg.Config
-}
-
-// Runbook plans what comes back from the off-site copy, and carries its steps out.
-type Runbook struct {
-	config       Config
-	repositories *repository.Runbook
-	database     func(text string) (source, database string, ok bool)
-	now          func() time.Time
-	steps        step.Planner
-	history      *history.Store // that remembers clusters, and whether all is held; nil: none
-}
-
-// New connects to nothing. database takes apart what a person writes for a
-// database; past tells what steps took so far, newest first.
-func New(c Config, r *repository.Runbook, database func(text string) (source, database string, ok bool), past func() []estimate.Run, now func() time.Time) *Runbook {
-	return &Runbook{config: c, repositories: r, database: database, now: now, steps: step.Planner{Past: past, Assumed: assumptions}}
-}
-
-// Keep gives it the history, which remembers clusters and holds the copies.
-func (b *Runbook) Keep(h *history.Store) { b.history = h }
 
 // Restore plans to bring guests, databases and paths back from the off-site
 // repository, into a directory of their own: of a guest its indexes and the chunks

@@ -6,29 +6,15 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"cairn/internal/backup"
 	"cairn/internal/history"
 	"cairn/internal/operation"
-	"cairn/internal/plan"
 	"cairn/internal/runbook/step"
 	"cairn/pbs/datastore"
 	"cairn/restic"
 )
-
-// Executors are those of every kind of step that brings something back from off-site.
-func (b *Runbook) Executors() map[string]operation.Executor {
-	return map[string]operation.Executor{
-		kindFetch:  b.fromRepository(b.fetchBackup),
-		kindLayout: b.fromRepository(b.completeStore),
-		kindHold:   step.Repeatable(b.holdAll),
-
-		kindDiskThere:  b.fromRepository(b.diskThere),
-		kindCheckStore: b.fromRepository(b.checkStore),
-	}
-}
 
 // fromRepository is a step that fetches from off-site. It may be done again: what is
 // there and whole is not fetched a second time.
@@ -129,23 +115,4 @@ func (b *Runbook) holdAll(ctx context.Context, _ fetchArgs, task *operation.Task
 	}
 	err = b.history.SetHold(ctx, &history.Hold{Since: b.now().UTC().Truncate(time.Second), Who: "operation " + task.Operation, Why: "ransomware"})
 	return operation.Result{Text: "until cairn hold off"}, err
-}
-
-// Fingerprint says that the snapshot is still there that p was made with.
-func (b *Runbook) Fingerprint(ctx context.Context, p plan.Plan) (string, error) {
-	name := strings.TrimPrefix(p.Target, Target)
-	c, err := b.repositories.Client(name)
-	if err != nil {
-		return "", err
-	}
-	facts, err := c.Survey(ctx)
-	if err != nil {
-		return "", err
-	}
-	for _, s := range facts.Snapshots {
-		if p.Fingerprint == name+" "+s.ID {
-			return p.Fingerprint, nil
-		}
-	}
-	return "", fmt.Errorf("the snapshot that was planned with is no longer in restic.%s", name)
 }

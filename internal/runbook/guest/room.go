@@ -5,12 +5,8 @@ package guest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"cairn/internal/backup"
@@ -62,57 +58,6 @@ func (b *Runbook) Close() {
 
 // Keep gives it the history, which knows what was found off-site.
 func (b *Runbook) Keep(h *history.Store) { b.history = h }
-
-// Guest is a guest that was found: its cluster, and how the cluster lists it.
-type Guest struct {
-	Cluster string
-	proxmox.Guest
-}
-
-// ID is the guest's asset id, which is also what operations on it lock.
-func (g Guest) ID() backup.AssetID { return proxmox.Asset(g.Cluster, g.VMID) }
-
-// Find finds the guest that a person means: "home/101", "101" or its name.
-// What fits several guests is refused with their ids.
-func (b *Runbook) Find(ctx context.Context, name string) (Guest, error) {
-	var found []Guest
-	var failed error
-	var names []string
-	for _, cluster := range slices.Sorted(maps.Keys(b.clusters)) {
-		all, err := b.clusters[cluster].Guests(ctx)
-		if err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		for _, g := range all {
-			one := Guest{cluster, g}
-			id := strconv.Itoa(g.VMID)
-			names = append(names, g.Name)
-			if name == cluster+"/"+id {
-				return one, nil
-			}
-			if name == id || name == g.Name {
-				found = append(found, one)
-			}
-		}
-	}
-	switch {
-	case len(found) == 1 && failed == nil:
-		return found[0], nil
-	case failed != nil:
-		return Guest{}, fmt.Errorf("looking for guest %q: %w", name, failed)
-	case len(found) == 0:
-		if near := backup.Nearest(name, names); near != "" {
-			return Guest{}, fmt.Errorf("no guest is called %q: did you mean %s? cairn copies lists them", name, near)
-		}
-		return Guest{}, fmt.Errorf("no guest is called %q: write its name, its VMID, or CLUSTER/VMID; cairn copies lists them", name)
-	}
-	ids := make([]string, len(found))
-	for i, g := range found {
-		ids[i] = fmt.Sprintf("%s/%d (%s on %s)", g.Cluster, g.VMID, g.Name, g.Node)
-	}
-	return Guest{}, fmt.Errorf("%q fits %d guests: say which one: %s", name, len(found), strings.Join(ids, ", "))
-}
 
 // Clusters are the clients of all configured clusters.
 func (b *Runbook) Clusters() map[string]*proxmox.Client { return b.clusters }
