@@ -2,17 +2,19 @@ package pg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // dressUp gives the new database what pg_restore leaves to --create: settings,
 // grants, comment and limit. What of it a dump without our manifest asks for in
-// vain is returned.
+// vain is returned, and settings that the server does not know.
 func (c *Client) dressUp(ctx context.Context, m DumpManifest, into string) (said []string, err error) {
 	conn, err := c.server.connect(ctx, "")
 	if err != nil {
@@ -29,7 +31,9 @@ func (c *Client) dressUp(ctx context.Context, m DumpManifest, into string) (said
 			continue
 		}
 		why := explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err)
-		if m.foreign == nil || conn.IsClosed() {
+		var server *pgconn.PgError
+		newer := errors.As(err, &server) && server.Code == "42704" && strings.Contains(s, " SET ") // a setting that this server does not have
+		if m.foreign == nil && !newer || conn.IsClosed() {
 			return said, fmt.Errorf("bringing back its settings and grants: %w", why)
 		}
 		said = append(said, fmt.Sprintf("%s: %v", s, why))

@@ -48,10 +48,15 @@ func (c *Client) CreateRoles(ctx context.Context, r RestoreRequest) ([]string, e
 	if err != nil {
 		return nil, err
 	}
-	if len(g.statements(missing, 0)) == 0 {
+	more, err := c.MissingRoles(ctx, DumpManifest{Roles: g.withGroups(missing)})
+	if err != nil {
+		return nil, err
+	}
+	made := slices.DeleteFunc(more, func(role string) bool { return !slices.Contains(g.roles, role) })
+	if len(made) == 0 {
 		return nil, fmt.Errorf("the globals of the dump do not create the missing roles %s: create them by hand", few(missing))
 	}
-	return missing, c.createRoles(ctx, g, missing)
+	return made, c.createRoles(ctx, g, made)
 }
 
 // CreateAllRoles creates every role of the globals at path that the server has
@@ -72,7 +77,14 @@ func (c *Client) CreateAllRoles(ctx context.Context, path string) (made, spaces 
 	return made, spaces, err
 }
 
+// createRoles creates roles that the server has not. Memberships in others that it
+// has not either (one of those that a newer version comes with) are left out.
 func (c *Client) createRoles(ctx context.Context, g globals, roles []string) error {
+	absent, err := c.MissingRoles(ctx, DumpManifest{Roles: g.withGroups(roles)})
+	if err != nil {
+		return err
+	}
+	absent = slices.DeleteFunc(absent, func(role string) bool { return slices.Contains(g.roles, role) })
 	conn, err := c.server.connect(ctx, "")
 	if err != nil {
 		return err
@@ -83,7 +95,7 @@ func (c *Client) createRoles(ctx context.Context, g globals, roles []string) err
 		return explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
-	for _, s := range g.statements(roles, majorOf(conn.PgConn().ParameterStatus("server_version"))) {
+	for _, s := range g.statements(roles, absent, majorOf(conn.PgConn().ParameterStatus("server_version"))) {
 		if _, err := tx.Exec(ctx, s, pgx.QueryExecModeSimpleProtocol); err != nil {
 			// The statement may hold the verifier of a password: it is not cited.
 			return fmt.Errorf("creating the missing roles: %w", explain(targetOf(c.server.source, conn.Config()), c.server.scrub, err))
@@ -137,7 +149,7 @@ type globals struct {
 var (
 	createRole  = regexp.MustCompile(`^CREATE ROLE ("(?:[^"]|"")*"|[^ ;]+);$`)
 	alterRole   = regexp.MustCompile(`^ALTER ROLE ("(?:[^"]|"")*"|[^ ;]+) (?:WITH|SET) .*;$`)
-	grantRole   = regexp.MustCompile(`^(GRANT (?:"(?:[^"]|"")*"|[^ ;]+) TO ("(?:[^"]|"")*"|[^ ;]+)( WITH [A-Z ,]*?)?)(?: GRANTED BY .*)?;$`)
+	grantRole   = regexp.MustCompile(`^(GRANT ("(?:[^"]|"")*"|[^ ;]+) TO ("(?:[^"]|"")*"|[^ ;]+)( WITH [A-Z ,]*?)?)(?: GRANTED BY .*)?;$`)
 	createSpace = regexp.MustCompile(`^CREATE TABLESPACE ("(?:[^"]|"")*"|[^ ;]+) OWNER `)
 )
 
@@ -177,20 +189,36 @@ func (g *globals) take(line string) {
 	g.lines = append(g.lines, line)
 }
 
+// withGroups adds the roles that those are members of, and so on.
+func (g *globals) withGroups(roles []string) []string {
+	all := slices.Clone(roles)
+	for i := 0; i < len(all); i++ { // it grows
+		for _, line := range g.lines {
+			if m := grantRole.FindStringSubmatch(line); m != nil && unquoted(m[3]) == all[i] && !slices.Contains(all, unquoted(m[2])) {
+				all = append(all, unquoted(m[2]))
+			}
+		}
+	}
+	return all
+}
+
 // memberOptions are those of a membership that servers before 16 do not know.
 var memberOptions = regexp.MustCompile(`(?:, | WITH )?(?:INHERIT|SET) (?:TRUE|FALSE|OPTION)`)
 
 // statements creates the given roles, gives them their attributes and settings,
-// and makes them members of others, last, as a server of a major version knows
-// memberships. Who granted one is left out: that one may be nobody here.
-func (g *globals) statements(roles []string, major int) []string {
+// and makes them members of others but those that are absent, last, as a server of
+// a major version knows memberships. Who granted one is left out: that one may be
+// nobody here.
+func (g *globals) statements(roles, absent []string, major int) []string {
 	var all, members []string
 	for _, line := range g.lines {
-		if m := grantRole.FindStringSubmatch(line); m != nil && slices.Contains(roles, unquoted(m[2])) {
+		if m := grantRole.FindStringSubmatch(line); m != nil && slices.Contains(roles, unquoted(m[3])) {
 			if major < 16 {
-				m[1] = strings.TrimSuffix(m[1], m[3]) + memberOptions.ReplaceAllString(m[3], "")
+				m[1] = strings.TrimSuffix(m[1], m[4]) + memberOptions.ReplaceAllString(m[4], "")
 			}
-			members = append(members, m[1])
+			if !slices.Contains(absent, unquoted(m[2])) {
+				members = append(members, m[1])
+			}
 			continue
 		}
 		for _, form := range []*regexp.Regexp{createRole, alterRole} {

@@ -186,14 +186,17 @@ func TestLocaleOfANewDatabase(t *testing.T) {
 // Memberships have options of their own since 16, which older servers do not know.
 func TestMembershipsForOlderServers(t *testing.T) {
 	var g globals
-	for _, line := range []string{"CREATE ROLE a;", "GRANT b TO a WITH INHERIT TRUE GRANTED BY postgres;", "GRANT c TO a WITH ADMIN OPTION, INHERIT FALSE, SET FALSE GRANTED BY postgres;", "GRANT d TO a WITH ADMIN OPTION GRANTED BY postgres;", "GRANT e TO a GRANTED BY postgres;"} {
+	for _, line := range []string{"CREATE ROLE a;", "GRANT b TO a WITH INHERIT TRUE GRANTED BY postgres;", "GRANT c TO a WITH ADMIN OPTION, INHERIT FALSE, SET FALSE GRANTED BY postgres;", "GRANT d TO a WITH ADMIN OPTION GRANTED BY postgres;", "GRANT e TO a GRANTED BY postgres;", "GRANT pg_of_newer TO a;", `GRANT "f f" TO e;`} {
 		g.take(line)
+	}
+	if got := g.withGroups([]string{"a"}); strings.Join(got, ",") != "a,b,c,d,e,pg_of_newer,f f" {
+		t.Errorf("%q", got)
 	}
 	for major, want := range map[int]string{
 		15: "CREATE ROLE a;|GRANT b TO a|GRANT c TO a WITH ADMIN OPTION|GRANT d TO a WITH ADMIN OPTION|GRANT e TO a",
 		16: "CREATE ROLE a;|GRANT b TO a WITH INHERIT TRUE|GRANT c TO a WITH ADMIN OPTION, INHERIT FALSE, SET FALSE|GRANT d TO a WITH ADMIN OPTION|GRANT e TO a",
 	} {
-		if got := strings.Join(g.statements([]string{"a"}, major), "|"); got != want {
+		if got := strings.Join(g.statements([]string{"a"}, []string{"pg_of_newer"}, major), "|"); got != want {
 			t.Errorf("%d: %s", major, got)
 		}
 	}

@@ -125,7 +125,7 @@ func FuzzWhatOtherToolsSay(f *testing.F) {
 		for line := range strings.SplitSeq(string(text), "\n") {
 			g.take(line)
 		}
-		_ = g.statements(g.roles, 15)
+		_ = g.statements(g.withGroups(g.roles), nil, 15)
 		_ = splitList(string(text))
 		_, _ = ParseTarget(string(text), paris)
 	})

@@ -126,12 +126,29 @@ func (b *Runbook) reading(do func(ctx context.Context, c *pg.Client, a verifyArg
 
 // verdict says what was found.
 func (b *Runbook) verdict(ctx context.Context, _ *pg.Client, _ verifyArgs, task *operation.Task) (operation.Result, error) {
-	bad := b.failuresOf(ctx, task.Operation, verifyJob)
-	if len(bad) == 0 {
+	var bad, unable []string
+	for _, text := range b.failuresOf(ctx, task.Operation, verifyJob) {
+		if strings.Contains(text, unverified) {
+			unable = append(unable, text)
+		} else {
+			bad = append(bad, text)
+		}
+	}
+	if len(bad)+len(unable) == 0 {
 		return operation.Result{Text: "nothing wrong was found"}, nil
 	}
-	return operation.Result{}, fmt.Errorf("%d of what was to be verified is not good: %s; make a new copy now, and look at the disk (cairn disk)", len(bad), strings.Join(bad, "; "))
+	var found []string
+	if len(bad) > 0 {
+		found = append(found, fmt.Sprintf("%d of what was to be verified is not good: %s; make a new copy now, and look at the disk (cairn disk)", len(bad), strings.Join(bad, "; ")))
+	}
+	if len(unable) > 0 {
+		found = append(found, fmt.Sprintf("of %d it is not known: %s", len(unable), strings.Join(unable, "; ")))
+	}
+	return operation.Result{}, errors.New(strings.Join(found, "; "))
 }
+
+// unverified begins why a copy could not be verified, which says nothing of it.
+const unverified = "it could not be verified: "
 
 func (b *Runbook) verifyCopy(ctx context.Context, c *pg.Client, a verifyArgs, task *operation.Task) (operation.Result, error) {
 	if blocked := b.diskBlockers(ctx, b.config.Postgres[a.Source].Disk); len(blocked) > 0 {
@@ -148,7 +165,7 @@ func (b *Runbook) verifyCopy(ctx context.Context, c *pg.Client, a verifyArgs, ta
 	case errors.As(err, &damage):
 		run.Status, run.Text = backup.Critical, damage.Why
 	case err != nil:
-		run.Status, run.Text = backup.Unknown, err.Error()
+		run.Status, run.Text = backup.Unknown, unverified+err.Error()
 	}
 	b.keepVerdict(ctx, task.Operation, run)
 	result := operation.Result{Status: run.Status, Text: run.Text, Bytes: e.Bytes}
@@ -200,7 +217,7 @@ func (b *Runbook) verifyTool(ctx context.Context, c *pg.Client, a verifyArgs, ta
 		b.keepVerdict(ctx, task.Operation, one)
 	}
 	if err != nil {
-		run.Status, run.Text = backup.Unknown, err.Error()
+		run.Status, run.Text = backup.Unknown, unverified+err.Error()
 		b.keepVerdict(ctx, task.Operation, run)
 		return operation.Result{Status: backup.Critical, Text: err.Error()}, nil
 	}
