@@ -1,6 +1,9 @@
 package pg
 
 import (
+	"archive/tar"
+	"bytes"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -87,5 +90,25 @@ func TestDirectoryFullOfOtherFiles(t *testing.T) {
 	case <-done:
 	case <-time.After(time.Minute):
 		t.Fatal("it waits for a named pipe")
+	}
+}
+
+// A tar file that was cut where its files hold nothing but zeros ends as a whole one does.
+func TestTarThatIsCutInZeros(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	text := make([]byte, 100<<10)
+	err := w.WriteHeader(&tar.Header{Name: "base/1/2", Size: int64(len(text)), Mode: 0o600})
+	if err == nil {
+		_, err = w.Write(text)
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, cut := range []int64{0, 2048, 20 << 10} {
+		size := int64(b.Len()) - cut
+		if got := tarEnds(bytes.NewReader(b.Bytes()[:size]), size); got != (cut == 0) {
+			t.Errorf("%d bytes cut: %v", cut, got)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"errors"
@@ -220,6 +221,9 @@ func (p *prober) tar(f *os.File, size int64, packed string) content {
 	return c
 }
 
+// tarEnds says whether a tar file has its end: two empty blocks, behind the last of
+// its files. Empty blocks alone may be the middle of one, such as of a page that is
+// not used yet. Only the heads of the files are read.
 func tarEnds(f io.ReaderAt, size int64) bool {
 	end := make([]byte, 2*tarBlock)
 	if size%tarBlock != 0 {
@@ -228,7 +232,15 @@ func tarEnds(f io.ReaderAt, size int64) bool {
 	if _, err := f.ReadAt(end, size-int64(len(end))); err != nil && !errors.Is(err, io.EOF) {
 		return false
 	}
-	return bytes.Count(end, []byte{0}) == len(end)
+	if bytes.Count(end, []byte{0}) != len(end) {
+		return false
+	}
+	files := tar.NewReader(io.NewSectionReader(f, 0, size))
+	for {
+		if _, err := files.Next(); err != nil {
+			return errors.Is(err, io.EOF)
+		}
+	}
 }
 
 var (
