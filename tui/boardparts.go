@@ -247,17 +247,24 @@ func scenarioRow(s checks.Scenario) []line {
 		if s.RPO == nil {
 			lose = say(alarm, "all")
 		}
-		return []line{target, lose, words("-"), say(alarm, why), nil}
-	}
-	back := backup.Age(s.RTO)
-	if s.RTOP90 > s.RTO {
-		back += " (p90 " + backup.Age(s.RTOP90) + ")"
+		return []line{target, lose, words(backIn(s)), say(alarm, why), nil}
 	}
 	basis := s.Basis
 	if s.Runs > 0 {
 		basis += ", " + count(s.Runs, "run", "runs")
 	}
-	return []line{target, lose, words(back), words(s.Method), say(faint, basis)}
+	return []line{target, lose, words(backIn(s)), words(s.Method), say(faint, basis)}
+}
+
+// backIn is how long the way back takes, also where something stands in its way yet.
+func backIn(s checks.Scenario) string {
+	switch {
+	case s.RTO <= 0:
+		return "-"
+	case s.RTOP90 > s.RTO:
+		return backup.Age(s.RTO) + " (p90 " + backup.Age(s.RTOP90) + ")"
+	}
+	return backup.Age(s.RTO)
 }
 
 func (m *Model) problemPart(w int) boardPart {

@@ -217,8 +217,8 @@ func (m *Model) costs(o checks.Scenario) section {
 		c.word("back in", backup.Age(o.RTO)+", p90 "+backup.Age(o.RTOP90))
 		c.word("known from", basis(o))
 	}
-	if goal := margin(o, "its RTO of "); goal != nil {
-		c.fact("it may take", goal)
+	if goal := margin(o, ""); goal != nil {
+		c.fact("of its RTO", goal)
 	}
 	c.fact("ready", readyLine(o))
 	for _, b := range o.Blockers {

@@ -222,3 +222,13 @@ func TestWhatNobodyLookedAtIsNotOK(t *testing.T) {
 	u.sees("SMART       not configured  passed      not known")
 	u.sees("space used  71 %            under 80 %  ok")
 }
+
+// TestTheWayBackHasATimeThoughItIsNotReady: a person who has to mend what stands in the
+// way wants to know how long it takes then.
+func TestTheWayBackHasATimeThoughItIsNotReady(t *testing.T) {
+	s := homeLab()
+	site := &s.Report.Scenarios[len(s.Report.Scenarios)-1]
+	site.RTO, site.RTOP90 = 7*time.Hour+47*time.Minute, 19*time.Hour
+	u := sit(t, s, 80, 24)
+	u.sees("the site           9d 2h     7h 47m (p90 19h)  no drill yet: the key is only h…")
+}

@@ -75,7 +75,7 @@ func (a *app) showPlan(p plan.Plan, hash, format string) error {
 	if format == "json" {
 		err = printJSON(a.env.Out, planOf(p, hash))
 	} else {
-		err = a.printReadable(p, hash)
+		err = printReadable(a.env.Out, p, hash)
 	}
 	if err == nil && p.Blocked() {
 		return quiet(ExitBlocked)
@@ -89,7 +89,7 @@ func (a *app) showPlan(p plan.Plan, hash, format string) error {
 // person, and not of a timer.
 func (a *app) agreed(ctx context.Context, f actFlags, p plan.Plan, hash string) error {
 	if p.Blocked() {
-		if err := printPlan(a.env.Err, p, hash); err != nil {
+		if err := printReadable(a.env.Err, p, hash); err != nil {
 			return err
 		}
 		return fail(ExitBlocked, errors.New("blocked: nothing was touched"))
@@ -110,7 +110,7 @@ func (a *app) agreed(ctx context.Context, f actFlags, p plan.Plan, hash string) 
 	if !watched {
 		return fail(ExitBlocked, fmt.Errorf("without a terminal it needs --yes %s: nothing was touched", p.Confirm))
 	}
-	if err := a.printReadable(p, hash); err != nil {
+	if err := printReadable(a.env.Out, p, hash); err != nil {
 		return err
 	}
 	if err := printCost(a.env.Out, p); err != nil {
@@ -127,15 +127,16 @@ func (a *app) agreed(ctx context.Context, f actFlags, p plan.Plan, hash string) 
 }
 
 // printReadable prints a plan, on a terminal with no word broken.
-func (a *app) printReadable(p plan.Plan, hash string) error {
-	if !outIsTerminal(a.env) {
-		return printPlan(a.env.Out, p, hash)
+func printReadable(w io.Writer, p plan.Plan, hash string) error {
+	columns := columnsOf(w)
+	if columns == 0 {
+		return printPlan(w, p, hash)
 	}
 	var whole bytes.Buffer
 	if err := printPlan(&whole, p, hash); err != nil {
 		return err
 	}
-	_, err := io.WriteString(a.env.Out, wrapped(whole.String(), textColumns))
+	_, err := io.WriteString(w, wrapped(whole.String(), min(columns, textWidth)))
 	return err
 }
 

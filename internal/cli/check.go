@@ -49,7 +49,11 @@ func (a *app) check(ctx context.Context, f checkFlags) error {
 	}
 	a.keepPaper(f.only, state)
 	var out bytes.Buffer
-	if err := a.writeReport(&out, f.format, state); err != nil {
+	width := textWidth
+	if f.output == "" {
+		width = widthOf(a.env.Out)
+	}
+	if err := a.writeReport(&out, f.format, state, width); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	if err := deliver(a.env.Out, f.output, out.Bytes()); err != nil {
@@ -90,7 +94,7 @@ func (a *app) survey(ctx context.Context, only []string, limit time.Duration) (*
 	return state, nil
 }
 
-func (a *app) writeReport(w io.Writer, format string, s *watch.State) error {
+func (a *app) writeReport(w io.Writer, format string, s *watch.State, width int) error {
 	switch format {
 	case "json":
 		return writeJSON(w, s.Report, s.Warnings)
@@ -99,14 +103,22 @@ func (a *app) writeReport(w io.Writer, format string, s *watch.State) error {
 	case "prometheus":
 		return writePrometheus(w, s.Report)
 	}
-	return a.writeText(w, s)
+	return a.writeText(w, s, width)
 }
 
+// textWidth is how wide the board is written where no terminal is narrower.
 const textWidth = 100
 
+func widthOf(w io.Writer) int {
+	if n := columnsOf(w); n > 0 {
+		return min(n, textWidth)
+	}
+	return textWidth
+}
+
 // writeText writes the board, then every problem whole.
-func (a *app) writeText(w io.Writer, s *watch.State) error {
-	if _, err := io.WriteString(w, a.env.Console.Text(s, "", s.Report.At, textWidth)); err != nil {
+func (a *app) writeText(w io.Writer, s *watch.State, width int) error {
+	if _, err := io.WriteString(w, a.env.Console.Text(s, "", s.Report.At, width)); err != nil {
 		return err
 	}
 	for _, text := range s.Warnings {
@@ -116,7 +128,7 @@ func (a *app) writeText(w io.Writer, s *watch.State) error {
 	}
 	for _, p := range s.Report.Problems {
 		if !p.Acknowledged {
-			_, err := fmt.Fprintln(w, "(cairn ack lists the problems with their ids; cairn ack ID takes note of one)")
+			_, err := fmt.Fprintln(w, "(cairn ack lists the problems with their ids; cairn ack ID acknowledges one)")
 			return err
 		}
 	}
@@ -149,7 +161,9 @@ func deliver(out io.Writer, path string, text []byte) error {
 // only one has it: guest:home/101, home/101, 101 or erp-app.
 func findAsset(r checks.Report, name string) (checks.Asset, error) {
 	var found []checks.Asset
+	var names []string
 	for _, one := range r.Assets {
+		names = append(names, one.Name, one.ID.String())
 		if one.ID.String() == name {
 			return one, nil
 		}
@@ -159,7 +173,7 @@ func findAsset(r checks.Report, name string) (checks.Asset, error) {
 	}
 	switch len(found) {
 	case 0:
-		return checks.Asset{}, fail(ExitUsage, fmt.Errorf("there is no asset %q; cairn copies lists them", name))
+		return checks.Asset{}, fail(ExitUsage, fmt.Errorf("there is no asset %q; %scairn copies lists them", name, didYouMean(name, names)))
 	case 1:
 		return found[0], nil
 	}

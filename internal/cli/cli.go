@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -98,11 +100,19 @@ func (a *app) exit(err error) int {
 	case errors.As(err, &said):
 		return int(said)
 	case errors.As(err, &f):
-		fmt.Fprintln(a.env.Err, "cairn:", err)
+		fmt.Fprintln(a.env.Err, "cairn:", inWords(err))
 		return f.code
 	}
-	fmt.Fprintln(a.env.Err, "cairn:", err)
+	fmt.Fprintln(a.env.Err, "cairn:", inWords(err))
 	return ExitFailed
+}
+
+// inWords is what is said of an error: that of Ctrl-C is no failure of anything.
+func inWords(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return strings.ReplaceAll(err.Error(), context.Canceled.Error(), "interrupted")
+	}
+	return err.Error()
 }
 
 // app carries the global flags to the commands.
@@ -122,9 +132,7 @@ func (a *app) root() *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return a.console(c.Context()) },
 	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fail(ExitUsage, fmt.Errorf("%w; see %s --help", err, c.CommandPath()))
-	})
+	root.SetFlagErrorFunc(wrongFlag)
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.file, "config", "", "configuration `FILE` (default: config.toml of $XDG_CONFIG_HOME/cairn, then of /etc/cairn)")
 	flags.BoolVar(&a.readOnly, "read-only", false, "take away every key and command that changes something")
@@ -135,6 +143,33 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.incidentCommand(), a.proveCommand(), a.verifyCommand(), a.diskCommand())
 	wrapUsage(root)
 	return root
+}
+
+// wrongFlag says what is wrong with a flag, or with the subcommand before it: that of
+// a command whose name is misspelled is no flag of the command above.
+func wrongFlag(c *cobra.Command, err error) error {
+	hint := ""
+	switch args := c.Flags().Args(); {
+	case len(args) > 0 && c.HasSubCommands():
+		err, hint = fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath()), meant(c, args)
+	case strings.HasSuffix(err.Error(), ": --json") && c.Flags().Lookup("format") != nil:
+		hint = "write --format json; "
+	}
+	return fail(ExitUsage, fmt.Errorf("%w; %ssee %s --help", err, hint, c.CommandPath()))
+}
+
+// wrongArguments says in words what cobra says of the arguments of a command.
+func wrongArguments(c *cobra.Command, args []string, err error) error {
+	_, tail, _ := strings.Cut(c.Use, " ")
+	wanted := strings.Fields(tail)
+	switch {
+	case c.HasSubCommands():
+	case tail == "" && len(args) > 0:
+		return fmt.Errorf("%s takes no argument, and %q is one", c.CommandPath(), args[0])
+	case len(args) < len(wanted) && !strings.HasPrefix(wanted[len(args)], "["):
+		return fmt.Errorf("%s is missing", strings.ReplaceAll(strings.Join(wanted[len(args):], " "), "…", ""))
+	}
+	return err
 }
 
 // meant names the subcommand that somebody most likely wanted.
@@ -174,7 +209,7 @@ func wrapUsage(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return fail(ExitUsage, fmt.Errorf("%w%s; %ssee %s --help", err, form(c), meant(c, args), c.CommandPath()))
+				return fail(ExitUsage, fmt.Errorf("%w%s; %ssee %s --help", wrongArguments(c, args, err), form(c), meant(c, args), c.CommandPath()))
 			}
 			return nil
 		}
@@ -210,10 +245,23 @@ func (a *app) loadFrom() (*config.Config, string, error) {
 	}
 	c, err := config.Load(path)
 	if err != nil {
-		return nil, path, fail(ExitConfig, err)
+		return nil, path, fail(ExitConfig, unreadable(err))
 	}
 	c.ReadOnly = c.ReadOnly || a.readOnly
 	return c, path, nil
+}
+
+// unreadable adds what to do about a configuration that cannot be read at all.
+func unreadable(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w; --config names a file that is there, such as /etc/cairn/config.toml", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; run it as the user that the file belongs to, or with sudo", err)
+	case errors.Is(err, syscall.EISDIR):
+		return fmt.Errorf("%w; --config names the file in it", err)
+	}
+	return err
 }
 
 // exitOf is the exit code of check for a status: the codes of Nagios plugins.

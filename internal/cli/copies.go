@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,8 +51,8 @@ func (a *app) copies(ctx context.Context, format string, args []string) error {
 }
 
 func printAssets(w io.Writer, assets []checks.Asset) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ASSET\tNAME\tCOPIES\tMEDIA\tOFF-SITE\tWOULD LOSE\tSTATUS")
+	t := newTable(w)
+	fmt.Fprintln(t, "ASSET\tNAME\tCOPIES\tMEDIA\tOFF-SITE\tYOU LOSE\tSTATUS")
 	for _, one := range assets {
 		offSite := "no"
 		if one.OffSite {
@@ -70,7 +69,7 @@ func printAssets(w io.Writer, assets []checks.Asset) error {
 
 func printHeld(w io.Writer, one checks.Asset, now time.Time) error {
 	fmt.Fprintf(w, "%s %s: %d copies on %d media, %s\n", one.ID, one.Name, one.Copies, one.Media, one.Word)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := newTable(w)
 	fmt.Fprintln(t, "TIER\tSOURCE\tNEWEST\tAGE\tCOPIES\tMEDIUM\tPROVEN\tID")
 	for _, h := range one.Held {
 		if h.Taken.IsZero() {

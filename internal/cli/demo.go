@@ -68,6 +68,6 @@ func (a *app) printOnce(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	state := w.Once(ctx, time.Minute)
-	_, err = io.WriteString(a.env.Out, a.env.Console.Text(state, c.Title, state.Report.At, textWidth))
+	_, err = io.WriteString(a.env.Out, a.env.Console.Text(state, c.Title, state.Report.At, widthOf(a.env.Out)))
 	return err
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,7 +44,7 @@ func (a *app) listDisks(ctx context.Context, format string) error {
 	if format == "json" {
 		return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "disks": each(state.Report.Disks, unitsOf)})
 	}
-	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
+	t := newTable(a.env.Out)
 	fmt.Fprintln(t, "DISK\tUNIT\tROLE\tSTATE\tLAST SEEN\tNEWEST COPY\tDUE BACK")
 	for _, d := range state.Report.Disks {
 		for _, u := range d.Units {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -131,7 +130,7 @@ func (a *app) targetNames() map[string]string {
 
 func (a *app) printHistory(trail []history.Entry, runs []backup.Run, estimates []kindScore) error {
 	const clock = "2006-01-02 15:04"
-	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
+	t := newTable(a.env.Out)
 	fmt.Fprintln(t, "WHEN\tWHO\tFROM\tWHAT\tTARGET\tRESULT\tWHY")
 	for _, e := range trail {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.At.Local().Format(clock), e.Who, e.Origin, e.What, e.Target, e.Result, e.Why)

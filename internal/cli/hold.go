@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/user"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -115,7 +114,7 @@ func printProblems(w io.Writer, all []checks.Problem) error {
 		_, err := fmt.Fprintln(w, "There is no problem.")
 		return err
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := newTable(w)
 	fmt.Fprintln(t, "ID\tSTATUS\tPROBLEM")
 	for _, p := range all {
 		status := p.Status.String()

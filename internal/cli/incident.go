@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -146,7 +145,7 @@ func (a *app) incidentList() *cobra.Command {
 			if format == "json" {
 				return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "incidents": each(found, incidentOf)})
 			}
-			t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
+			t := newTable(a.env.Out)
 			fmt.Fprintln(t, "ID\tT0\tBACK IN\tLOST\tWHAT")
 			for _, i := range found {
 				back := "never validated"
@@ -244,7 +243,7 @@ func (a *app) printIncident(i history.Incident, format string) error {
 		return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "incident": incidentOf(i)})
 	}
 	const layout = "2006-01-02 15:04:05"
-	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
+	t := newTable(a.env.Out)
 	fmt.Fprintf(t, "incident\t%d: %s\n", i.ID, i.What)
 	fmt.Fprintf(t, "T0\t%s, by %s from %s\n", i.Opened.Local().Format(layout), or(i.Who, "nobody known"), or(i.Origin, "?"))
 	for _, text := range i.Told {

@@ -30,7 +30,7 @@ func TestAnIncidentOnTheCommandLine(t *testing.T) {
 	holds(do(64, "incident", "show"), "no incident is open", "cairn incident list")
 	holds(do(64, "incident", "close", "--loss", "nothing"), "no incident is open")
 	holds(do(64, "incident", "validated"), "no incident is open")
-	holds(do(64, "incident", "open"), "requires at least 1 arg")
+	holds(do(64, "incident", "open"), "WHAT is missing: write cairn incident open WHAT…")
 	holds(do(65, "incident", "open", "x", "--read-only"), "read-only")
 	holds(do(0, "incident", "open", "web01", "does not start"), "Incident 1 is open since", "cairn incident close", "cairn restore")
 	holds(do(65, "incident", "open", "again"), "incident 1 (web01 does not start) is open since")

@@ -3,8 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -58,7 +58,7 @@ func (a *app) operationList() *cobra.Command {
 }
 
 func (a *app) printOperations(all []operation.Status) error {
-	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
+	t := newTable(a.env.Out)
 	fmt.Fprintln(t, "ID\tSTATE\tWHAT\tBY\tSTARTED\tTOOK\tTEXT")
 	for _, s := range all {
 		started, took := "", ""
@@ -95,14 +95,14 @@ func (a *app) operationShow() *cobra.Command {
 }
 
 func (a *app) printOperation(s operation.Status) error {
-	if err := printPlan(a.env.Out, s.Record.Plan, s.Record.Hash); err != nil {
+	if err := printReadable(a.env.Out, s.Record.Plan, s.Record.Hash); err != nil {
 		return err
 	}
 	from := ""
 	if f := s.Record.By.From; f != "" && f != "local" {
 		from = " over SSH from " + f
 	}
-	fmt.Fprintf(a.env.Out, "\noperation %s: %s %s\nby %s%s %s\n", s.ID(), s.Outcome(), s.Text, s.Record.By.Who, from, s.Record.By.Why)
+	fmt.Fprintf(a.env.Out, "\noperation %s: %s\nstarted %sby %s\n", s.ID(), joined(": ", string(s.Outcome()), s.Text), whenRan(s), joined(": ", s.Record.By.Who+from, s.Record.By.Why))
 	if c := s.Cancel; c != nil {
 		fmt.Fprintf(a.env.Out, "%s asked it to stop.\n", c.By.Who)
 	}
@@ -113,6 +113,23 @@ func (a *app) printOperation(s operation.Status) error {
 		fmt.Fprintf(a.env.Out, "No worker is there. cairn operation resume %s\n", s.ID())
 	}
 	return nil
+}
+
+// joined puts together what is not empty.
+func joined(by string, all ...string) string {
+	return strings.Join(slices.DeleteFunc(all, func(s string) bool { return s == "" }), by)
+}
+
+// whenRan says when an operation began, and how long it took.
+func whenRan(s operation.Status) string {
+	if s.Started.IsZero() {
+		return ""
+	}
+	text := s.Started.Local().Format("2006-01-02 15:04") + " "
+	if !s.Ended.IsZero() {
+		text += "and took " + backup.Age(s.Ended.Sub(s.Started)) + ", "
+	}
+	return text
 }
 
 // done goes on with an operation that waits for a person: what was done is looked

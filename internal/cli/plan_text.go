@@ -73,12 +73,19 @@ const textColumns = 80
 // labelColumns is where the text of a plan's rows begins.
 const labelColumns = 17
 
+// commandIndent stands before a command that a person types.
+var commandIndent = strings.Repeat(" ", labelColumns+4)
+
 // wrapped breaks lines at spaces, so that a narrow terminal breaks no word; what
 // goes on stands below the beginning. A longer word stays whole: it is copied.
 func wrapped(text string, w int) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, commandIndent) { // is copied as it stands
+			b.WriteString(line + "\n")
+			continue
+		}
 		indent := len(line) - len(strings.TrimLeft(line, " "))
 		if strings.HasPrefix(line, "  ") && len(line) > labelColumns { // a row of a plan
 			body := strings.TrimLeft(line[labelColumns:], " ")

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,7 +107,7 @@ func (a *app) writeProofs(format string, lines []offSiteLine, warnings []string)
 	if format == "json" {
 		return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "assets": lines, "warnings": warnings})
 	}
-	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
+	t := newTable(a.env.Out)
 	fmt.Fprintln(t, "ASSET\tNAME\tOFF-SITE\tSOURCE\tCOPY OF\tSNAPSHOT")
 	for _, l := range lines {
 		taken, word := "-", provenWord(l.Compared)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -125,7 +124,7 @@ func (a *app) files(ctx context.Context, d *desk.Desk, path, from, format string
 	if format == "json" {
 		return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "path": path, "versions": lines})
 	}
-	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
+	t := newTable(a.env.Out)
 	fmt.Fprintln(t, "SOURCE\tSNAPSHOT\tTAKEN\tBYTES\tMODIFIED\t")
 	for _, v := range lines {
 		same := ""

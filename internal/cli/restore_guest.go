@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -109,8 +108,8 @@ func (a *app) restorePoints(ctx context.Context, d *desk.Desk, name, format stri
 	if format == "json" {
 		return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "guest": g.ID(), "name": g.Name, "points": each(points, func(p proxmox.RestorePoint) pointLine { return pointOf(p, offSite[p.Volume]) })})
 	}
-	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "TAKEN\tWOULD LOSE\tVERIFIED\tPROTECTED\tKEY\tOFF-SITE\tSIZE\tID")
+	t := newTable(a.env.Out)
+	fmt.Fprintln(t, "TAKEN\tYOU LOSE\tVERIFIED\tPROTECTED\tKEY\tOFF-SITE\tSIZE\tID")
 	for _, p := range points {
 		loss := "?"
 		if !p.Taken.IsZero() {

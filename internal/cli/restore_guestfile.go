@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"text/tabwriter"
 
 	"cairn/internal/desk"
 	"cairn/internal/plan"
@@ -43,7 +42,7 @@ func (a *app) guestFile(ctx context.Context, f actFlags, name, list string, args
 			return err
 		}
 		fmt.Fprintf(a.env.Err, "In the backup of %s, on %s:\n", point.Taken.Local().Format("2006-01-02 15:04"), point.Storage)
-		t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
+		t := newTable(a.env.Out)
 		fmt.Fprintln(t, "KIND\tBYTES\tPATH")
 		for _, file := range files {
 			fmt.Fprintf(t, "%s\t%d\t%s\n", file.Kind, file.Size, file.Path)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -93,8 +92,8 @@ func (a *app) scenarioPoints(ctx context.Context, d *desk.Desk, scenario, target
 			return line{p.ID, moment(p.Taken), p.Source, p.Proven, p.OffSite, p.Unusable, p.Note}
 		})})
 	}
-	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "TAKEN\tWOULD LOSE\tPROVEN\tID\tNOTE")
+	t := newTable(a.env.Out)
+	fmt.Fprintln(t, "TAKEN\tYOU LOSE\tPROVEN\tID\tNOTE")
 	for _, p := range all {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", p.Taken.Local().Format("2006-01-02 15:04"), backup.Age(time.Since(p.Taken)), or(p.Unusable, p.Proven), p.ID, p.Note)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,8 +33,8 @@ func (a *app) listScenarios(ctx context.Context, format string) error {
 	if format == "json" {
 		return printJSON(a.env.Out, map[string]any{"schema_version": schemaVersion, "generated_at": moment(state.Report.At), "scenarios": each(state.Report.EveryScenario(), scenarioOf)})
 	}
-	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SCENARIO\tTARGET\tMETHOD\tWOULD LOSE\tTAKES\tP90\tTARGET\tBASIS\tREADY")
+	t := newTable(a.env.Out)
+	fmt.Fprintln(t, "SCENARIO\tTARGET\tMETHOD\tYOU LOSE\tBACK IN\tP90\tOF ITS RTO\tBASIS\tREADY")
 	for _, s := range state.Report.EveryScenario() {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Target, s.Method, lossOf(s), backup.Age(s.RTO), backup.Age(s.RTOP90), goalWord(s), s.Basis, readyWord(s))
 	}
@@ -48,9 +47,9 @@ func goalWord(s checks.Scenario) string {
 	case s.Goal <= 0:
 		return "-"
 	case s.RTO > s.Goal:
-		return backup.Age(s.RTO-s.Goal) + " OVER its RTO of " + backup.Age(s.Goal)
+		return backup.Age(s.RTO-s.Goal) + " OVER its " + backup.Age(s.Goal)
 	}
-	return backup.Age(s.Goal-s.RTO) + " spare of its RTO of " + backup.Age(s.Goal)
+	return backup.Age(s.Goal-s.RTO) + " spare of " + backup.Age(s.Goal)
 }
 
 func lossOf(s checks.Scenario) string {

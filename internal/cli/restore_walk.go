@@ -61,6 +61,9 @@ func (a *app) walk(ctx context.Context, found incident.Found) (*incident.Advice,
 			fmt.Fprintf(a.env.Out, "  %d  %s%s\n", i+1, c.Title, seen)
 		}
 		typed, err := a.askLine(ctx, fmt.Sprintf("1-%d, b back, q leaves: ", len(q.Choices)))
+		if ctx.Err() != nil {
+			return nil, fail(ExitBlocked, errors.New("left: nothing was touched"))
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,7 +68,7 @@ func (a *app) listSnapshots(ctx context.Context, name, format string) error {
 
 func (a *app) printSnapshots(tree proxmox.Tree, changes map[string][]proxmox.Change) error {
 	now := time.Now()
-	t := tabwriter.NewWriter(a.env.Out, 0, 0, 2, ' ', 0)
+	t := newTable(a.env.Out)
 	fmt.Fprintln(t, "SNAPSHOT\tAGE\tRAM\tSTATE\tCHANGES\tDESCRIPTION")
 	for _, s := range tree.Walk() {
 		age, ram, here := "?", "", ""

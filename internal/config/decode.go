@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
 
@@ -92,7 +93,18 @@ func (d *decoder) wrong(key path, what, mend string) {
 }
 
 // quoted finds what the toml package cites from the file in an error.
-var quoted = regexp.MustCompile(`"[^"]{2,}"|'[^']{2,}'|` + "`[^`]{2,}`")
+var quoted = regexp.MustCompile(`"[^"]*"|'[^']*'|` + "`[^`]*`")
+
+// uncited takes out of an error what may be a password; a single character, such as
+// the one that was expected, is none.
+func uncited(text string) string {
+	return quoted.ReplaceAllStringFunc(text, func(cited string) string {
+		if n := utf8.RuneCountInString(cited) - 2; n < 2 || cited == `'\n'` {
+			return cited
+		}
+		return "what stands there"
+	})
+}
 
 func (d *decoder) syntax(err error) {
 	m := Mistake{File: d.file, Line: 1, What: err.Error(), Mend: "write it as TOML: key = \"text\", numbers and true or false without quotes"}
@@ -104,7 +116,7 @@ func (d *decoder) syntax(err error) {
 			m.What, m.Mend = strings.TrimSuffix(m.What, "."), "remove one of them"
 		} else {
 			// It may cite a password that lacks its quotes.
-			m.What = quoted.ReplaceAllString(m.What, "what stands there")
+			m.What = uncited(m.What)
 		}
 	}
 	d.errors.Mistakes = append(d.errors.Mistakes, m)

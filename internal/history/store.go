@@ -36,7 +36,7 @@ const patience = 30 * time.Second
 // may have said that they are. Notice says so.
 func Open(ctx context.Context, path string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("making the state directory: %w", err)
+		return nil, fmt.Errorf("making the state directory: %w; make state_dir of the configuration writable", err)
 	}
 	waiting, stop := context.WithTimeoutCause(ctx, patience, fmt.Errorf("another process has held it for %s", patience))
 	defer stop()

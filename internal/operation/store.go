@@ -24,7 +24,7 @@ type Store struct{ dir string }
 func OpenStore(stateDir string) (*Store, error) {
 	for _, sub := range []string{"operations", "locks"} {
 		if err := os.MkdirAll(filepath.Join(stateDir, sub), 0o700); err != nil {
-			return nil, fmt.Errorf("opening the operations: %w", err)
+			return nil, fmt.Errorf("opening the operations: %w; make state_dir of the configuration a directory that you may write to", err)
 		}
 	}
 	return &Store{stateDir}, nil

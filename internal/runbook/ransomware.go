@@ -22,7 +22,7 @@ func (l *Lab) Ransomware(ctx context.Context, r siteloss.Restore) (plan.Plan, er
 		r.Dir = siteloss.Isolated
 	}
 	if r.Infected.IsZero() {
-		return plan.Plan{Operation: "restore", Target: siteloss.Target, Created: l.now(), Blockers: []plan.Blocker{{Subject: "when it began",
+		return plan.Plan{Operation: "restore", Target: siteloss.Target, Summary: "Bring back what was there before an attack, isolated", Created: l.now(), Blockers: []plan.Blocker{{Subject: "when it began",
 			Why: "nobody said since when files are changed: every copy may be one of what was changed already", Hint: "name the time before the first sign, rather earlier: --at \"2026-11-21 18:00\""}}}, nil
 	}
 	if r.Infected.After(l.now()) {
@@ -64,7 +64,7 @@ func (l *Lab) ransomwareFromPBS(ctx context.Context, r siteloss.Restore) (plan.P
 		for _, m := range unread {
 			why += fmt.Sprintf("; what lies on %s is not known: %s", m.Subject, m.Err)
 		}
-		return plan.Plan{Operation: "restore", Target: g.ID().String(), Confirm: g.Name, Created: l.now(),
+		return plan.Plan{Operation: "restore", Target: g.ID().String(), Confirm: g.Name, Summary: "Restore " + g.Name + " from a protected backup", Created: l.now(),
 			Blockers: []plan.Blocker{{Subject: g.Name, Why: why, Hint: "take the off-site copy: the same without --protected"}}}, nil
 	}
 	p, err := l.Guests.Restore(ctx, guest.Restore{Guest: g, At: best.Taken, Volume: best.Volume, Unproven: true, LeaveOff: true})

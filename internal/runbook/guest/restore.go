@@ -30,6 +30,14 @@ type Restore struct {
 	LeaveOff  bool      // do not start it
 }
 
+// backupOf names a backup by its time, which is not known where its storage cannot be read.
+func backupOf(taken time.Time) string {
+	if taken.IsZero() {
+		return "its backup"
+	}
+	return "its backup of " + taken.UTC().Format("2006-01-02 15:04 UTC")
+}
+
 // LossBeside begins what a restore beside loses.
 const LossBeside = "nothing now; once it takes the original's place, "
 
@@ -132,7 +140,7 @@ func (b *Runbook) restorePlan(ctx context.Context, c *proxmox.Client, r Restore,
 		b.addAgain(&p, g, name, f, a, r.LeaveOff)
 		return p, nil
 	}
-	p.Summary = fmt.Sprintf("Restore %s from its backup of %s, beside it, as %s %d", nameOf(g), f.Point.Taken.UTC().Format("2006-01-02 15:04 UTC"), a.Guest, f.VMID)
+	p.Summary = fmt.Sprintf("Restore %s from %s, beside it, as %s %d", nameOf(g), backupOf(f.Point.Taken), a.Guest, f.VMID)
 	if p.Loss != "" {
 		p.Loss = LossBeside + p.Loss
 	}
@@ -200,7 +208,7 @@ func (b *Runbook) addProtect(p *plan.Plan, f proxmox.RestoreFacts, a args) {
 
 // addAgain are the steps of a restore of a guest that is gone, to what it was.
 func (b *Runbook) addAgain(p *plan.Plan, g Guest, name string, f proxmox.RestoreFacts, a args, leaveOff bool) {
-	p.Summary = fmt.Sprintf("Restore %s from its backup of %s, as it was", nameOf(g), f.Point.Taken.UTC().Format("2006-01-02 15:04 UTC"))
+	p.Summary = fmt.Sprintf("Restore %s from %s, as it was", nameOf(g), backupOf(f.Point.Taken))
 	p.Notes = append(p.Notes, "It gets its own VMID, name and network addresses back: see that what it replaces can never start again.")
 	if a.Guest = name; name == "" {
 		a.Guest = f.Point.Notes
@@ -220,7 +228,7 @@ func (b *Runbook) addAgain(p *plan.Plan, g Guest, name string, f proxmox.Restore
 // addInPlace are the steps of a restore over the guest itself: a safety backup of
 // what is there comes first.
 func (b *Runbook) addInPlace(ctx context.Context, c *proxmox.Client, p *plan.Plan, r Restore, g Guest, f proxmox.RestoreFacts, a args) error {
-	p.Summary = fmt.Sprintf("Restore %s from its backup of %s, over the guest itself", nameOf(g), f.Point.Taken.UTC().Format("2006-01-02 15:04 UTC"))
+	p.Summary = fmt.Sprintf("Restore %s from %s, over the guest itself", nameOf(g), backupOf(f.Point.Taken))
 	if p.Blocked() {
 		return nil
 	}

@@ -166,7 +166,7 @@ func (b *Runbook) unplug(ctx context.Context, c *proxmox.Client, a args, _ *oper
 			return operation.Result{}, fmt.Errorf("%s of guest %d is still plugged in", key, a.VMID)
 		}
 	}
-	return operation.Result{Text: fmt.Sprintf("%d network cards are unplugged", len(config.Cards()))}, nil
+	return operation.Result{Text: unplugged(len(config.Cards()))}, nil
 }
 
 // destroyStep removes a guest that an operation made.
@@ -181,4 +181,11 @@ func (x *destroyStep) Find(ctx context.Context, s plan.Step, in operation.Intent
 		return operation.Outcome{State: operation.Done, Result: operation.Result{Text: "it is gone"}}, nil
 	}
 	return x.taskStep.Find(ctx, s, in, task)
+}
+
+func unplugged(cards int) string {
+	if cards == 1 {
+		return "its network card is unplugged"
+	}
+	return fmt.Sprintf("%d network cards are unplugged", cards)
 }

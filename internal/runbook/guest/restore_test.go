@@ -524,3 +524,16 @@ func TestAContainerOnAStorageThatRanFull(t *testing.T) {
 	}
 	rehearse.Contains(t, "warnings", said, "storage small is full now: files of rootfs may be cut off, though the restore says OK")
 }
+
+// A backup whose storage cannot be read has no time: it is not of the year 1.
+func TestABackupOfWhichNoTimeIsKnown(t *testing.T) {
+	if got := backupOf(time.Time{}); got != "its backup" {
+		t.Errorf("%q", got)
+	}
+	if got := backupOf(time.Date(2026, 11, 22, 2, 28, 29, 0, time.UTC)); got != "its backup of 2026-11-22 02:28 UTC" {
+		t.Errorf("%q", got)
+	}
+	if got := unplugged(1); got != "its network card is unplugged" {
+		t.Errorf("%q", got)
+	}
+}
