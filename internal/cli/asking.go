@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/charmbracelet/x/term"
 	sys "golang.org/x/sys/unix"
@@ -81,23 +80,4 @@ func await[T any](ctx context.Context, read func() (T, error)) (T, error) {
 		var none T
 		return none, ctx.Err()
 	}
-}
-
-// handedOn reads the secrets that the process which started us handed on by a
-// descriptor, and closes it: no child of ours inherits it.
-func handedOn(descriptor int) (*secret.Asked, error) {
-	if descriptor == 0 {
-		return &secret.Asked{}, nil
-	}
-	sys.CloseOnExec(descriptor)
-	f := os.NewFile(uintptr(descriptor), "handed-on secrets")
-	if f == nil {
-		return nil, fmt.Errorf("descriptor %d is none", descriptor)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(f)
-	if err != nil {
-		return nil, fmt.Errorf("reading the secrets that were handed on: %w", err)
-	}
-	return secret.Unpack(text)
 }

@@ -82,7 +82,7 @@ func launcher(c *config.Config, path string, asked *secret.Asked, say func(strin
 			say(how.Warning)
 		}
 		work := command.Spec{Argv: []string{self, "--config", full, "operation", "work", id}}
-		file, err := handOn(asked, &work)
+		file, err := handOn(c, asked, &work)
 		if err != nil {
 			return err
 		}
@@ -93,20 +93,4 @@ func launcher(c *config.Config, path string, asked *secret.Asked, say func(strin
 		_, err = how.Start(ctx, "cairn-"+id, work, log)
 		return err
 	}
-}
-
-// handOn gives a worker what a person typed, by a file in memory that it
-// inherits; nil where nobody was asked.
-func handOn(asked *secret.Asked, work *command.Spec) (*os.File, error) {
-	text, err := asked.Pack()
-	if err != nil || text == nil {
-		return nil, err
-	}
-	file, err := command.SecretFile(text)
-	if err != nil {
-		return nil, fmt.Errorf("handing the typed secrets to the worker: %w", err)
-	}
-	work.ExtraFiles = append(work.ExtraFiles, file)
-	work.Argv = append(work.Argv, "--secrets-fd", fmt.Sprint(2+len(work.ExtraFiles))) // 0, 1 and 2 come first
-	return file, nil
 }

@@ -5,17 +5,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 )
 
 // Asked remembers what a person typed, in memory alone, so that it can be handed
-// on to a process that has nobody to ask. It may be used by several goroutines.
+// on to a process that has nobody to ask, and not our environment either. It may be used by several goroutines.
 type Asked struct {
 	// Prompt asks a person; nil: what was handed on is all there is.
 	Prompt func(ctx context.Context, purpose string) (Secret, error)
 
 	mu    sync.Mutex
-	typed map[string]Secret // by purpose
+	typed map[string]Secret // by purpose; what was carried, by the variable
 }
 
 // Format keeps fmt from writing what was typed.
@@ -49,8 +50,38 @@ func (a *Asked) known(purpose string) Secret {
 	return a.typed[purpose]
 }
 
-// Pack writes what was typed, to be put where only the other process
-// reads it; nil when nobody was asked.
+// variable marks what was carried of an environment, among what was typed.
+const variable = "$"
+
+// Carry adds the values of variables, to be handed on too.
+func (a *Asked) Carry(names []string, getenv func(string) string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, name := range names {
+		if value := getenv(name); value != "" {
+			if a.typed == nil {
+				a.typed = map[string]Secret{}
+			}
+			a.typed[variable+name] = New(value)
+		}
+	}
+}
+
+// Carried are the values that Carry added, by the names of their variables.
+func (a *Asked) Carried() map[string]Secret {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := map[string]Secret{}
+	for name, value := range a.typed {
+		if name, ok := strings.CutPrefix(name, variable); ok {
+			out[name] = value
+		}
+	}
+	return out
+}
+
+// Pack writes what was typed and carried, to be put where only the other process
+// reads it; nil when there is nothing.
 func (a *Asked) Pack() ([]byte, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

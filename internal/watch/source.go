@@ -127,7 +127,7 @@ func sources(cfg *config.Config, secrets secret.Reader) []source {
 	}
 	for name, c := range cfg.Restic {
 		every, limit := hostEvery, hostLimit
-		if !strings.HasPrefix(c.Repository, "/") {
+		if c.Dir() == "" {
 			every, limit = remoteEvery, remoteLimit
 		}
 		all = append(all, newSource("restic", name, restic.New(name, c, secrets), every, limit,
