@@ -17,11 +17,12 @@ type Restoration struct {
 	Kind      GuestKind
 	Node      string
 	VMID      int
-	Name      string // of the new guest; in place the archive's stays
-	Storage   string // for all disks; empty: the archive's own (a VM only)
-	Bandwidth int    // KiB/s of the compressed stream; 0: no limit
-	InPlace   bool   // over the guest that has the VMID: it is destroyed first
-	Again     bool   // as it was, because it is gone: its name, addresses and start with the node
+	Name      string            // of the new guest; in place the archive's stays
+	Storage   string            // for all disks; empty: the archive's own (a VM only)
+	Bandwidth int               // KiB/s of the compressed stream; 0: no limit
+	InPlace   bool              // over the guest that has the VMID: it is destroyed first
+	Mounts    map[string]string `json:",omitempty"` // of a container: its volumes, where PVE must be told them
+	Again     bool              // as it was, because it is gone: its name, addresses and start with the node
 }
 
 // Restore starts a restore and returns its task. What can go wrong shows in the
@@ -87,6 +88,9 @@ func (r Restoration) parameters() map[string]any {
 	if r.Bandwidth > 0 {
 		body["bwlimit"] = r.Bandwidth
 	}
+	for key, value := range r.Mounts {
+		body[key] = value
+	}
 	return body
 }
 
@@ -99,7 +103,7 @@ func (r Restoration) Show() string {
 			text += fmt.Sprintf(" %s=%v", key, v)
 		}
 	}
-	return text
+	return text + showMounts(r.Mounts)
 }
 
 // nameKey is the option that holds a guest's name.

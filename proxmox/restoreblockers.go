@@ -271,6 +271,9 @@ func (f RestoreFacts) rightsBlockers() (blockers []plan.Blocker) {
 		need(made, "unplug its network", "VM.Config.Network")
 		need(made, "start it", "VM.PowerMgmt")
 	}
+	if len(f.Mounts()) > 0 {
+		need(made, "name the container's volumes, because it has some of the host's", "VM.Config.Disk")
+	}
 	for _, t := range f.Targets() {
 		need("/storage/"+t.Name, "make the disks", "Datastore.AllocateSpace")
 	}
@@ -301,6 +304,12 @@ func (f RestoreFacts) notes() (notes []string) {
 		notes = append(notes, fmt.Sprintf("The backup was made as VMID %d, before guest %d took its place.", f.Origin(), f.Guest))
 	}
 	notes = append(notes, f.diskNotes()...)
+	if f.Point.Kind == LXC {
+		notes = append(notes, f.mountNotes()...)
+		if f.privileged() && !f.Privileges["/"]["Sys.Modify"] {
+			notes = append(notes, "It is a privileged container: PVE 9 may refuse, in the task, to make one for a token without Sys.Modify on /.")
+		}
+	}
 	if text := (Configuration{}).NotSet(f.Archive, fmt.Sprint(f.VMID)); f.Point.Kind == LXC && text != "" {
 		notes = append(notes, text)
 	}
@@ -315,8 +324,12 @@ func (f RestoreFacts) notes() (notes []string) {
 
 func (f RestoreFacts) diskNotes() (notes []string) {
 	for _, d := range f.Archive.Disks(f.Point.Kind) {
-		if d.NoBackup && !unusedDisk.MatchString(d.Key) {
-			notes = append(notes, d.Key+" ("+d.Volume+") was left out of the backup: the restored guest does not have it.")
+		if d.NoBackup && !unusedDisk.MatchString(d.Key) && (f.Point.Kind == QEMU || d.Storage != "") {
+			has := "the restored guest does not have it"
+			if f.Point.Kind == LXC { // PVE makes all volumes that the configuration names
+				has = "the restored container has it empty"
+			}
+			notes = append(notes, d.Key+" ("+d.Volume+") was left out of the backup: "+has+".")
 		}
 	}
 	if f.Storage != "" && len(f.Disks()) > 1 && f.Point.Kind == LXC {

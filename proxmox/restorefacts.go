@@ -192,6 +192,9 @@ func (c *Client) readRights(ctx context.Context, f *RestoreFacts) error {
 	for _, t := range f.Targets() {
 		paths = append(paths, "/storage/"+t.Name)
 	}
+	if f.privileged() {
+		paths = append(paths, "/")
+	}
 	for _, b := range f.Archive.Bridges() {
 		paths = append(paths, f.bridgePath(b))
 	}

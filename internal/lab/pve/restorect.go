@@ -148,6 +148,14 @@ func (w *worker) extract(r *restore, old map[string]string) (gone bool, err erro
 		return false, err
 	}
 	config := maps.Clone(r.image.Config)
+	for _, key := range slices.Sorted(maps.Keys(config)) {
+		kind := hostMount(key, config[key])
+		if kind != "" && r.params["rootfs"] == "" {
+			return false, fail("restoring '%s' to %s mount is only possible for root", key, kind)
+		} else if kind != "" {
+			delete(config, key)
+		}
+	}
 	for _, key := range slices.Sorted(maps.Keys(r.image.Disks)) {
 		w.makeVolume(r, config, key)
 	}
@@ -258,4 +266,16 @@ func (w *worker) dropLXC(config map[string]string) {
 	if found {
 		w.warn("%s--------------------------------", said)
 	}
+}
+
+// hostMount is what a mount point is that is no volume: root's alone.
+func hostMount(key, value string) string {
+	switch volume := strings.TrimPrefix(value, "volume="); {
+	case !strings.HasPrefix(key, "mp"):
+	case strings.HasPrefix(volume, "/dev/"):
+		return "device"
+	case strings.HasPrefix(volume, "/"):
+		return "bind"
+	}
+	return ""
 }

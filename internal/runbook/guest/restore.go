@@ -129,7 +129,7 @@ func (b *Runbook) restorePlan(ctx context.Context, c *proxmox.Client, r Restore,
 	}
 	a := args{Cluster: g.Cluster, VMID: f.VMID, Guest: proxmox.NameFor(name, g.VMID, restoredMark), Storage: b.medium(g.Cluster, f.Storages, f.Point.Storage), Bytes: f.Bytes()}
 	a.Restore = &restoreArgs{Restoration: proxmox.Restoration{Volume: f.Volume, Kind: f.Point.Kind, Node: f.Node, VMID: f.VMID, Name: a.Guest,
-		Storage: f.Storage, Bandwidth: r.Bandwidth, InPlace: r.InPlace, Again: r.Again}, Query: f.RestoreQuery, Disks: diskSizes(f), Room: roomOf(f)}
+		Storage: f.Storage, Bandwidth: r.Bandwidth, InPlace: r.InPlace, Again: r.Again, Mounts: f.Mounts()}, Query: f.RestoreQuery, Disks: diskSizes(f), Room: roomOf(f)}
 	if r.InPlace {
 		a.Guest = g.Name
 		err := b.addInPlace(ctx, c, &p, r, g, f, a)

@@ -141,6 +141,23 @@ func TestOptionsOfLXCThatNoTokenSets(t *testing.T) {
 	}
 }
 
+// A container with a directory of the host is restored without it: PVE refuses that to
+// a token where the call does not name the volumes.
+func TestRestoreOfAContainerWithADirectoryOfTheHost(t *testing.T) {
+	x := restoring(t)
+	image := dnsImage()
+	image.Config["mp0"] = "/tank/media,mp=/data"
+	x.pbs.Put(usb, pve.Stored{BackupID: pve.BackupID{Kind: pve.LXC, VMID: 102, Time: taken.Add(time.Hour)}, Size: 1 << 30, Notes: "dns", VerifyState: "ok"}, image)
+	p := x.restore("dns")
+	if notes := strings.Join(p.Notes, "\n"); !strings.Contains(notes, "pct set 100 -mp0 /tank/media,mp=/data") {
+		t.Error(notes)
+	}
+	rehearse.Want(t, x.Run(p), operation.StepDone)
+	if g := x.pve.Guest(100); g.Config["mp0"] != "" || !strings.Contains(g.Config["rootfs"], "vm-100-disk-0,size=") {
+		t.Errorf("%v", g.Config)
+	}
+}
+
 // Where the original is gone, its name and addresses come from the backup, and the
 // job that still names its VMID (fact 24) takes the new one.
 func TestSwapWithoutAnOriginal(t *testing.T) {

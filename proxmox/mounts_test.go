@@ -1,0 +1,38 @@
+package proxmox
+
+import (
+	"strings"
+	"testing"
+)
+
+// PVE lets no token restore a container that has a directory of the host, unless its
+// volumes are named; and those that are named keep what else was said of them.
+func TestMountsOfAContainer(t *testing.T) {
+	archive := parseArchiveConfig("hostname: media\nrootfs: thin:vm-103-disk-0,size=8G\nmp0: /tank/my files,mp=/data,ro=1\nmp1: thin:vm-103-disk-1,mp=/var/lib/db,backup=1,size=512M,mountoptions=noatime\n" +
+		"mp2: volume=dir:103/vm-103-disk-2.raw,mp=/cache,size=4G\nmp3: /dev/sdb1,mp=/usb\nunused0: thin:vm-103-disk-9\n")
+	f := RestoreFacts{RestoreQuery: RestoreQuery{Guest: 103, Node: "pve1", VMID: 110, Storage: "fast"}, Point: RestorePoint{Kind: LXC}, Archive: archive}
+	if got := showMounts(f.Mounts()); got != " mp1=fast:0.5,mp=/var/lib/db,backup=1,mountoptions=noatime mp2=fast:4,mp=/cache rootfs=fast:8" {
+		t.Error(got)
+	}
+	notes := strings.Join(append(f.diskNotes(), f.mountNotes()...), "\n")
+	for _, want := range []string{"pct set 110 -mp0 '/tank/my files,mp=/data,ro=1'", "pct set 110 -mp3 /dev/sdb1,mp=/usb", "mp2 (dir:103/vm-103-disk-2.raw) was left out of the backup: the restored container has it empty"} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("%q is not in: %s", want, notes)
+		}
+	}
+	if strings.Count(notes, "mp0 (") != 1 {
+		t.Errorf("said twice: %s", notes)
+	}
+	if archive["unprivileged"] = "0"; !f.privileged() {
+		t.Error("its root is the host's")
+	}
+	archive["unprivileged"] = "1"
+	if f.privileged() {
+		t.Error("its root is not the host's")
+	}
+	delete(archive, "mp0")
+	delete(archive, "mp3")
+	if got := f.Mounts(); got != nil {
+		t.Errorf("PVE takes them from the backup: %v", got)
+	}
+}
