@@ -180,9 +180,9 @@ func (x exchange) wallNote() string {
 
 // fingerprint names the state of both guests, and of the jobs.
 func (x exchange) fingerprint() string {
-	text := removalState(x.in, x.inConf)
+	text := stateOf(x.in, x.inConf)
 	if x.out != nil {
-		text += removalState(*x.out, x.outConf)
+		text += stateOf(*x.out, x.outConf)
 	}
 	for _, j := range x.jobs {
 		text += fmt.Sprintf("\x00%s %t %v %v", j.ID, j.All, j.VMIDs, j.Exclude)

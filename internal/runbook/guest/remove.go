@@ -54,7 +54,7 @@ func (b *Runbook) removeRestored(ctx context.Context, s operation.Status, a args
 		return plan.Plan{}, err
 	}
 	whole := config.NameOf(g.Kind) == a.Guest
-	p := b.newPlan(Guest{a.Cluster, g}, "remove", removalState(g, config))
+	p := b.newPlan(Guest{a.Cluster, g}, "remove", stateOf(g, config))
 	p.Target = s.Record.Plan.Target // nothing else works on the original meanwhile
 	p.Summary = fmt.Sprintf("Remove %s, which operation %s restored", Describe(Guest{a.Cluster, g}), id)
 	p.Loss = fmt.Sprintf("the restored guest %s with all that it wrote since; the backup stays, and is protected", g.Name)
@@ -78,8 +78,8 @@ func (b *Runbook) removeRestored(ctx context.Context, s operation.Status, a args
 	return p, nil
 }
 
-// removalState names the state of a guest that is to be removed.
-func removalState(g proxmox.Guest, config proxmox.Configuration) string {
+// stateOf names the state of a guest that is to be removed, or exchanged.
+func stateOf(g proxmox.Guest, config proxmox.Configuration) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%s\x00%s\x00%t\x00%s", g.Node, g.VMID, g.Name, config["digest"], g.Running, g.Lock))
 	return hex.EncodeToString(sum[:8])
 }
@@ -93,5 +93,5 @@ func (b *Runbook) removalFingerprint(ctx context.Context, s plan.Step) (string, 
 	if err != nil {
 		return "", err
 	}
-	return removalState(g, config), nil
+	return stateOf(g, config), nil
 }
