@@ -57,8 +57,11 @@ const (
 	leastColumn = 8
 )
 
-// folded lays rows out in w columns.
+// folded lays rows out in w columns, the first of which are the titles.
 func folded(text string, w int) string {
+	if text == "" {
+		return ""
+	}
 	var rows [][]string
 	var widths []int
 	for line := range strings.Lines(text) {
@@ -67,9 +70,16 @@ func folded(text string, w int) string {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			widths[i] = max(widths[i], ansi.StringWidth(cell))
+			if len(rows) > 0 || i == 0 {
+				widths[i] = max(widths[i], ansi.StringWidth(cell))
+			}
 		}
 		rows = append(rows, cells)
+	}
+	for i, title := range rows[0] {
+		if widths[i] > 0 || len(rows) == 1 { // what no row has needs no column
+			widths[i] = max(widths[i], ansi.StringWidth(title))
+		}
 	}
 	narrow(widths, w)
 	var b strings.Builder
@@ -83,7 +93,9 @@ func folded(text string, w int) string {
 func narrow(widths []int, w int) {
 	total := -columnGap
 	for _, n := range widths {
-		total += n + columnGap
+		if n > 0 {
+			total += n + columnGap
+		}
 	}
 	for ; total > w; total-- {
 		widest := 0
@@ -103,18 +115,49 @@ func narrow(widths []int, w int) {
 func foldRow(b *strings.Builder, cells []string, widths []int) {
 	parts, lines := make([][]string, len(cells)), 1
 	for i, cell := range cells {
-		parts[i] = strings.Split(ansi.Wrap(cell, widths[i], "/:"), "\n")
+		parts[i] = foldCell(cell, widths[i])
 		lines = max(lines, len(parts[i]))
 	}
 	for at := range lines {
 		line := ""
 		for i := range cells {
+			if widths[i] == 0 {
+				continue
+			}
 			text := ""
 			if at < len(parts[i]) {
-				text = strings.TrimSpace(parts[i][at])
+				text = parts[i][at]
 			}
 			line += text + strings.Repeat(" ", max(widths[i]-ansi.StringWidth(text), 0)+columnGap)
 		}
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
+}
+
+// foldCell breaks text at spaces into lines of at most w columns, and a longer word
+// behind its last slash that fits, else where it must.
+func foldCell(text string, w int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && ansi.StringWidth(line)+1+ansi.StringWidth(word) <= w {
+			line += " " + word
+			continue
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+		for ansi.StringWidth(word) > w {
+			head := ansi.Truncate(word, w, "")
+			if at := strings.LastIndex(head, "/"); at > w/2 {
+				head = head[:at+1]
+			}
+			if head == "" { // one wide character and a single column
+				break
+			}
+			lines, word = append(lines, head), word[len(head):]
+		}
+		line = word
+	}
+	return append(lines, line)
 }

@@ -46,6 +46,13 @@ func TestATableFitsTheTerminal(t *testing.T) {
 			}
 		}
 	}
+	rows = append(rows, []string{"host:pve1", "", "", ""})
+	if got := folded("ID\tTEXT\tWHAT\n1\t\ta word of 20261122-12:30 and more\n", 26); got != "ID  WHAT\n1   a word of\n    20261122-12:30 and\n    more\n" {
+		t.Errorf("a column that no row has, or a word in two:\n%s", got)
+	}
+	if got := folded("ID\tTEXT\n", 26) + folded("", 26); got != "ID  TEXT\n" {
+		t.Errorf("%q", got)
+	}
 	if got := write(10); !strings.Contains(got, "web01") { // narrower than it can be
 		t.Errorf("%s", got)
 	}
