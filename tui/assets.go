@@ -74,8 +74,9 @@ func matrix(m *Model, short bool, marked *marks) (cols []column, rows [][]line) 
 		cols = append(cols, column{title: strings.ToUpper(title), most: 13})
 	}
 	cols = append(cols, column{title: "3-2-1", most: 16})
-	for _, a := range m.state.Report.Assets {
-		name := or(a.Name, a.ID.String())
+	names := assetNames(m.state.Report.Assets)
+	for i, a := range m.state.Report.Assets {
+		name := names[i]
 		if a.ID.Kind == backup.Path {
 			name = fromEnd(name, path)
 		}
@@ -86,6 +87,23 @@ func matrix(m *Model, short bool, marked *marks) (cols []column, rows [][]line) 
 		rows = append(rows, append(row, verdict(a)))
 	}
 	return cols, rows
+}
+
+// assetNames are what people call the assets. A name that several have is told apart
+// by what has it: the asset "erp" may hold a database of the server "erp".
+func assetNames(all []checks.Asset) []string {
+	names, times := make([]string, len(all)), map[string]int{}
+	for i, a := range all {
+		names[i] = or(a.Name, a.ID.String())
+		times[names[i]]++
+	}
+	for i, a := range all {
+		kind := map[backup.AssetKind]string{backup.Composite: " (asset)", backup.Cluster: " (server)", backup.Database: " (on " + a.ID.Scope + ")", backup.Guest: " (" + a.ID.Name + ")"}[a.ID.Kind]
+		if times[names[i]] > 1 {
+			names[i] += kind
+		}
+	}
+	return names
 }
 
 func assetItems(m *Model, w int, shift *int, marked *marks) ([]line, []item) {

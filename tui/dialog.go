@@ -27,7 +27,7 @@ func (d *dialog) typing() bool  { return true }
 func (d *dialog) keys(*Model) []binding {
 	turn := func(*Model) tea.Cmd { d.asks.acts = !d.asks.acts; return nil }
 	return []binding{
-		{keys: []string{"tab", "left", "right", "shift+tab"}, label: "choose", help: "the other answer", do: turn},
+		{keys: []string{"right", "left", "tab", "shift+tab"}, label: "choose", help: "the other answer", do: turn},
 		{keys: []string{"enter"}, label: "answer", help: "give the chosen answer", do: func(m *Model) tea.Cmd {
 			act := d.asks.acts
 			m.back()

@@ -11,6 +11,9 @@ const (
 	leastHeight = 16
 )
 
+// mostNote is how many rows a message may take: its end says what to do.
+const mostNote = 3
+
 // View draws the frame: a head, the page, and the bottom row. It is made again
 // only after a message that may have changed it.
 func (m *Model) View() string {
@@ -40,17 +43,15 @@ func (m *Model) draw() string {
 	if m.w < leastWidth || m.h < leastHeight {
 		return m.colors.render(m.tooSmall(), m.w, m.h)
 	}
-	room := m.h - 1
-	if m.note != "" { // it has a row of its own: the keys stay in sight
-		room--
-	}
+	note := wrapAtMost(m.note, m.w-2, mostNote) // it has rows of its own: the keys stay in sight
+	room := m.h - 1 - len(note)
 	lines := append([]line{m.header()}, m.page(m.w, room-1)...)
 	for len(lines) < room {
 		lines = append(lines, nil)
 	}
 	lines = lines[:room]
-	if m.note != "" {
-		lines = append(lines, line{{" ", plain}, {m.note, strong}})
+	for _, row := range note {
+		lines = append(lines, line{{" ", plain}, {row, strong}})
 	}
 	lines = append(lines, m.bottom()) // after the page, which may choose a row
 	return m.colors.render(lines, m.w, m.h)

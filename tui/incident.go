@@ -53,9 +53,17 @@ func (m *Model) incidentWord() string {
 	}
 	gone := max(0, m.now.Sub(since))
 	if m.w < 100 {
-		return "INCIDENT " + brief(gone)
+		return "INCIDENT " + lasted(gone)
 	}
-	return "INCIDENT since " + m.clock(since) + ", " + brief(gone)
+	return "INCIDENT since " + m.clock(since) + ", " + lasted(gone)
+}
+
+// lasted is for how long something goes on.
+func lasted(d time.Duration) string {
+	if d < time.Minute {
+		return "under 1m"
+	}
+	return brief(d)
 }
 
 // onHold says that copies are held without an incident. That of an incident which

@@ -137,6 +137,16 @@ func wrap(text string, w int) []string {
 	return rows
 }
 
+// wrapAtMost wraps text into at most n rows, and marks what is missing.
+func wrapAtMost(text string, w, n int) []string {
+	rows := wrap(text, w)
+	if len(rows) <= n || n < 1 {
+		return rows
+	}
+	last := cut(words(rows[n-1]), w-1).text()
+	return append(rows[:n-1:n-1], strings.TrimSuffix(last, ellipsis)+ellipsis)
+}
+
 // clean takes from text all that could move the cursor, change the terminal or
 // be measured differently by it: control characters, escape bytes, directional
 // and joining marks, invalid UTF-8, heaps of combining marks.

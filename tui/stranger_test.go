@@ -2,10 +2,13 @@ package tui
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"cairn/checks"
+	"cairn/internal/backup"
 	"cairn/internal/runbook"
 )
 
@@ -231,4 +234,27 @@ func TestTheWayBackHasATimeThoughItIsNotReady(t *testing.T) {
 	site.RTO, site.RTOP90 = 7*time.Hour+47*time.Minute, 19*time.Hour
 	u := sit(t, s, 80, 24)
 	u.sees("the site           9d 2h     7h 47m (p90 19h)  no drill yet: the key is only h…")
+}
+
+// TestAMessageIsReadToItsEnd, where what to do stands; the keys stay in sight.
+func TestAMessageIsReadToItsEnd(t *testing.T) {
+	u := sit(t, homeLab(), 60, 16)
+	u.m.note, u.m.stale = "No history is kept: making the state directory: mkdir /proc/nope: no such file or directory; make state_dir of the configuration writable", true
+	u.sees("configuration writable")
+	u.sees("? help")
+	u.m.note, u.m.stale = strings.Repeat("word ", 100), true
+	u.sees("…")
+	u.sees("? help")
+}
+
+// TestTwoOfOneNameAreToldApart in the list of assets.
+func TestTwoOfOneNameAreToldApart(t *testing.T) {
+	id := func(kind backup.AssetKind, scope, name string) checks.Asset {
+		return checks.Asset{ID: backup.AssetID{Kind: kind, Scope: scope, Name: name}, Name: "erp"}
+	}
+	web := checks.Asset{ID: backup.AssetID{Kind: backup.Guest, Scope: "home", Name: "100"}, Name: "web01"}
+	got := assetNames([]checks.Asset{id(backup.Composite, "", "erp"), id(backup.Cluster, "erp", ""), id(backup.Database, "main", "erp"), id(backup.Guest, "home", "101"), web})
+	if want := []string{"erp (asset)", "erp (server)", "erp (on main)", "erp (101)", "web01"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
 }

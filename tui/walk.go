@@ -180,8 +180,8 @@ func (p *walkPage) view(m *Model, w, h int) []line {
 		if len(advice.First) > 0 && h <= 18 { // there is no room to say it in full
 			head = []line{cut(line{{" FIRST ", alarm}, {advice.First[0], strong}}, w)}
 		}
-		for i, row := range wrap(p.summary(), w-2) {
-			if i < 2 && h > 18 {
+		if h > 18 {
+			for _, row := range wrapAtMost(p.summary(), w-2, 2) {
 				head = append(head, say(faint, " "+row))
 			}
 		}
