@@ -112,7 +112,7 @@ func TestAReadOnlyStateDirectoryStillTells(t *testing.T) {
 	x := newSite(t)
 	id := x.create("stuck")
 	x.worker(id)
-	testkit.Until(t, 10*time.Second, "it runs", func() bool { return x.status(id).Steps[0].Remote != "" })
+	testkit.Until(t, time.Minute, "it runs", func() bool { return x.status(id).Steps[0].Remote != "" })
 	dir := t.TempDir()
 	if err := syscall.Mount(x.dir, dir, "", syscall.MS_BIND, ""); err != nil {
 		testkit.Need(t, "a directory to be mounted: "+err.Error())
