@@ -76,6 +76,9 @@ func readScript(from io.Reader, want string, to io.Writer, onlyHead bool) (scrip
 	}
 }
 
+// databaseKeyword is in every statement of databaseLine.
+var databaseKeyword = []byte("DATABASE ")
+
 // take looks at a part of a line and says whether it is passed on.
 func (s *script) take(part []byte) bool {
 	begins := s.start
@@ -88,7 +91,7 @@ func (s *script) take(part []byte) bool {
 		return false
 	case begins && s.lex.fresh && part[0] == '\\':
 		return s.command(string(bytes.TrimSpace(part)))
-	case begins && s.lex.fresh && databaseLine.Match(part):
+	case begins && s.lex.fresh && bytes.Contains(part, databaseKeyword) && databaseLine.Match(part): // most lines are rows
 		s.collecting = true
 		s.collect(part)
 		return false
@@ -168,6 +171,7 @@ func (s *script) learn(line []byte) {
 		s.facts.Cluster = true
 	case bytes.HasPrefix(line, []byte("INSERT INTO ")):
 		s.facts.Inserts = s.facts.Inserts || s.passes()
+		return // the rest is data, whatever it looks like
 	}
 	if m := plainVersion.FindSubmatch(line); m != nil && s.facts.Version == "" {
 		s.facts.Version = string(m[1])
