@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +33,11 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 func run(m *testing.M) (code int) {
 	if code, is := standInFor(os.Args); is {
 		return code
+	}
+	flag.Parse()
+	parallel := flag.Lookup("test.parallel").Value // each waits for a program that waits for a server
+	if n, err := strconv.Atoi(parallel.String()); err == nil && n < 4 {
+		_ = parallel.Set("4") // a number
 	}
 	dir, err := os.MkdirTemp("", "cairn-e2e-")
 	if err != nil {

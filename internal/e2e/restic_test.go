@@ -33,13 +33,17 @@ func newRestic(t *testing.T) *resticHost {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(source, "file"), strings.Repeat("a line\n", 100_000))
-	// At the gate it reads a pipe that does not end: it holds its lock, and waits.
+	// At the gate it reads a pipe that does not end: it holds its lock, and waits. What it
+	// tells goes through somebody who listens when no worker does any more: restic tells
+	// its progress twice a second, and the first line that nobody takes ends it.
 	script := write(t, filepath.Join(dir, "restic"), fmt.Sprintf(`#!/bin/bash
 case " $* " in *" backup "*) ;; *) exec %[1]s "$@" ;; esac
 if [ -e %[2]s ]; then
   args=(); for a in "$@"; do [ "$a" = -- ] && break; args+=("$a"); done
   echo $$ >%[2]s.pid.new; mv %[2]s.pid.new %[2]s.pid
-  exec %[1]s "${args[@]}" --stdin < <(cat %[3]s; while [ -e %[2]s ]; do sleep 0.02; done)
+  exec %[1]s "${args[@]}" --stdin < <(cat %[3]s; while [ -e %[2]s ]; do sleep 0.02; done) > >(
+    exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&-; trap '' PIPE
+    while read -r line; do echo "$line"; done 2>/dev/null)
 fi
 exec %[1]s "$@"
 `, testkit.Tool(t, "restic-0.19", "restic"), r.gate, filepath.Join(source, "file")))

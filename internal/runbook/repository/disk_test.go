@@ -211,7 +211,7 @@ func TestTheDiskFailsUnderTheJob(t *testing.T) {
 		{"lost", (*usbHome).shutDown, []string{"disk.usb"}, false, (*usbHome).repair},
 	} {
 		before := len(u.facts("usb").Snapshots)
-		put(t, filepath.Join(u.srv(), "ged", "more"), strings.Repeat(c.name, 1<<20))
+		put(t, filepath.Join(u.srv(), "ged", "more"), strings.Repeat(c.name, 1<<17))
 		u.run("sync", "--file-system", u.point)
 		s := u.amid(func() { c.amid(u) })
 		rehearse.Want(t, s, operation.StepFailed) // where the copy was made, the check that comes next could not
