@@ -36,3 +36,22 @@ func TestMountsOfAContainer(t *testing.T) {
 		t.Errorf("PVE takes them from the backup: %v", got)
 	}
 }
+
+// vzdump holds a disk of the host that is passed to a VM whole, and a restore that
+// names no storage writes it to "local", which is often the node's own small disk.
+func TestDiskOfTheHostInAVM(t *testing.T) {
+	f := RestoreFacts{RestoreQuery: RestoreQuery{Guest: 101, Node: "pve1", VMID: 110}, Point: RestorePoint{Kind: QEMU},
+		Archive:  parseArchiveConfig("name: nas\nscsi0: thin:vm-101-disk-0,size=32G\nscsi1: /dev/disk/by-id/ata-DISK_1,size=3907018584K\nscsi2: /dev/disk/by-id/ata-DISK_2,size=3907018584K,backup=0\n"),
+		Storages: []Storage{{Name: "thin", Active: true, Enabled: true, Total: 1 << 40, Available: 1 << 39, Content: []string{"images"}}, {Name: "local", Active: true, Enabled: true, Total: 1 << 36, Available: 1 << 35, Content: []string{"images"}}}}
+	blockers := f.targetBlockers()
+	if len(blockers) != 1 || blockers[0].Subject != "storage local" || !strings.Contains(blockers[0].Why, "3726.0 GiB") {
+		t.Errorf("%+v", blockers)
+	}
+	if notes := strings.Join(f.diskNotes(), "\n"); !strings.Contains(notes, "scsi1 was a disk of the host (/dev/disk/by-id/ata-DISK_1): it comes back as a volume on storage local") || strings.Contains(notes, "scsi2 was") {
+		t.Error(notes)
+	}
+	f.Storage = "thin"
+	if blockers := f.targetBlockers(); len(blockers) != 1 || blockers[0].Subject != "storage thin" {
+		t.Errorf("%+v", blockers)
+	}
+}

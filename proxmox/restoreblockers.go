@@ -1,6 +1,7 @@
 package proxmox
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -330,6 +331,11 @@ func (f RestoreFacts) diskNotes() (notes []string) {
 				has = "the restored container has it empty"
 			}
 			notes = append(notes, d.Key+" ("+d.Volume+") was left out of the backup: "+has+".")
+		}
+	}
+	for _, d := range f.Disks() {
+		if d.Storage == "" {
+			notes = append(notes, fmt.Sprintf("%s was a disk of the host (%s): it comes back as a volume on storage %s, and the disk of the host is not written.", d.Key, d.Volume, cmp.Or(f.Storage, hostDisksGoTo)))
 		}
 	}
 	if f.Storage != "" && len(f.Disks()) > 1 && f.Point.Kind == LXC {

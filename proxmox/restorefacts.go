@@ -250,7 +250,7 @@ func (f RestoreFacts) Targets() []TargetStorage {
 	for _, d := range f.Disks() {
 		name := f.Storage
 		if name == "" {
-			name = d.Storage
+			name = cmp.Or(d.Storage, hostDisksGoTo)
 		}
 		i := slices.IndexFunc(all, func(t TargetStorage) bool { return t.Name == name })
 		if i < 0 {
@@ -266,9 +266,14 @@ func (f RestoreFacts) Targets() []TargetStorage {
 	return all
 }
 
-// Disks are those that the backup holds.
+// hostDisksGoTo is the storage that PVE puts a VM's disk on that was a disk of the host
+// passed to it, where the call names none: the backup holds it whole.
+const hostDisksGoTo = "local"
+
+// Disks are those that the backup holds: of a VM also a disk of the host that was
+// passed to it, which comes back as a volume.
 func (f RestoreFacts) Disks() []Disk {
-	return slices.DeleteFunc(f.Archive.Disks(f.Point.Kind), func(d Disk) bool { return d.NoBackup || d.Storage == "" })
+	return slices.DeleteFunc(f.Archive.Disks(f.Point.Kind), func(d Disk) bool { return d.NoBackup || d.Storage == "" && f.Point.Kind != QEMU })
 }
 
 // Bytes is the full size of the disks, or of the backup where they do not say.
