@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"cairn/internal/backup"
 	"cairn/internal/secret"
 	"cairn/internal/testkit"
@@ -413,4 +415,58 @@ func FuzzManifest(f *testing.F) {
 			t.Error("no checksum, no error")
 		}
 	})
+}
+
+// A base backup that was joined with pg_combinebackup, or copied, is as old as its
+// files are then: its manifest tells in which segment it ended.
+func TestEndOfABaseBackupThatWasJoinedLater(t *testing.T) {
+	d := walDirectory{size: mib, segments: []archived{{segment{1, 5}, now.Add(-time.Hour)}, {segment{1, 6}, now.Add(-time.Minute)}}}
+	b := BaseBackup{State: backup.Complete, Timeline: 1, StartWAL: segment{1, 5}.name(mib), Taken: now.Add(-time.Hour), Finished: now, end: "0/500100"}
+	if got := d.ended(b); !got.Equal(now.Add(-time.Hour)) {
+		t.Error(got)
+	}
+	if s, err := d.choose([]BaseBackup{b}, Target{Time: now.Add(-30 * time.Minute)}, now, false); err != nil || s.Segments == 0 {
+		t.Errorf("%+v %v", s, err)
+	}
+	b.end = ""
+	if got := d.ended(b); !got.Equal(now) {
+		t.Error(got)
+	}
+}
+
+// Of an incremental base backup whose label is packed its manifest tells.
+func TestIncrementalByItsManifest(t *testing.T) {
+	for file, want := range map[string]bool{"base/5/INCREMENTAL.1259": true, "base/5/1259": false} {
+		if m := (manifest{Files: []manifestFile{{Path: "PG_VERSION"}, {Path: file}}}); m.incremental() != want {
+			t.Error(file)
+		}
+	}
+}
+
+// pg_basebackup -Z zstd: the label is read all the same.
+func TestLabelOfABaseBackupPackedWithZstd(t *testing.T) {
+	label := "START WAL LOCATION: 0/2000028 (file 000000010000000000000002)\nINCREMENTAL FROM LSN: 0/1000028\n"
+	plain, err := unpacker(bytes.NewReader(tgz(t, "backup_label", label)), ".gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed := e.EncodeAll(text, nil)
+	file := filepath.Join(t.TempDir(), "base.tar.zst")
+	put(t, file, packed)
+	s := &baseScan{zone: paris, now: now, segment: usualSegment, prober: &prober{paris, unpackBudget}}
+	if b, c := s.probeTar(file, int64(len(packed)), ".zst"); c.state != backup.Complete || !b.Incremental || b.from != "0/1000028" || b.StartWAL == "" {
+		t.Errorf("%+v %+v", b, c)
+	}
+	put(t, file, packed[:len(packed)/2])
+	if b, c := s.probeTar(file, int64(len(packed)/2), ".zst"); c.state == backup.Complete {
+		t.Errorf("cut: %+v %+v", b, c)
+	}
 }

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"cairn/internal/backup"
 )
 
@@ -154,7 +156,18 @@ func (s *baseScan) probeTar(path string, size int64, packed string) (b BaseBacku
 		return b, broken(backup.Damaged, "it is empty: the base backup failed")
 	}
 	c = content{state: backup.Complete}
-	if r, err := unpacker(io.NewSectionReader(f, 0, size), packed); err == nil {
+	var r io.Reader
+	if packed == ".zst" {
+		z, bad := zstd.NewReader(f, zstd.WithDecoderConcurrency(1))
+		if bad != nil {
+			return b, broken(backup.Damaged, "it cannot be unpacked: "+bad.Error())
+		}
+		defer z.Close()
+		r = z
+	} else {
+		r, err = unpacker(io.NewSectionReader(f, 0, size), packed)
+	}
+	if err == nil {
 		b, c = s.firstFiles(r, packed != "" && size > s.prober.budget)
 	} else if !errors.Is(err, errPacked) {
 		return b, broken(backup.Damaged, "it cannot be unpacked: "+err.Error())
@@ -313,6 +326,10 @@ func (s *baseScan) withManifest(b BaseBackup, c content, path string, plain bool
 	if len(m.Ranges) == 1 {
 		b.start = cmp.Or(b.start, m.Ranges[0].Start)
 	}
+	if n := len(m.Ranges); n > 0 {
+		b.end = m.Ranges[n-1].End
+	}
+	b.Incremental = b.Incremental || m.incremental() // its label may be packed so that it is not read here
 	if len(m.Ranges) > 0 && b.StartWAL == "" {
 		if lsn, ok := parseLSN(m.Ranges[0].Start); ok {
 			b.Timeline = m.Ranges[0].Timeline

@@ -122,7 +122,7 @@ type BaseBackup struct {
 	Ours        bool            // it has a manifest of ours
 	Stopped     time.Time       // no recovery from it can end before; zero: Finished tells
 
-	start, from string // LSNs: its own, and that of the one which an incremental one rests on
+	start, end, from string // LSNs: its own, and that of the one which an incremental one rests on
 }
 
 // Archive is the WAL archive: what it holds, and the holes in it.

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,6 +86,11 @@ type manifest struct {
 		End      string `json:"End-LSN"`
 	} `json:"WAL-Ranges"`
 	Checksum string `json:"Manifest-Checksum"`
+}
+
+// incremental says whether files are in the backup that tell only what changed.
+func (m manifest) incremental() bool {
+	return slices.ContainsFunc(m.Files, func(f manifestFile) bool { return strings.HasPrefix(path.Base(f.Path), "INCREMENTAL.") })
 }
 
 // manifestFile is a file that a backup_manifest names.

@@ -143,10 +143,7 @@ func (d walDirectory) choose(bases []BaseBackup, t Target, now time.Time, flushe
 			continue
 		}
 		source := d.from(b, s, t)
-		stop := b.Stopped
-		if stop.IsZero() {
-			stop = b.Finished
-		}
+		stop := d.ended(b)
 		reach := source.Reach
 		if flushed && d.unbroken(s) {
 			reach = now
@@ -172,6 +169,23 @@ func (d walDirectory) choose(bases []BaseBackup, t Target, now time.Time, flushe
 		e.From, e.To = time.Time{}, time.Time{}
 	}
 	return Source{}, e
+}
+
+// ended is when a base backup ended, at the latest: no recovery from it ends before.
+// One that was joined or copied since bears that time; then the segment in which it
+// ended tells when it was archived.
+func (d walDirectory) ended(b BaseBackup) time.Time {
+	if !b.Stopped.IsZero() {
+		return b.Stopped
+	}
+	at := b.Finished
+	end, ok := parseLSN(b.end)
+	for _, s := range d.segments {
+		if ok && end > 0 && s.timeline == b.Timeline && s.number == (end-1)/uint64(d.size) && s.written.Before(at) {
+			at = s.written
+		}
+	}
+	return at
 }
 
 // from follows the WAL from a base backup's first segment to the target, or to
