@@ -41,6 +41,7 @@ type Past struct {
 	Score     estimate.Score           // how good their predictions were
 	Absent    map[string]time.Time     // when each disk ("usb/a") was last seen
 	Unread    string                   // why the history could not be read; empty: it was, or none is kept
+	Unwritten string                   // why what was found could not be kept in it; empty: it was, or none is kept
 
 	// First is when the first copy of an asset was seen in a source, by
 	// CopyKey(source, asset): a young source is not to blame for few periods.

@@ -39,9 +39,7 @@ func Judge(p Policy, f Facts, now time.Time) Report {
 	if hold := f.Past.Hold; hold != nil {
 		problems = append(problems, l.judgeHold(*hold))
 	}
-	if f.Past.Unread != "" {
-		problems = append(problems, judgeForgetful(f.Past))
-	}
+	problems = append(problems, judgeHistory(f.Past)...)
 	problems = append(problems, l.judgeHeld()...)
 	report.Problems = settle(problems, f.Past, now)
 	report.Status = worstOf(report.Problems)
@@ -60,11 +58,17 @@ func (l *lab) judgeHold(h Hold) Problem {
 	return found(backup.Warning, "hold", "incident", fmt.Sprintf("All copies are held since %s (%s: %s): nothing is forgotten or pruned", since, by, why), "When it is over: cairn hold off")
 }
 
-// judgeForgetful says that judgement lacks its memory: a copy that was found damaged,
-// or torn, may look well.
-func judgeForgetful(p Past) Problem {
-	return found(backup.Warning, "history", "cairn", fmt.Sprintf("No history is kept: %s. Whether copies are held, and which were found torn or damaged, is not known", sentence(p.Unread)),
-		"Make state_dir a directory that this user can write to, on a disk with room; until then nothing is forgotten")
+// judgeHistory says that judgement lacks its memory: a copy that was found damaged,
+// or torn, may look well; or that it learns nothing more.
+func judgeHistory(p Past) []Problem {
+	const hint = "Make state_dir a directory that this user can write to, on a disk with room; until then "
+	switch {
+	case p.Unread != "":
+		return []Problem{found(backup.Warning, "history", "cairn", fmt.Sprintf("No history is kept: %s. Whether copies are held, and which were found torn or damaged, is not known", sentence(p.Unread)), hint+"nothing is forgotten")}
+	case p.Unwritten != "":
+		return []Problem{found(backup.Warning, "history", "cairn", fmt.Sprintf("What is found is not kept: %s", sentence(p.Unwritten)), hint+"no operation can begin")}
+	}
+	return nil
 }
 
 // judgeSource judges one source. What explains much silences the rest: a source

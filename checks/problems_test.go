@@ -116,6 +116,8 @@ func TestHoldIsShownAndFreezes(t *testing.T) {
 	if s := sourceOf(t, r, "restic.usb"); s.Frozen == "" {
 		t.Errorf("got %+v", s)
 	}
+	forgetful.Past = Past{Unwritten: "database or disk is full (13)"}
+	want(t, Judge(p, forgetful, now), backup.Warning, "history", "is not kept", "disk is full")
 	f.Past.Hold.Incident = 3
 	r = Judge(p, f, now)
 	want(t, r, backup.Warning, "incident", "Incident 3", "ana", "ransomware", "2026-11-21 19:14")

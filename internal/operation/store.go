@@ -54,7 +54,7 @@ func (s *Store) Create(p plan.Plan, by Actor, now time.Time) (string, error) {
 	}
 	id, err := s.newID(now)
 	if err != nil {
-		return "", fmt.Errorf("creating an operation: %w", err)
+		return "", fmt.Errorf("creating an operation: %w; it needs a state_dir that can be written to", err)
 	}
 	if p, err = named(p, id); err != nil {
 		return "", err

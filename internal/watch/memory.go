@@ -74,8 +74,19 @@ func (w *Watcher) recall(ctx context.Context) {
 		return
 	}
 	w.mu.Lock()
+	past.Unwritten = w.facts.Past.Unwritten
 	w.facts.Past = past
 	w.mu.Unlock()
+}
+
+// unwritten enters that something could not be kept; nil: that it was.
+func (w *Watcher) unwritten(why error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.facts.Past.Unwritten = ""
+	if why != nil {
+		w.facts.Past.Unwritten = why.Error()
+	}
 }
 
 // unread enters that the history cannot be read; what it told before stays.
@@ -98,11 +109,7 @@ func (w *Watcher) keep(ctx context.Context, source string, now time.Time, facts 
 			w.memory.store.RecordRuns(ctx, false, w.learn(source, facts)...),
 			w.memory.store.RecordCopies(ctx, source, w.copies(source, now), now))
 	}
-	text := ""
-	if err != nil {
-		text = fmt.Sprintf("The history could not be written: %v.", err)
-	}
-	w.warn("writing history", text)
+	w.unwritten(err)
 	w.recall(ctx)
 }
 
@@ -125,7 +132,7 @@ func (w *Watcher) note(ctx context.Context, s *State) {
 	}
 	ctx = context.WithoutCancel(ctx)
 	if err := w.memory.store.RecordProblems(ctx, s.Report.At, ids); err != nil {
-		w.warn("problems", fmt.Sprintf("The history could not be written: %v.", err))
+		w.unwritten(err)
 		return
 	}
 	w.recall(ctx)

@@ -215,3 +215,20 @@ func TestChoose(t *testing.T) {
 		t.Error("a source that does not exist was chosen")
 	}
 }
+
+// TestAHistoryThatTakesNothingIsTold: what monitoring sees, in whatever format.
+func TestAHistoryThatTakesNothingIsTold(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.db")
+	open := func(ctx context.Context) (*history.Store, error) {
+		s, err := history.Open(ctx, path)
+		if err == nil {
+			err = s.Close() // each write fails from now on, as on a full disk
+		}
+		return s, err
+	}
+	w := watching([]source{nas(answers(pbs.Facts{Name: "nas"}, nil), time.Hour, time.Second)}, checks.Policy{}, Options{History: open})
+	s := w.Once(t.Context(), time.Second)
+	if s.Facts.Past.Unwritten == "" || s.Report.Status != backup.Warning {
+		t.Errorf("%s: %+v", s.Report.Status, s.Facts.Past)
+	}
+}
