@@ -65,7 +65,7 @@ func (l *lab) lacking(code string, all []Asset) Problem {
 			"Copy again once no backup and no garbage collection runs on the datastore: cairn backup NAME of the off-site entry", grade...)
 	case "offsite-unproven":
 		return found(backup.Warning, code, "3-2-1", fmt.Sprintf("%s %s off-site only as part of a datastore or directory, not proven to be complete there: %s", who, verb(len(all), "is", "are"), listed(labels)),
-			"A path in a listing proves nothing. Compare the content: cairn prove. The console does so by itself, hourly", grade...)
+			"A path in a listing proves nothing. Compare the content: cairn prove (the console does so hourly); what was made since that snapshot, such as all copies of a new guest, is proven with the next upload", grade...)
 	case "one-medium":
 		return found(backup.Warning, code, "3-2-1", fmt.Sprintf("%s %s no copy on a medium other than that of the live data, so that both are lost together: %s", who, verb(len(all), "has", "have"), listed(labels)),
 			"Back it up to another machine or disk. Where it is one already, name it: disk = \"NAME\" in the table of the [pbs] or [restic]", grade...)

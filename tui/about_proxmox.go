@@ -116,7 +116,7 @@ func sizeOr(n int64) string {
 
 func (m *Model) pveStorages(f proxmox.Facts) section {
 	s := section{title: "STORAGES", none: "no storage, or none that the token may see",
-		cols: []column{{title: "NAME", grows: true}, {title: "NODE", drop: 6}, {title: "TYPE", drop: 5}, {title: "USED", right: true}, {title: "OF", right: true, drop: 2}, {title: "META", right: true, drop: 4}, {title: "", grows: true, drop: 1}}}
+		cols: []column{{title: "NAME", grows: true}, {title: "NODE", drop: 2}, {title: "TYPE", drop: 5}, {title: "USED", right: true}, {title: "OF", right: true, drop: 3}, {title: "META", right: true, drop: 4}, {title: "", grows: true, drop: 1}}}
 	for _, st := range f.Storages {
 		used, total, note := percent(st.Used, st.Total), sizeOr(st.Total), line(nil)
 		switch {

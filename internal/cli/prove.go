@@ -86,7 +86,7 @@ func offSite(one checks.Asset) offSiteLine {
 	if one.OffSite {
 		line.Missing = ""
 	} else if line.Missing == "" {
-		line.Missing = "not proven"
+		line.Missing = "not proven: no copy that lies here was found in that snapshot"
 	}
 	return line
 }

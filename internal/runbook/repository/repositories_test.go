@@ -559,7 +559,8 @@ func TestWhatBlocksARestore(t *testing.T) {
 		words string
 	}{
 		"a path that was never there": {FileRestore{Paths: []string{filepath.Join(h.srv(), "never")}}, "does not hold it"},
-		"a path of nobody":            {FileRestore{Paths: []string{"/nonexistent"}}, "no snapshot"},
+		"a path of nobody":            {FileRestore{Paths: []string{"/nonexistent"}}, "no snapshot holds /nonexistent"},
+		"and what to do about it":     {FileRestore{Paths: []string{"/nonexistent"}}, "cairn files list DIRECTORY"},
 		"before all snapshots":        {FileRestore{Paths: []string{h.srv()}, At: h.now.Add(-time.Hour)}, "or before"},
 		"another repository":          {FileRestore{Paths: []string{h.srv()}, From: "cloud"}, "no snapshot"},
 		"a target in use":             {FileRestore{Paths: []string{h.srv()}, Target: h.dir}, "not empty"},

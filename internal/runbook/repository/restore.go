@@ -100,7 +100,12 @@ func (b *Runbook) choosePoint(ctx context.Context, r FileRestore) (name string, 
 		if !r.At.IsZero() {
 			until = " of " + r.At.Local().Format("2006-01-02 15:04") + " or before"
 		}
-		return "", best, errors.Join(fmt.Errorf("no snapshot%s holds %s", until, strings.Join(r.Paths, " and ")), failed)
+		paths := strings.Join(r.Paths, " and ")
+		if failed == nil { // all were looked at: it was never saved, or is spelt otherwise
+			return "", best, &restic.Error{Source: paths, Kind: restic.Failed, Why: "no snapshot" + until + " holds " + paths,
+				Hint: "write the whole path as it was backed up: cairn files list DIRECTORY shows what a snapshot holds"}
+		}
+		return "", best, errors.Join(fmt.Errorf("no snapshot%s holds %s", until, paths), failed)
 	}
 	return name, best, nil
 }
