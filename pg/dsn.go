@@ -67,5 +67,23 @@ func parseDSN(dsn string) (*pgx.ConnConfig, error) {
 		key, _, _ := strings.Cut(rest, " is not")
 		return nil, errors.New("holds the key " + key + ", which no connection string of PostgreSQL has")
 	}
-	return nil, errors.New("is no connection string: " + reason)
+	return nil, errors.New("is no connection string: " + inWords(dsn, reason))
+}
+
+// otherURL begins the URLs of other programs: jdbc:postgresql://, mysql://.
+var otherURL = regexp.MustCompile(`^[a-z][a-z0-9+.:-]*://`)
+
+// inWords says what is wrong where pgx only says that it is, and cites nothing.
+func inWords(dsn, reason string) string {
+	switch {
+	case strings.HasPrefix(reason, "invalid port"):
+		return "invalid port: it is a number from 1 to 65535"
+	case strings.HasPrefix(reason, "failed to parse as URL"):
+		return "it is no URL: write a space as %20, a % as %25, and the directory of a socket as ?host=/run/postgresql"
+	case strings.HasPrefix(reason, "failed to parse as keyword/value") && otherURL.MatchString(dsn):
+		return "a URL begins with postgres:// or postgresql://"
+	case strings.HasPrefix(reason, "failed to parse as keyword/value"):
+		return "it is no list of key=value; a value with spaces stands between single quotes, and in it \\' for one"
+	}
+	return reason
 }

@@ -3,6 +3,8 @@ package pg
 import (
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 func TestCheckDSN(t *testing.T) {
@@ -16,9 +18,14 @@ func TestCheckDSN(t *testing.T) {
 		"postgres://cairn:hunter22@db.lan/x":                    "holds a password",
 		"postgres://db.lan/x?password=hunter22":                 "holds a password",
 		"hots=spare user=hunter22":                              `holds the key "hots"`,
-		"host=a port=hunter22":                                  "is no connection string: invalid port",
+		"host=a port=hunter22":                                  "is no connection string: invalid port: it is a number",
+		"host=a port=99999":                                     "from 1 to 65535",
+		"postgres://u@h/a b":                                    "write a space as %20",
+		"postgres://u@h/100%":                                   "a % as %25",
+		"jdbc:postgresql://h/hunter22":                          "begins with postgres://",
+		"mysql://hunter22@h/x":                                  "begins with postgres://",
 		"host=a sslmode=hunter22":                               "is no connection string",
-		"hunter22":                                              "is no connection string",
+		"hunter22":                                              "is no list of key=value",
 		"postgres://%zz/hunter22":                               "is no connection string",
 	} {
 		err := CheckDSN(dsn)
@@ -39,6 +46,17 @@ func TestDSNOfAnotherRole(t *testing.T) {
 		cfg, err := parseDSN(withUser(dsn, "o'dd act"))
 		if err != nil || cfg.User != "o'dd act" || cfg.Host != "db" || cfg.Port != 5433 {
 			t.Errorf("%s: %+v %v", dsn, cfg, err)
+		}
+	}
+}
+
+// Where no password is configured the server's refusal is not of a wrong one.
+func TestNoPasswordIsConfigured(t *testing.T) {
+	refused := &pgconn.PgError{Code: "28P01", Message: "password authentication failed"}
+	for silent, want := range map[bool]string{true: "wants a password for role r, and none is configured; name its place", false: "refuses the password of role r; check"} {
+		e := explain(target{source: "postgres.lab", address: "PostgreSQL", user: "r", noPassword: silent}, func(s string) string { return s }, refused)
+		if e.Kind != WrongPassword || !strings.Contains(e.Error(), want) {
+			t.Errorf("%v: %v", silent, e)
 		}
 	}
 }

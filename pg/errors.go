@@ -64,7 +64,10 @@ func (h hidden) Error() string { return h.text }
 func (h hidden) Unwrap() error { return h.err }
 
 // target is the server that an error speaks of.
-type target struct{ source, address, user, database string }
+type target struct {
+	source, address, user, database string
+	noPassword                      bool // none was sent
+}
 
 // explain makes an Error of what pgx returned while it was talking to t.
 func explain(t target, scrub func(string) string, err error) *Error {
@@ -94,6 +97,9 @@ func explain(t target, scrub func(string) string, err error) *Error {
 func refusal(t target, e *pgconn.PgError) (kind Kind, why, hint string) {
 	switch e.Code {
 	case "28P01":
+		if t.noPassword {
+			return WrongPassword, fmt.Sprintf("%s wants a password for role %s, and none is configured", t.address, t.user), "name its place in password"
+		}
 		return WrongPassword, fmt.Sprintf("%s refuses the password of role %s", t.address, t.user),
 			"check the password of the configuration against the server: ALTER ROLE … PASSWORD"
 	case "28000":

@@ -164,7 +164,7 @@ func (s *session) drop(ctx context.Context) {
 }
 
 func targetOf(source string, cfg *pgx.ConnConfig) target {
-	return target{source: source, address: fmt.Sprintf("PostgreSQL at %s port %d", cfg.Host, cfg.Port), user: cfg.User, database: cfg.Database}
+	return target{source: source, address: fmt.Sprintf("PostgreSQL at %s port %d", cfg.Host, cfg.Port), user: cfg.User, database: cfg.Database, noPassword: cfg.Password == ""}
 }
 
 func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }

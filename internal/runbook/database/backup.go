@@ -124,14 +124,16 @@ func (b *Runbook) addLeft(p *plan.Plan, source string, left []plan.Blocker) {
 		p.Steps[i].Args = goOn(p.Steps[i])
 	}
 	var why []string
+	what := map[string]bool{} // several reasons may keep one database
 	for _, one := range left {
+		what[one.Subject] = true
 		text := fmt.Sprintf("%s: %s; %s", one.Subject, one.Why, one.Hint)
 		why = append(why, text)
 		p.Notes = append(p.Notes, "Not copied: "+text+".")
 	}
 	title := "see that all is copied"
 	if len(left) > 0 {
-		title = fmt.Sprintf("end as failed: %d cannot be copied", len(left))
+		title = fmt.Sprintf("end as failed: %d cannot be copied", len(what))
 	}
 	b.add(p, kindLeft, title, "exit code 70 where something is not copied", copyArgs{Source: source, Left: why}, false, 0)
 }
