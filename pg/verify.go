@@ -174,6 +174,9 @@ func (c *Client) verifyForeign(ctx context.Context, path string, info fs.FileInf
 	} else if size == 0 {
 		return Examined{}, &Damage{path, "it is empty: the dump failed"}
 	}
+	if err := mayRead(path, info); err != nil {
+		return Examined{}, err
+	}
 	head := c.structure(path, info, name, size)
 	if head.state == backup.Torn || head.state == backup.Damaged {
 		return Examined{}, &Damage{path, head.why} // pg_restore reads a cut tar file for ever
@@ -211,6 +214,21 @@ func (c *Client) verifyForeign(ctx context.Context, path string, info fs.FileInf
 		return Examined{}, err
 	}
 	return Examined{Bytes: size, Text: "pg_restore read every byte"}, nil
+}
+
+// mayRead says why a dump that is there may not be read: that is no damage of it.
+func mayRead(path string, info fs.FileInfo) error {
+	if info.IsDir() {
+		path = filepath.Join(path, "toc.dat")
+	}
+	f, err := openRegular(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("the user that cairn runs as may not read it: %w", err)
+	}
+	if err != nil {
+		return nil // what is missing or odd is told of by who looks inside
+	}
+	return f.Close()
 }
 
 // structure looks at a dump as a survey does.
