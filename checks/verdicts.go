@@ -24,6 +24,18 @@ func VerdictsOf(runs []backup.Run) map[string]Verdict {
 	return all
 }
 
+// ProofsOf are the proofs of each copy that runs of backup.ProofJob tell of.
+func ProofsOf(runs []backup.Run) map[string][]backup.Proven {
+	all := map[string][]backup.Proven{}
+	for _, r := range runs {
+		if level, known := backup.ParseProof(r.Text); known && r.Status == backup.OK && !r.Ended.IsZero() {
+			key := CopyKey(r.Source, r.Subject)
+			all[key] = append(all[key], backup.Proven{Level: level, At: r.Ended})
+		}
+	}
+	return all
+}
+
 // applyVerdicts takes what the latest verification of each copy found into its
 // proofs and its state. One that is older than the copy is of another one.
 func (l *lab) applyVerdicts(s *source) {

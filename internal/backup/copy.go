@@ -51,6 +51,20 @@ const (
 
 var proofNames = [...]string{"exists", "metadata read", "every byte read", "restored", "starts", "content checked"}
 
+// ProofJob is the job of a run of ours that restored a copy, its subject; the text of
+// the run is the level of proof that this is.
+const ProofJob = "proof"
+
+// ParseProof reads a level as String writes it; false: it is none.
+func ParseProof(text string) (Proof, bool) {
+	for i, name := range proofNames {
+		if name == text {
+			return Proof(i), true
+		}
+	}
+	return Exists, false
+}
+
 // String writes the level in the words of the screens.
 func (p Proof) String() string {
 	if p < Exists || p > ContentChecked {

@@ -187,6 +187,8 @@ func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 	}
 	verified, failed := m.store.RunsOfJob(ctx, verifyJob, verdictsKept)
 	p.Verdicts = checks.VerdictsOf(verified)
+	proven, unproven := m.store.RunsOfJob(ctx, backup.ProofJob, verdictsKept)
+	p.Proofs = checks.ProofsOf(proven)
 	own, err := m.store.OwnRuns(ctx)
 	p.Runs = map[string]backup.Run{}
 	for _, r := range own {
@@ -194,11 +196,11 @@ func (m *memory) past(ctx context.Context, now time.Time) (checks.Past, error) {
 			p.Runs[r.Source] = r
 		}
 	}
-	return p, errors.Join(append(errs[:], err, failed, unheld, m.measured(ctx, &p))...)
+	return p, errors.Join(append(errs[:], err, failed, unproven, unheld, m.measured(ctx, &p))...)
 }
 
 // verifyJob is the job of a run that read a copy, its subject, to its last byte; an
-// empty subject is all of a source. So many of them are remembered.
+// empty subject is all of a source. So many of them are remembered, and of restores.
 const (
 	verifyJob    = "verify"
 	verdictsKept = 2000

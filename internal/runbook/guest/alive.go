@@ -70,17 +70,17 @@ func (b *Runbook) alive(ctx context.Context, c *proxmox.Client, a args) (r opera
 		}
 		unchecked = fmt.Sprintf("; port %d was not tried: %s", port, err)
 	} else if port > 0 {
-		unchecked = fmt.Sprintf("; port %d was not tried, because its network is unplugged", port)
+		unchecked = fmt.Sprintf("; port %d is tried once its network is plugged in", port)
 	}
 	if g.Kind == proxmox.LXC {
 		return operation.Result{Status: backup.Warning, Text: "the container runs; what is in it was not checked" + unchecked}, false, nil
 	}
 	err = c.Ping(ctx, a.VMID)
 	switch {
-	case err == nil && unchecked != "":
+	case err == nil && unchecked != "" && plugged:
 		return operation.Result{Status: backup.Warning, Text: "the guest agent answers" + unchecked}, false, nil
 	case err == nil:
-		return operation.Result{Text: "the guest agent answers"}, false, nil
+		return operation.Result{Text: "the guest agent answers" + unchecked}, false, nil
 	case proxmox.NoAgent(err):
 		return operation.Result{Status: backup.Warning, Text: "the VM runs; what is in it was not checked (" + err.Error() + ")" + unchecked}, false, nil
 	case proxmox.IsUnreachable(err) || proxmox.IsNodeDown(err):

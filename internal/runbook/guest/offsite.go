@@ -27,13 +27,9 @@ func (b *Runbook) OffSite(ctx context.Context, cluster string, points []proxmox.
 	if err != nil {
 		return in, err
 	}
-	defined, err := c.StorageDefinitions(ctx)
+	storages, err := definedStorages(ctx, c)
 	if err != nil {
 		return in, err
-	}
-	var storages []proxmox.Storage
-	for _, d := range defined {
-		storages = append(storages, proxmox.Storage{Name: d.Name, Type: d.Type, Server: d.Server, Datastore: d.Datastore, Namespace: d.Namespace})
 	}
 	for _, p := range points {
 		i := slices.IndexFunc(storages, func(s proxmox.Storage) bool { return s.Name == p.Storage })
@@ -48,6 +44,14 @@ func (b *Runbook) OffSite(ctx context.Context, cluster string, points []proxmox.
 		}
 	}
 	return in, nil
+}
+
+func definedStorages(ctx context.Context, c *proxmox.Client) (all []proxmox.Storage, err error) {
+	defined, err := c.StorageDefinitions(ctx)
+	for _, d := range defined {
+		all = append(all, proxmox.Storage{Name: d.Name, Type: d.Type, Server: d.Server, Datastore: d.Datastore, Namespace: d.Namespace})
+	}
+	return all, err
 }
 
 // backupKey is a backup's id on its PBS: "lab/vm/101/2026-11-21T20:00:00Z".

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"cairn/checks"
+	"cairn/internal/backup"
 	"cairn/internal/disk"
 	"cairn/internal/estimate"
 	"cairn/internal/lab/pve"
@@ -92,6 +94,7 @@ func (x *site) restore(name string, edit ...func(*Restore)) plan.Plan {
 // the operation, nothing starts it with the node, its network is unplugged.
 func TestRestoreBeside(t *testing.T) {
 	x := restoring(t)
+	x.Keep(x.Past)
 	before := x.pve.Guest(101)
 	p := x.restore("web")
 	if got := kinds(p); got != "protect restore check-restored unplug start check-guest" {
@@ -127,6 +130,11 @@ func TestRestoreBeside(t *testing.T) {
 	past, err := x.Past.Steps(t.Context(), kindRestore, 10)
 	if err != nil || len(past) != 1 || past[0].Bytes != 4<<30 || past[0].Medium == "" {
 		t.Errorf("measured %+v, %v", past, err)
+	}
+	runs, err := x.Past.RunsOfJob(t.Context(), backup.ProofJob, 10)
+	proofs := checks.ProofsOf(runs)[checks.CopyKey("pbs.nas", "vm/101/"+taken.UTC().Format(time.RFC3339))]
+	if err != nil || len(runs) != 2 || (backup.Copy{Proofs: proofs}).Best().Level != backup.Starts {
+		t.Errorf("it proves %+v of %+v, %v", proofs, runs, err)
 	}
 }
 

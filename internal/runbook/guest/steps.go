@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 
+	"cairn/internal/backup"
 	"cairn/internal/operation"
 	"cairn/internal/plan"
 	"cairn/internal/runbook/pvestep"
@@ -62,9 +63,9 @@ func (b *Runbook) Executors() map[string]operation.Executor {
 	maps.Copy(all, map[string]operation.Executor{
 		kindCheckRollback: b.repeatable(checkRollback),
 		kindProtect:       b.repeatable(b.protectPoint),
-		kindCheckRestored: b.repeatable(b.checkRestored),
+		kindCheckRestored: b.repeatable(b.proving(backup.Restored, b.checkRestored)),
 		kindUnplug:        b.repeatable(b.unplug),
-		kindCheckGuest:    b.repeatable(b.checkGuest),
+		kindCheckGuest:    b.repeatable(b.proving(backup.Starts, b.checkGuest)),
 		kindFetchFile:     &fileStep{b},
 
 		kindConfigure:      b.repeatable(b.configure),

@@ -483,6 +483,27 @@ func TestDiskPulledBeforeTheRun(t *testing.T) {
 	rehearse.Contains(t, "a new plan", rehearse.Blockers(h.plan(BackupRequest{Name: "usb"})), "not mounted on "+mount)
 }
 
+// proofs are what restores have proven, by copy.
+func (h *home) proofs() map[string][]backup.Proven {
+	h.T.Helper()
+	runs, err := h.Past.RunsOfJob(h.T.Context(), backup.ProofJob, 10)
+	rehearse.Must(h.T, err)
+	return checks.ProofsOf(runs)
+}
+
+// Who restores all of a snapshot and finds every byte as it was has proven it.
+func TestARestoreProvesTheSnapshot(t *testing.T) {
+	h := newHome(t)
+	h.backup("usb")
+	p, err := h.Restore(t.Context(), FileRestore{Paths: []string{h.srv()}, Target: filepath.Join(t.TempDir(), "all")})
+	rehearse.Must(t, err)
+	rehearse.Want(t, h.Run(p), operation.StepDone)
+	key := checks.CopyKey("restic.usb", h.facts("usb").Snapshots[0].ID)
+	if proofs := h.proofs(); len(proofs) != 1 || len(proofs[key]) != 1 || proofs[key][0].Level != backup.ContentChecked {
+		t.Errorf("it proves %v, not %s", proofs, key)
+	}
+}
+
 // TestFilesComeBack restores beside, compares, swaps, and goes back.
 func TestFilesComeBack(t *testing.T) {
 	h := newHome(t)
@@ -501,6 +522,9 @@ func TestFilesComeBack(t *testing.T) {
 	beside := filepath.Join(h.srv(), ".cairn-restore-"+s.ID(), ged)
 	if read(t, filepath.Join(beside, "a")) != good || read(t, filepath.Join(ged, "a")) != "spoilt" {
 		t.Fatal("it was not restored beside")
+	}
+	if proofs := h.proofs(); len(proofs) != 0 {
+		t.Errorf("a part of a snapshot proves %v", proofs)
 	}
 	swap, err := h.Swap(s)
 	if err != nil || !destroysAny(swap) || swap.Confirm != ged {

@@ -149,7 +149,7 @@ func pointIn(all []restic.Snapshot, r FileRestore) (restic.Snapshot, bool) {
 
 // addFileRestore finds out what the snapshot holds at the paths, and plans to restore it.
 func (b *Runbook) addFileRestore(ctx context.Context, p *plan.Plan, r FileRestore, name string, s restic.Snapshot) error {
-	args := Args{Source: name, Snapshots: []string{s.ID}, Paths: r.Paths, Target: r.Target}
+	args := Args{Source: name, Snapshots: []string{s.ID}, Paths: r.Paths, Target: r.Target, Whole: wholeOf(s, r.Paths)}
 	if sum, ok := counted(s, r.Paths); ok {
 		args.Files, args.Bytes = sum.Files, sum.Bytes
 	} else if err := b.countFiles(ctx, p, &args, s); err != nil {
@@ -173,12 +173,17 @@ func counted(s restic.Snapshot, paths []string) (restic.Summary, bool) {
 	if s.Summary == nil || s.Original != "" {
 		return restic.Summary{}, false
 	}
+	return *s.Summary, wholeOf(s, paths)
+}
+
+// wholeOf says whether the paths are all that a snapshot was made of.
+func wholeOf(s restic.Snapshot, paths []string) bool {
 	tops := make([]string, len(s.Paths))
 	for i, top := range s.Paths {
 		tops[i] = filepath.Clean(top)
 	}
 	slices.Sort(tops)
-	return *s.Summary, slices.Equal(tops, slices.Sorted(slices.Values(paths)))
+	return slices.Equal(tops, slices.Sorted(slices.Values(paths)))
 }
 
 // countFiles counts in the list of the snapshot what it holds at the paths.
@@ -237,6 +242,9 @@ func (b *Runbook) verifyFiles(ctx context.Context, w work) (operation.Result, er
 	v, err := w.client.Verify(ctx, w.how, r, expected)
 	if err != nil {
 		return operation.Result{}, err
+	}
+	if w.Whole {
+		step.Prove(ctx, b.history, restic.Source(w.Source), w.Snapshots[0], backup.ContentChecked, w.task.Operation, b.now())
 	}
 	return operation.Result{Text: fmt.Sprintf("%d files, %s, all as in the snapshot", v.Files, backup.SizeText(v.Bytes)), Bytes: v.Bytes, Medium: restic.Source(w.Source)}, nil
 }

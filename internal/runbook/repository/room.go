@@ -160,6 +160,7 @@ type Args struct {
 	Target    string   `json:"target,omitempty"`
 	Files     int64    `json:"files,omitempty"` // expected
 	Bytes     int64    `json:"bytes,omitempty"`
+	Whole     bool     `json:"whole,omitempty"` // the paths are all that the snapshot holds
 }
 
 // Blocked makes the blocker of an error of a repository.

@@ -3,6 +3,7 @@ package step
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"cairn/internal/backup"
 	"cairn/internal/history"
@@ -14,6 +15,12 @@ func Record(ctx context.Context, in *history.Store, run backup.Run) {
 	if in != nil {
 		_ = in.RecordRuns(context.WithoutCancel(ctx), true, run)
 	}
+}
+
+// Prove keeps in a history, which may be nil, that operation id restored a copy of a
+// source at a time, and how far the copy is proven by that.
+func Prove(ctx context.Context, in *history.Store, source, copied string, level backup.Proof, id string, at time.Time) {
+	Record(ctx, in, backup.Run{Source: source, Job: backup.ProofJob, Subject: copied, Started: at, Ended: at, Status: backup.OK, Text: level.String(), ID: id})
 }
 
 // LastKnown are the facts that a history, which may be nil, remembers of a source; the
